@@ -1,0 +1,112 @@
+"""Run the shop: ``python -m shop_site [--port N] [--stop-at-eof]``."""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import os
+import threading
+from typing import Any, cast
+
+from twisted.internet import reactor as installed_reactor
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from shop_site.goods import negotiate
+from shop_site.pages import Query, find, out_of_date
+from shop_site.visits import Visits
+
+# Twisted's module stands for whichever reactor is installed, which no type says.
+reactor = cast("Any", installed_reactor)
+
+# /logout is a plain link, as on many sites: a spider that followed every link would end its own session there.
+ROBOTS = "User-agent: *\nDisallow: /logout\nDisallow: /stats\n"
+
+
+class Shop(Resource):
+    """Turns requests into queries of a visit, and pages into responses."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted has no type for it
+        self._visits = Visits()
+
+    def render(self, request: Request) -> bytes:
+        path = request.path.decode("latin-1")
+        if path == "/stats":
+            request.setHeader("Content-Type", "application/json")
+            return json.dumps(self._visits.stats.as_dict()).encode()
+        self._visits.stats.requests += 1
+        if path == "/robots.txt":
+            request.setHeader("Content-Type", "text/plain")
+            return ROBOTS.encode()
+        return self._page(request, path)
+
+    def _page(self, request: Request, path: str) -> bytes:
+        cookie = request.getCookie(b"sid")
+        visit, new = self._visits.arrive(cookie.decode("latin-1") if cookie else None, _header(request, "User-Agent"))
+        sid = None if new else visit.sid
+        method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
+        view, number = find(method, path)
+        query = Query(
+            method=method,
+            path=request.uri.decode("latin-1"),
+            number=number,
+            parameters={
+                name.decode(errors="replace"): values[0].decode(errors="replace")
+                for name, values in (request.args or {}).items()
+            },
+            language=negotiate(_header(request, "Accept-Language")),
+        )
+        token = query.parameters.get("csrf", "")
+        if method == "POST" and not hmac.compare_digest(token.encode(), visit.csrf.encode()):
+            view = out_of_date
+        page = view(self._visits, visit, query)
+        request.setResponseCode(page.status)
+        request.setHeader("Content-Type", "text/html; charset=utf-8")
+        request.setHeader("Content-Language", query.language)
+        request.setHeader("Vary", "Accept-Language, Cookie")
+        request.setHeader("Cache-Control", "private, no-cache")
+        if page.location:
+            request.setHeader("Location", page.location)
+        if page.ended:
+            request.setHeader("Set-Cookie", "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
+        elif visit.sid != sid:
+            # No expiry: a browser forgets it when it closes, and so does a plain spider.
+            request.setHeader("Set-Cookie", f"sid={visit.sid}; Path=/; HttpOnly; SameSite=Lax")
+        return page.html.encode()
+
+
+def _header(request: Request, name: str) -> str:
+    value = request.getHeader(name)
+    return value if isinstance(value, str) else ""
+
+
+def _stop_at_eof() -> None:
+    while os.read(0, 4096):
+        pass
+    reactor.callFromThread(reactor.stop)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m shop_site", description="A small shop to crawl, on 127.0.0.1.")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument(
+        "--stop-at-eof",
+        action="store_true",
+        help="stop when standard input ends, hence with the process that started the shop",
+    )
+    arguments = parser.parse_args()
+    port = reactor.listenTCP(arguments.port, Site(Shop()), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}"
+    reactor.callWhenRunning(lambda: print(url, flush=True))
+    if arguments.stop_at_eof:
+        threading.Thread(target=_stop_at_eof, daemon=True).start()
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

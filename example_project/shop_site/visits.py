@@ -1,0 +1,68 @@
+"""Sessions as the shop sees them: one per cookie, in memory, and the counts that ``/stats`` shows."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Stats", "Visit", "Visits"]
+
+
+@dataclass
+class Visit:
+    """One session. ``user_agent`` is the first one it came with; ``mixed``: this request came with another."""
+
+    sid: str
+    user_agent: str
+    csrf: str
+    user: str | None = None
+    basket: Counter[int] = field(default_factory=Counter)
+    mixed: bool = False
+
+
+@dataclass
+class Stats:
+    """Counts since the server started. ``mixed_identities``: requests of a session with another user agent."""
+
+    requests: int = 0
+    sessions: int = 0
+    logins: int = 0
+    failed_logins: int = 0
+    mixed_identities: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Visits:
+    """All sessions, by the value of their cookie."""
+
+    def __init__(self) -> None:
+        self.stats = Stats()
+        self._visits: dict[str, Visit] = {}
+
+    def arrive(self, sid: str | None, user_agent: str) -> tuple[Visit, bool]:
+        """Return the session of *sid* and False, or, if there is none, a new one and True."""
+        visit = self._visits.get(sid or "")
+        if visit is None:
+            self.stats.sessions += 1
+            visit = Visit(secrets.token_urlsafe(16), user_agent, secrets.token_urlsafe(16))
+            self._visits[visit.sid] = visit
+            return visit, True
+        visit.mixed = user_agent != visit.user_agent
+        self.stats.mixed_identities += visit.mixed
+        return visit, False
+
+    def log_in(self, visit: Visit, user: str) -> None:
+        """Make *visit* a session of *user*, under a new cookie and token: whoever knew the old ones is left out."""
+        self.stats.logins += 1
+        del self._visits[visit.sid]
+        visit.sid, visit.csrf = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        visit.user = user
+        self._visits[visit.sid] = visit
+
+    def end(self, visit: Visit) -> None:
+        """Forget *visit*, and its basket with it."""
+        del self._visits[visit.sid]

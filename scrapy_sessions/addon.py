@@ -1,0 +1,49 @@
+"""The add-on: ``ADDONS = {"scrapy_sessions.SessionsAddon": 300}`` is the whole set-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from scrapy.utils.misc import load_object
+
+from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.fingerprint import SessionFingerprinter
+from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
+from scrapy_sessions.settings import setting_name
+from scrapy_sessions.spidermiddlewares import SessionSpiderMiddleware
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+__all__ = ["SessionsAddon"]
+
+
+class SessionsAddon:
+    """Sets up the components, each where the project hasn't put it elsewhere. Does nothing if ``SESSIONS_ENABLED`` is
+    false."""
+
+    def update_settings(self, settings: BaseSettings) -> None:
+        """Add the components to *settings*."""
+        if not settings.getbool(setting_name("enabled"), True):
+            return
+        setdefault = settings.setdefault_in_component_priority_dict
+        setdefault("EXTENSIONS", SessionsExtension, 0)
+        setdefault("DOWNLOADER_MIDDLEWARES", SessionMiddleware, 75)
+        setdefault("DOWNLOADER_MIDDLEWARES", SessionVerdictMiddleware, 950)
+        setdefault("DOWNLOADER_MIDDLEWARES", SessionCookiesMiddleware, 960)
+        # Ours replaces it wherever the project put it: two would send every cookie twice.
+        settings.set_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CookiesMiddleware, None)
+        setdefault("SPIDER_MIDDLEWARES", SessionSpiderMiddleware, 25)
+        self._wrap_fingerprinter(settings)
+
+    @staticmethod
+    def _wrap_fingerprinter(settings: BaseSettings) -> None:
+        name, fallback = "REQUEST_FINGERPRINTER_CLASS", setting_name("fallback_fingerprinter")
+        current = settings[name]
+        if load_object(current) is SessionFingerprinter:
+            return
+        priority = settings.getpriority(name) or 0
+        if settings.get(fallback) is None:
+            settings.set(fallback, current, priority=priority)
+        settings.set(name, SessionFingerprinter, priority=max(priority, settings.getpriority("ADDONS") or 0))

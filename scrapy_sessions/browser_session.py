@@ -1,0 +1,367 @@
+"""The live session: what a spider touches."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import JsonValue
+
+from scrapy_sessions.cookies import SessionCookieJar
+from scrapy_sessions.exceptions import SessionError
+from scrapy_sessions.models import (
+    EVERYWHERE,
+    SCHEMA_VERSION,
+    ExpiryReason,
+    Metrics,
+    PersistentSession,
+    Profile,
+    Status,
+    check_session_id,
+)
+from scrapy_sessions.session_headers import SessionHeaders
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.http import Response
+
+__all__ = ["BrowserSession", "SessionOwner"]
+
+_Trees = tuple[dict[str, JsonValue], dict[str, dict[str, str]], dict[str, dict[str, str]]]
+
+
+class SessionOwner(Protocol):
+    """What a live session asks of whoever keeps it."""
+
+    def changed(self, session: BrowserSession) -> None:
+        """*session* differs from what was saved."""
+
+    def watch(self, session: BrowserSession) -> None:
+        """Somebody holds the mutable data of *session*: ask ``trees_changed()`` before taking it for saved."""
+
+    def refused(self, session: BrowserSession, reason: str) -> None:
+        """The jar of *session* refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
+
+    async def fetch(self, session: BrowserSession, request: Request) -> Response:
+        """Download *request* in *session*."""
+
+
+class BrowserSession:
+    """A session in use: its record, and a live cookie jar.
+
+    Made by the manager; ``BrowserSession("alice")`` makes one that nobody keeps yet, for
+    :meth:`~scrapy_sessions.SessionManager.restore_session` and :meth:`~scrapy_sessions.SessionManager.save_session`.
+
+    Raises :exc:`~scrapy_sessions.exceptions.InvalidSessionId`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_actions",
+        "_data",
+        "_extra",
+        "_local_storage",
+        "_owner",
+        "_seen_trees",
+        "_session_storage",
+        "base",
+        "bytes",
+        "closed",
+        "cookies",
+        "dirty",
+        "failures",
+        "generation",
+        "headers",
+        "id",
+        "identities",
+        "idle_timeout",
+        "in_flight",
+        "language",
+        "last_activity",
+        "last_url",
+        "latency",
+        "logins",
+        "max_age",
+        "max_uses",
+        "namespace",
+        "pages_visited",
+        "pool",
+        "profile_name",
+        "proxy",
+        "requests",
+        "responses",
+        "retired_reason",
+        "revision",
+        "start_time",
+        "status",
+        "timezone",
+        "transient",
+        "uses",
+        "user_agent",
+        "viewport_height",
+        "viewport_width",
+    )
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        namespace: str = "default",
+        pool: str | None = None,
+        profile_name: str | None = None,
+        profile: Profile | None = None,
+        idle_timeout: float = 1800.0,
+        max_age: float = 0.0,
+        max_uses: int = 0,
+        history_limit: int = 100,
+        transient: bool = False,
+        owner: SessionOwner | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        identity = profile or Profile()
+        now = clock()
+        self._owner = owner
+        self.id = check_session_id(session_id)
+        self.namespace = namespace
+        self.pool = pool
+        self.profile_name = profile_name
+        self.user_agent = identity.user_agent
+        self.language = identity.language
+        self.timezone = identity.timezone
+        self.viewport_width = identity.viewport_width
+        self.viewport_height = identity.viewport_height
+        self.proxy = identity.proxy
+        self.headers = SessionHeaders(
+            {EVERYWHERE: identity.headers} if identity.headers else None, on_change=self._headers_changed
+        )
+        self.cookies = SessionCookieJar(clock=clock, on_change=self.changed, on_refused=self._refused)
+        self.start_time = now
+        self.last_activity = now
+        self.last_url: str | None = None
+        self.pages_visited = 0
+        self._actions: deque[str] = deque(maxlen=history_limit or None)
+        self._data: dict[str, JsonValue] = {}
+        self._local_storage: dict[str, dict[str, str]] = {}
+        self._session_storage: dict[str, dict[str, str]] = {}
+        self._seen_trees: _Trees | None = None
+        self.status: Status = "new"
+        self.retired_reason: str | None = None
+        self.idle_timeout = idle_timeout
+        self.max_age = max_age
+        self.max_uses = max_uses
+        self.generation = 0
+        self.revision = 0
+        self.requests = 0
+        self.responses: dict[int, int] = {}
+        self.logins = 0
+        self.failures = 0
+        self.bytes = 0
+        self.latency = 0.0
+        self._extra: tuple[dict[str, Any] | None, dict[str, Any] | None] = (None, None)
+        # What only this process knows.
+        self.base: PersistentSession | None = None  # the record as last loaded or saved: the base of a merge
+        self.dirty = False
+        self.closed = False  # deleted, expired or replaced: nothing of it is saved any more
+        self.transient = transient  # lives for this crawl only
+        self.in_flight = 0
+        self.identities: dict[Any, Any] = {}  # a cache of visits.py: what is laid under a request, by scheme and host
+        self.uses = 0  # requests sent, and those on their way to be
+
+    # What a spider uses
+
+    @property
+    def data(self) -> dict[str, JsonValue]:
+        """The spider's own JSON data, saved with the session. Change it as you like, in place too."""
+        self._watch_trees()
+        return self._data
+
+    @property
+    def local_storage(self) -> dict[str, dict[str, str]]:
+        """The browser's ``localStorage`` by origin."""
+        self._watch_trees()
+        return self._local_storage
+
+    @property
+    def session_storage(self) -> dict[str, dict[str, str]]:
+        """The browser's ``sessionStorage`` by origin."""
+        self._watch_trees()
+        return self._session_storage
+
+    @property
+    def actions(self) -> list[str]:
+        """What it did, oldest first: ``"GET https://shop.example/p/1 200"``, and what :meth:`record` added."""
+        return list(self._actions)
+
+    def record(self, text: str) -> None:
+        """Add *text* to the session's history."""
+        self._actions.append(text)
+        self.changed()
+
+    def retire(self, reason: str) -> None:
+        """Take the session out of use for good: no further request goes out in it. Its record stays, with *reason*."""
+        self.status = "retired"
+        self.retired_reason = reason
+        self.changed()
+
+    def refresh(self) -> None:
+        """Begin a new generation, after a login for example.
+
+        Responses to requests that left before change nothing in it any more, neither its cookies nor its counters.
+        """
+        self.generation += 1
+        self.changed()
+
+    async def fetch(self, request: Request) -> Response:
+        """Download *request* in this session, through the downloader middlewares, and return the response.
+
+        The way for errbacks and pipelines, whose output passes no spider middleware. Redirects are followed; raises
+        what the download raises.
+        """
+        if self._owner is None:
+            raise SessionError(f"The session {self.id!r} belongs to no crawl: fetch() needs a running spider")
+        return await self._owner.fetch(self, request)
+
+    def __repr__(self) -> str:
+        return f"<BrowserSession {self.id!r} of {self.namespace!r}: {self.status}, {len(self.cookies)} cookies>"
+
+    # What the manager and the middlewares use
+
+    def changed(self) -> None:
+        """Note that the session differs from what was saved."""
+        if not self.dirty:
+            self.dirty = True
+            if self._owner is not None and not self.closed and not self.transient:
+                self._owner.changed(self)
+
+    def adopt(self, owner: SessionOwner) -> None:
+        """Let *owner* keep the session from now on."""
+        self._owner = owner
+        if self._seen_trees is not None:
+            owner.watch(self)
+
+    def trees_changed(self) -> bool:
+        """Whether ``data`` or a storage was changed in place since the last look."""
+        trees = (self._data, self._local_storage, self._session_storage)
+        if self._seen_trees is None or self._seen_trees == trees:
+            return False
+        self._seen_trees = copy.deepcopy(trees)
+        return True
+
+    def expired(self, now: float) -> ExpiryReason | None:
+        """By which limit of its policy it has expired at *now* (UNIX seconds); ``None``: it hasn't."""
+        if self.idle_timeout and now >= self.last_activity + self.idle_timeout:
+            return "idle_timeout"
+        if self.max_age and now >= self.start_time + self.max_age:
+            return "max_age"
+        if self.max_uses and self.uses >= self.max_uses:
+            return "max_uses"
+        return None
+
+    def snapshot(self) -> PersistentSession:
+        """Return the record of the session as it is now; it shares no mutable part with the session."""
+        extra, metrics_extra = self._extra
+        return PersistentSession.model_construct(
+            session_id=self.id,
+            namespace=self.namespace,
+            pool=self.pool,
+            profile_name=self.profile_name,
+            user_agent=self.user_agent,
+            language=self.language,
+            timezone=self.timezone,
+            viewport_width=self.viewport_width,
+            viewport_height=self.viewport_height,
+            headers=self.headers.dump(),
+            proxy=self.proxy,
+            start_time=self.start_time,
+            last_activity=self.last_activity,
+            pages_visited=self.pages_visited,
+            actions_performed=list(self._actions),
+            last_url=self.last_url,
+            cookies=self.cookies.dump(),
+            local_storage=copy.deepcopy(self._local_storage),
+            session_storage=copy.deepcopy(self._session_storage),
+            data=copy.deepcopy(self._data),
+            status=self.status,
+            retired_reason=self.retired_reason,
+            idle_timeout=self.idle_timeout,
+            max_age=self.max_age,
+            max_uses=self.max_uses,
+            generation=self.generation,
+            revision=self.revision,
+            metrics=Metrics.model_construct(
+                requests=self.requests,
+                responses={str(status): count for status, count in self.responses.items()},
+                logins=self.logins,
+                failures=self.failures,
+                bytes=self.bytes,
+                latency=self.latency,
+                **(metrics_extra or {}),
+            ),
+            schema_version=SCHEMA_VERSION,
+            **(extra or {}),
+        )
+
+    def restore(self, record: PersistentSession) -> None:
+        """Take *record* in place of what the session holds."""
+        metrics = record.metrics
+        self.namespace = record.namespace
+        self.pool = record.pool
+        self.profile_name = record.profile_name
+        self.user_agent = record.user_agent
+        self.language = record.language
+        self.timezone = record.timezone
+        self.viewport_width = record.viewport_width
+        self.viewport_height = record.viewport_height
+        self.headers.restore(record.headers)
+        self.identities.clear()
+        self.proxy = record.proxy
+        self.start_time = record.start_time
+        self.last_activity = record.last_activity
+        self.pages_visited = record.pages_visited
+        self._actions = deque(record.actions_performed, maxlen=self._actions.maxlen)
+        self.last_url = record.last_url
+        self.cookies.restore(record.cookies)
+        _replace(self._data, record.data)
+        _replace(self._local_storage, record.local_storage)
+        _replace(self._session_storage, record.session_storage)
+        if self._seen_trees is not None:
+            self._seen_trees = copy.deepcopy((self._data, self._local_storage, self._session_storage))
+        self.status = record.status
+        self.retired_reason = record.retired_reason
+        self.idle_timeout = record.idle_timeout
+        self.max_age = record.max_age
+        self.max_uses = record.max_uses
+        self.generation = record.generation
+        self.revision = record.revision
+        self.uses += metrics.requests - self.requests
+        self.requests = metrics.requests
+        self.responses = {int(status): count for status, count in metrics.responses.items()}
+        self.logins = metrics.logins
+        self.failures = metrics.failures
+        self.bytes = metrics.bytes
+        self.latency = metrics.latency
+        self._extra = (record.model_extra or None, metrics.model_extra or None)
+
+    def _headers_changed(self) -> None:
+        self.identities.clear()
+        self.changed()
+
+    def _watch_trees(self) -> None:
+        # Whoever reads them may change them in place, at any later time: the manager compares before it saves.
+        if self._seen_trees is None:
+            self._seen_trees = copy.deepcopy((self._data, self._local_storage, self._session_storage))
+            if self._owner is not None:
+                self._owner.watch(self)
+
+    def _refused(self, reason: str) -> None:
+        if self._owner is not None:
+            self._owner.refused(self, reason)
+
+
+def _replace(tree: dict[str, Any], stored: Mapping[str, Any]) -> None:
+    """Give *tree* the content of *stored*, in place: the spider may hold it."""
+    tree.clear()
+    tree.update(copy.deepcopy(dict(stored)))

@@ -1,0 +1,134 @@
+"""The cookies in a jar: indexed by domain, bounded in number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import nsmallest
+from operator import attrgetter
+from urllib.parse import ParseResult, SplitResult
+
+from scrapy_sessions.cookies.entry import Entry, Identity
+from scrapy_sessions.cookies.rules import Origin
+from scrapy_sessions.cookies.sending import Candidates
+from scrapy_sessions.cookies.suffix import canonical_host
+
+__all__ = ["MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "Content"]
+
+MAX_COOKIES = 3000
+"""How many cookies a jar holds."""
+
+MAX_COOKIES_PER_DOMAIN = 180
+"""How many of them may have the same domain."""
+
+_MAX_ORIGINS = 64  # whose headers are kept; a jar that meets more origins than that between changes has no hot one
+
+_last_use = attrgetter("used")
+
+
+class Content:
+    """What a jar holds, expired cookies included until their place is needed.
+
+    Every insertion and removal makes the headers made so far void. Ticks, not times, order the uses: a clock may be
+    set back.
+    """
+
+    __slots__ = ("_candidates", "_count", "_domains", "_tick")
+
+    def __init__(self) -> None:
+        self._domains: dict[str, dict[Identity, Entry]] = {}
+        self._candidates: dict[tuple[str, str], Candidates] = {}
+        self._count = 0
+        self._tick = 0
+
+    def header(self, url: SplitResult | ParseResult, now: float) -> bytes | None:
+        """Return the value of the ``Cookie`` header for a request to *url* at *now*."""
+        if not self._domains:
+            return None
+        # The scheme and the whole netloc, unparsed: that spares every request the parsing of its host.
+        key = (url.scheme, url.netloc)
+        candidates = self._candidates.get(key)
+        if candidates is None or not candidates.since <= now < candidates.until:
+            origin = Origin.of(url)
+            if origin is None:
+                return None
+            if candidates is not None or len(self._candidates) >= _MAX_ORIGINS:
+                self._forget_headers()
+            candidates = self._candidates[key] = Candidates(self._domains, origin, now)
+        self._tick += 1
+        return candidates.header(url, self._tick)
+
+    def get(self, identity: Identity) -> Entry | None:
+        return self._domains.get(identity[0], {}).get(identity)
+
+    def entries(self) -> Iterator[Entry]:
+        for entries in self._domains.values():
+            yield from entries.values()
+
+    def by_identity(self) -> dict[Identity, Entry]:
+        return {identity: entry for entries in self._domains.values() for identity, entry in entries.items()}
+
+    def live(self, now: float, domain: str | None = None) -> list[Entry]:
+        """Return what hasn't expired, of exactly *domain* if given (with a leading dot or without)."""
+        if domain is None:
+            entries: Iterable[Entry] = self.entries()
+        else:
+            entries = self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}).values()
+        return [entry for entry in entries if not entry.is_expired(now)]
+
+    def insert(self, entry: Entry, now: float) -> list[Entry]:
+        """Put *entry* in, in the place of the one with its identity, and return those that had to leave for it.
+
+        An entry that comes with ticks (``seq``, ``used``) keeps them.
+        """
+        self._forget_headers()
+        self._tick += 1
+        entry.seq = entry.seq or self._tick
+        entry.used = entry.used or self._tick
+        entries = self._domains.setdefault(entry.domain, {})
+        before = len(entries)
+        entries[entry.identity] = entry
+        self._count += len(entries) - before
+        evicted: list[Entry] = []
+        if len(entries) > MAX_COOKIES_PER_DOMAIN:
+            evicted += self._evict(list(entries.values()), MAX_COOKIES_PER_DOMAIN, now)
+        if self._count > MAX_COOKIES:
+            # A tenth at once: a crawl of many sites, in one session, would otherwise look through the whole jar at
+            # every new cookie.
+            evicted += self._evict(list(self.entries()), MAX_COOKIES - MAX_COOKIES // 10, now)
+        return evicted
+
+    def touch(self, entry: Entry) -> None:
+        """Note a use of *entry*."""
+        self._tick += 1
+        entry.used = self._tick
+
+    def remove(self, entry: Entry) -> None:
+        self._forget_headers()
+        entries = self._domains[entry.domain]
+        del entries[entry.identity]
+        self._count -= 1
+        if not entries:
+            del self._domains[entry.domain]
+
+    def clear(self) -> None:
+        self._forget_headers()
+        self._domains.clear()
+        self._count = 0
+
+    def _evict(self, full: list[Entry], bound: int, now: float) -> list[Entry]:
+        """Make room among *full* down to *bound* and return which unexpired ones left."""
+        live: list[Entry] = []
+        for entry in full:
+            if entry.is_expired(now):
+                self.remove(entry)
+            else:
+                live.append(entry)
+        evicted = nsmallest(len(live) - bound, live, key=_last_use)
+        for entry in evicted:
+            self.remove(entry)
+        return evicted
+
+    def _forget_headers(self) -> None:
+        for candidates in self._candidates.values():
+            candidates.note_use()
+        self._candidates.clear()

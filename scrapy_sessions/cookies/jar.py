@@ -1,0 +1,326 @@
+"""The live cookie jar of a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import NoReturn
+from urllib.parse import ParseResult, SplitResult
+
+from pydantic import ValidationError
+
+from scrapy_sessions.cookies.changes import Changes
+from scrapy_sessions.cookies.content import Content
+from scrapy_sessions.cookies.entry import Entry, Identity
+from scrapy_sessions.cookies.parse import SameSite
+from scrapy_sessions.cookies.reasons import refused
+from scrapy_sessions.cookies.rules import Origin, accept, check, hides
+from scrapy_sessions.cookies.suffix import canonical_host
+from scrapy_sessions.exceptions import CookieConflict, InvalidCookie
+from scrapy_sessions.models import Cookie
+
+__all__ = ["SessionCookieJar"]
+
+_creation_order = attrgetter("created", "seq")
+
+
+class SessionCookieJar:
+    """The cookies of one session: what sites set, what requests send, and what a spider reads and edits.
+
+    RFC 6265bis, and Scrapy's semantics wherever that leaves room. At most 180 cookies of one domain, and 3,000 in all:
+    beyond, expired ones leave first, then the least recently sent or set. For one thread; no call does I/O. Times are
+    UNIX seconds. Wherever a domain is asked for, ``shop.example`` and ``.shop.example`` name the same one.
+
+    :param clock: what time it is
+    :param on_change: called after content changed in a way worth saving, once a call; not for a mere use of a cookie,
+        and not by :meth:`restore` and :meth:`merge`
+    :param on_refused: called with a key of :data:`~scrapy_sessions.cookies.REFUSAL_REASONS` for every cookie that was
+        refused or evicted; methods that raise don't call it
+
+    >>> jar = SessionCookieJar()
+    >>> jar.set("sid", "31d4d96e", domain="shop.example", secure=True)
+    >>> jar["sid"]
+    '31d4d96e'
+    """
+
+    __slots__ = ("_changes", "_clock", "_content", "_on_change", "_on_refused", "_version")
+
+    def __init__(
+        self,
+        cookies: Iterable[Cookie] = (),
+        *,
+        clock: Callable[[], float] = time.time,
+        on_change: Callable[[], None] | None = None,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._on_change = on_change
+        self._on_refused = on_refused
+        self._content = Content()
+        self._changes = Changes()
+        self._version = 0
+        self.restore(cookies)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} cookies>"
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of content: equal numbers, equal content."""
+        return self._version
+
+    # -- requests and responses
+
+    def header(self, url: SplitResult | ParseResult) -> bytes | None:
+        """Return the value of the ``Cookie`` header for a request to *url*, ``None`` if no cookie goes there."""
+        return self._content.header(url, self._clock())
+
+    def store(self, headers: Iterable[bytes | str], url: SplitResult | ParseResult, *, explicit: bool = False) -> None:
+        """Take in the ``Set-Cookie`` *headers* of a response from *url*. Never raises for what they hold.
+
+        What is refused costs that cookie only, and is told to ``on_refused``.
+
+        :param explicit: the cookies are the user's own, given with a request to *url*: whether the connection is
+            encrypted doesn't matter to them, everything else does
+        """
+        origin: Origin | None = None
+        now = 0.0
+        changed = False
+        for header in headers:
+            if origin is None:
+                origin = Origin.of(url)
+                if origin is None:
+                    return
+                now = self._clock()
+            try:
+                entry = accept(header, url, origin, now, explicit)
+                if not (origin.secure or explicit) and self._hides_secure(entry, now):
+                    raise refused("secure_overwrite")
+            except InvalidCookie as error:
+                self._refuse(error.reason)
+            else:
+                changed |= self._put(entry, now)
+        if changed:
+            self._changed()
+
+    def _hides_secure(self, new: Entry, now: float) -> bool:
+        return any(hides(new, old) and not old.is_expired(now) for old in self._content.entries())
+
+    # -- reading
+
+    def __getitem__(self, name: str) -> str:
+        """Return the value of the cookie *name*.
+
+        Raises :exc:`KeyError` if there is none, and :exc:`~scrapy_sessions.exceptions.CookieConflict` if there are
+        several with different values.
+        """
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(
+        self, name: str, default: str | None = None, *, domain: str | None = None, path: str | None = None
+    ) -> str | None:
+        """Return the value of the cookie *name*, of exactly this *domain* and *path* if given, else *default*.
+
+        Raises :exc:`~scrapy_sessions.exceptions.CookieConflict` if several with different values fit.
+        """
+        found = self._find(name, domain, path)
+        if len({entry.value for entry in found}) > 1:
+            places = ", ".join(sorted({f"{entry.domain}{entry.path}" for entry in found}))
+            raise CookieConflict(
+                f"Several cookies named {name!r} with different values fit ({places}): name one with "
+                f"get({name!r}, domain=…, path=…)"
+            )
+        return found[0].value if found else default
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._find(name, None, None))
+
+    def __len__(self) -> int:
+        return len(self._content.live(self._clock()))
+
+    def __iter__(self) -> Iterator[Cookie]:
+        """Iterate over the unexpired cookies as they are now, in the order of their creation."""
+        return iter(self.dump())
+
+    # -- editing
+
+    def set(
+        self,
+        name: str,
+        value: str,
+        *,
+        domain: str,
+        path: str = "/",
+        host_only: bool | None = None,
+        expires: float | None = None,
+        secure: bool = False,
+        http_only: bool = False,
+        same_site: SameSite | None = None,
+        partition_key: str | None = None,
+    ) -> None:
+        """Set a cookie. One that has expired already deletes the one it would replace.
+
+        :param host_only: by default False for a *domain* with a leading dot, else True: this host alone
+
+        Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for what a site couldn't set either.
+        """
+        if host_only is None:
+            host_only = not domain.startswith(".")
+        try:
+            cookie = Cookie(
+                name=name,
+                value=value,
+                domain=canonical_host(domain.removeprefix(".")) or "",
+                host_only=host_only,
+                path=path,
+                expires=expires,
+                secure=secure,
+                http_only=http_only,
+                same_site=same_site,
+                partition_key=partition_key,
+            )
+        except ValidationError as error:
+            fields = ", ".join(str(each["loc"][0]) for each in error.errors(include_input=False))
+            message = f"The cookie was refused (malformed): {fields} of a wrong type or value"
+            raise InvalidCookie(message, "malformed") from None
+        self.add(cookie)
+
+    def __setitem__(self, name: str, value: str) -> NoReturn:
+        raise TypeError(f"A cookie needs a domain: use set({name!r}, …, domain=…) instead of an assignment")
+
+    def add(self, cookie: Cookie) -> None:
+        """Set *cookie*, as :meth:`set` does; its ``created`` is kept unless it replaces one.
+
+        Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for what a site couldn't set either.
+        """
+        entry = Entry.of(cookie)
+        reason = check(entry)
+        if reason is not None:
+            raise refused(reason)
+        now = self._clock()
+        entry.created = entry.created or now
+        entry.updated = now
+        if self._put(entry, now):
+            self._changed()
+
+    def delete(self, name: str, *, domain: str | None = None, path: str | None = None) -> int:
+        """Delete the cookies *name*, of exactly this *domain* and *path* if given, and return how many there were."""
+        return self._delete(self._find(name, domain, path))
+
+    def clear(self, domain: str | None = None) -> int:
+        """Delete all cookies, or those of exactly this *domain*, and return how many there were."""
+        return self._delete(self._content.live(self._clock(), domain))
+
+    def clear_session_cookies(self) -> int:
+        """Delete the cookies without an expiry, as a browser does when it is closed, and return how many."""
+        return self._delete([entry for entry in self._content.live(self._clock()) if entry.expires is None])
+
+    # -- records
+
+    def dump(self) -> list[Cookie]:
+        """Return the unexpired cookies, in the order of their creation."""
+        return [entry.cookie() for entry in sorted(self._content.live(self._clock()), key=_creation_order)]
+
+    def restore(self, cookies: Iterable[Cookie]) -> None:
+        """Make *cookies*, those of a record, the whole content, and the common base of the next :meth:`merge`.
+
+        Expired ones are left out; those that :meth:`add` would refuse too, each told to ``on_refused``.
+        """
+        self._replace(self._fit(cookies).values())
+        self._changes.clear()
+
+    def mark_synced(self, content: Iterable[Cookie] | None = None) -> None:
+        """Remember that the record equals the jar: the common base of the next :meth:`merge`.
+
+        :param content: what the record holds, if the jar has changed since: the :meth:`dump` that was saved
+        """
+        if content is None:
+            self._changes.clear()
+        else:
+            stored = {entry.identity: entry for entry in map(Entry.of, content)}
+            self._changes.rebase(self._content.by_identity(), stored, self._clock())
+
+    def merge(self, theirs: Iterable[Cookie]) -> None:
+        """Take in *theirs*, the record as another holder of the session saved it since the last common base.
+
+        A change on one side only is taken, deletions included. Changed on both, the newer ``updated`` wins, mine if
+        they are equal; a deletion by them yields to a change of mine. Afterwards the base is *theirs*: what was
+        taken from mine still counts as changed, until :meth:`mark_synced`.
+        """
+        stored = self._fit(theirs)
+        mine = self._content.by_identity()
+        self._replace(list(self._changes.merge(mine, stored)))
+        self._changes.rebase(self._content.by_identity(), stored, self._clock())
+
+    def _fit(self, cookies: Iterable[Cookie]) -> dict[Identity, Entry]:
+        now = self._clock()
+        fit: dict[Identity, Entry] = {}
+        for entry in map(Entry.of, cookies):
+            reason = check(entry)
+            if reason is not None:
+                self._refuse(reason)
+            elif not entry.is_expired(now):
+                fit[entry.identity] = entry
+        return fit
+
+    def _replace(self, entries: Iterable[Entry]) -> None:
+        now = self._clock()
+        self._version += 1
+        self._content.clear()
+        for entry in entries:
+            self._evicted(self._content.insert(entry, now), now)
+
+    # -- changing
+
+    def _find(self, name: str, domain: str | None, path: str | None) -> list[Entry]:
+        live = self._content.live(self._clock(), domain)
+        return [entry for entry in live if entry.name == name and path in {None, entry.path}]
+
+    def _put(self, new: Entry, now: float) -> bool:
+        """Put *new* in its place and return whether the content is another one now."""
+        identity = new.identity
+        old = self._content.get(identity)
+        if old is not None and old.is_expired(now):
+            self._content.remove(old)
+            old = None
+        if new.is_expired(now):
+            if old is None:
+                return False
+            self._content.remove(old)
+            self._changes.removed(identity, old, now)
+            return True
+        if old is not None:
+            if new.says_the_same(old):
+                self._content.touch(old)
+                return False
+            new.created, new.seq = old.created, old.seq
+        self._changes.replaced(identity, old)
+        self._evicted(self._content.insert(new, now), now)
+        return True
+
+    def _evicted(self, entries: list[Entry], now: float) -> None:
+        for entry in entries:
+            self._changes.removed(entry.identity, entry, now)
+            self._refuse("evicted")
+
+    def _delete(self, doomed: list[Entry]) -> int:
+        now = self._clock()
+        for entry in doomed:
+            self._content.remove(entry)
+            self._changes.removed(entry.identity, entry, now)
+        if doomed:
+            self._changed()
+        return len(doomed)
+
+    def _changed(self) -> None:
+        self._version += 1
+        if self._on_change is not None:
+            self._on_change()
+
+    def _refuse(self, reason: str) -> None:
+        if self._on_refused is not None:
+            self._on_refused(reason)

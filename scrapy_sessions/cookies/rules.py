@@ -1,0 +1,197 @@
+"""Which cookies a jar takes, and where they go (RFC 6265bis, sections 5.1 and 5.7)."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import ParseResult, SplitResult
+
+from scrapy_sessions.cookies.entry import Entry
+from scrapy_sessions.cookies.parse import MAX_PAIR_SIZE, encode, parse_set_cookie
+from scrapy_sessions.cookies.reasons import REFUSAL_REASONS, refused
+from scrapy_sessions.cookies.suffix import canonical_host, is_canonical, is_ip, is_sharable, site_of
+
+__all__ = [
+    "REFUSAL_REASONS",
+    "Origin",
+    "accept",
+    "check",
+    "domain_matches",
+    "hides",
+    "path_matches",
+    "request_path",
+]
+
+_SCHEMES = {"http": False, "https": True, "ws": False, "wss": True}
+_UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_UNFIT_IN_PAIR = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff;]")
+
+
+class Origin(NamedTuple):
+    """Where a cookie comes from or goes to."""
+
+    secure: bool
+    host: str
+
+    @classmethod
+    def of(cls, url: SplitResult | ParseResult) -> Origin | None:
+        """Return the origin of *url*, ``None`` if cookies have no business there (``data:``, ``file:``, no host)."""
+        return _origin(url.scheme, url.hostname or "")
+
+    @property
+    def site(self) -> str:
+        """What partitioned cookies are bound to. They are Secure, so that the scheme is always the same."""
+        return f"https://{site_of(self.host)}"
+
+    @property
+    def parents(self) -> list[str]:
+        """The domains whose cookies may go to this host's subdomains and thus to it, nearest first."""
+        if is_ip(self.host):
+            return []
+        labels = self.host.split(".")
+        return [".".join(labels[start:]) for start in range(1, len(labels))]
+
+
+@lru_cache(maxsize=1024)
+def _origin(scheme: str, hostname: str) -> Origin | None:
+    secure = _SCHEMES.get(scheme)
+    host = canonical_host(hostname)
+    return None if secure is None or host is None else Origin(secure, host)
+
+
+def domain_matches(host: str, domain: str) -> bool:
+    """Whether *domain* is *host* or a parent of it (section 5.1.3). Both are canonical."""
+    return host == domain or (host.endswith(domain) and host[-len(domain) - 1] == "." and not is_ip(host))
+
+
+def request_path(url: SplitResult | ParseResult) -> str:
+    """Return the path that cookies are matched against: never empty, with the parameters of its last segment."""
+    path = url.path
+    if not path.startswith("/"):
+        return "/"
+    return f"{path};{url.params}" if isinstance(url, ParseResult) and url.params else path
+
+
+def path_matches(request_path: str, path: str) -> bool:
+    """Whether *path* is *request_path* or a directory above it (section 5.1.4)."""
+    if not request_path.startswith(path):
+        return False
+    return len(request_path) == len(path) or path.endswith("/") or request_path[len(path)] == "/"
+
+
+def hides(new: Entry, old: Entry) -> bool:
+    """Whether *new*, set over an unencrypted connection, would overwrite or shadow the Secure cookie *old*."""
+    return (
+        old.secure
+        and old.name == new.name
+        and (domain_matches(new.domain, old.domain) or domain_matches(old.domain, new.domain))
+        and path_matches(new.path, old.path)
+    )
+
+
+def check(entry: Entry) -> str | None:
+    """Return the reason to refuse *entry*, whatever door it comes through; ``None``: it is fit to be kept."""
+    name, value = entry.name, entry.value
+    if (
+        _UNFIT_IN_PAIR.search(name)
+        or _UNFIT_IN_PAIR.search(value)
+        or "=" in name
+        or name.strip(" \t") != name
+        or value.strip(" \t") != value
+        or not (name or value)
+        or not entry.path.startswith("/")
+        or _UNFIT.search(entry.path)
+        or not is_canonical(entry.domain)
+        or not (entry.expires is None or math.isfinite(entry.expires))
+    ):
+        return "malformed"
+    if len(encode(name)) + len(encode(value)) > MAX_PAIR_SIZE:
+        return "too_large"
+    if not entry.host_only and not is_sharable(entry.domain):
+        return "public_suffix"
+    return _broken_promise(entry)
+
+
+def accept(header: bytes | str, url: SplitResult | ParseResult, origin: Origin, now: float, explicit: bool) -> Entry:
+    """Return the cookie that *header*, a ``Set-Cookie`` value of a response from *url*, asks to keep.
+
+    *explicit*: it stands for a cookie that the user gave with a request. Whether it hides another one (:func:`hides`)
+    is left to the jar. Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie`.
+    """
+    said = parse_set_cookie(header, now)
+    domain, host_only = (origin.host, True) if said.domain is None else _scope(said.domain, origin.host)
+    path = said.path or _default_path(url)
+    if said.secure and not origin.secure and not explicit:
+        raise refused("insecure_secure")
+    entry = Entry(
+        said.name,
+        said.value,
+        domain,
+        host_only,
+        path,
+        said.expires,
+        said.secure,
+        said.http_only,
+        said.same_site,
+        origin.site if said.partitioned else None,
+        now,
+        now,
+    )
+    reason = _broken_promise(entry)
+    # Of a response, __Host- demands that the Path be spelt out. A spider that gives its cookie as {name: value} leaves
+    # it to the URL, as ever in Scrapy.
+    if reason is None and said.path is None and not explicit and _prefix(entry) == "__host-":
+        reason = "prefix"
+    if reason is not None:
+        raise refused(reason)
+    return entry
+
+
+def _scope(attribute: str, host: str) -> tuple[str, bool]:
+    domain = canonical_host(attribute)
+    if "." not in host and domain == f"{host}.local":
+        # What Scrapy, by http.cookiejar, calls a host without a dot.
+        domain = host
+    if domain == host:
+        return host, not is_sharable(host)
+    if domain is None or not domain_matches(host, domain):
+        raise refused("domain_mismatch")
+    if not is_sharable(domain):
+        raise refused("public_suffix")
+    return domain, False
+
+
+def _default_path(url: SplitResult | ParseResult) -> str:
+    path = url.path
+    end = path.rfind("/") if path.startswith("/") else 0
+    if end <= 0:
+        return "/"
+    path = path[:end]
+    if _UNFIT.search(path):
+        raise refused("malformed")
+    return path
+
+
+def _prefix(entry: Entry) -> str | None:
+    # A nameless cookie is sent as its value alone, and so could pass for one with a prefix.
+    shown = entry.name or entry.value
+    if not shown.startswith("__"):
+        return None
+    shown = shown[:9].lower()
+    if shown == "__secure-":
+        return shown
+    return "__host-" if shown.startswith("__host-") else None
+
+
+def _broken_promise(entry: Entry) -> str | None:
+    prefix = _prefix(entry)
+    if prefix is not None:
+        if not entry.name or not entry.secure:
+            return "prefix"
+        if prefix == "__host-" and not (entry.host_only and entry.path == "/"):
+            return "prefix"
+    if entry.partition_key is not None and not entry.secure:
+        return "partitioned"
+    return None

@@ -1,0 +1,97 @@
+"""The ``Cookie`` header: which cookies go to a URL, in which order, and what is kept of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import ParseResult, SplitResult
+
+from scrapy_sessions.cookies.entry import Entry, Identity
+from scrapy_sessions.cookies.parse import encode
+from scrapy_sessions.cookies.rules import Origin, request_path
+
+__all__ = ["Candidates"]
+
+_MAX_PATH_SETS = 64  # a site with a cookie for every folder would otherwise fill the memory with its headers
+
+
+class _Sent:
+    """A finished header, the cookies in it, and the jar's tick of its last use."""
+
+    __slots__ = ("entries", "used", "value")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        pairs = [encode(f"{entry.name}={entry.value}" if entry.name else entry.value) for entry in entries]
+        self.value = b"; ".join(pairs) if pairs else None
+        self.entries = entries
+        self.used = 0
+
+    def note_use(self) -> None:
+        for entry in self.entries:
+            entry.used = max(entry.used, self.used)
+
+
+class Candidates:
+    """The cookies of a jar for one scheme and host, whatever the path, and the headers made of them so far.
+
+    It holds from ``since`` until before ``until`` (UNIX seconds), the moments at which a cookie expires, and as long
+    as the jar isn't changed. A use is noted on the header, and reaches its cookies with :meth:`note_use`: marking
+    each cookie at each request would cost more than the header itself.
+    """
+
+    __slots__ = ("_by_paths", "_entries", "_everywhere", "_paths", "since", "until")
+
+    def __init__(self, domains: Mapping[str, Mapping[Identity, Entry]], origin: Origin, now: float) -> None:
+        self.since = float("-inf")
+        self.until = float("inf")
+        self._entries = sorted(self._collect(domains, origin, now), key=_header_order)
+        # Each with what a longer path begins with: the test of rules.path_matches, without a call for every path.
+        paths = {entry.path: entry.path.removesuffix("/") + "/" for entry in self._entries if entry.path != "/"}
+        self._paths = tuple(paths.items())
+        self._everywhere = None if self._paths else _Sent(self._entries)
+        self._by_paths: dict[tuple[str, ...], _Sent] = {}
+
+    def _collect(self, domains: Mapping[str, Mapping[Identity, Entry]], origin: Origin, now: float) -> Iterable[Entry]:
+        host = origin.host
+        for domain in (host, *origin.parents):
+            for entry in domains.get(domain, {}).values():
+                if (
+                    (entry.host_only and domain != host)
+                    or (entry.secure and not origin.secure)
+                    or (entry.partition_key is not None and entry.partition_key != origin.site)
+                ):
+                    continue
+                if entry.expires is not None:
+                    if entry.expires <= now:
+                        self.since = max(self.since, entry.expires)
+                        continue
+                    self.until = min(self.until, entry.expires)
+                yield entry
+
+    def header(self, url: SplitResult | ParseResult, tick: int) -> bytes | None:
+        """Return the header for *url*, of this scheme and host, and note its use at *tick*."""
+        sent = self._everywhere
+        if sent is None:
+            path = request_path(url)
+            matching = tuple([each for each, folder in self._paths if path == each or path.startswith(folder)])
+            sent = self._by_paths.get(matching)
+            if sent is None:
+                if len(self._by_paths) >= _MAX_PATH_SETS:
+                    self.note_use()
+                    self._by_paths.clear()
+                chosen = {"/", *matching}
+                sent = self._by_paths[matching] = _Sent([entry for entry in self._entries if entry.path in chosen])
+        sent.used = tick
+        return sent.value
+
+    def note_use(self) -> None:
+        """Hand the ticks of the last use on to the cookies."""
+        if self._everywhere is not None:
+            self._everywhere.note_use()
+        for sent in self._by_paths.values():
+            sent.note_use()
+
+
+def _header_order(entry: Entry) -> tuple[int, float, int]:
+    # Section 5.8.3: longer paths first, then the earlier created; then as they came, so that the order is the same
+    # in every process and after every restore.
+    return -len(entry.path), entry.created, entry.seq

@@ -1,0 +1,80 @@
+"""Hosts and public suffixes: which hosts a cookie may be shared between, and which belong to one site.
+
+The public suffix list is the one that ``tldextract`` bundles: no network and no cache on disk, ever.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tldextract import TLDExtract
+
+__all__ = ["canonical_host", "is_canonical", "is_ip", "is_sharable", "site_of"]
+
+# Letters, digits and what else stands in host names and IP addresses. A host of other characters takes part in no
+# cookie exchange: it could not be told from the syntax around it once it is exported.
+_HOST = re.compile(r"(?!\.)[a-z0-9_.:%-]+")
+
+
+@lru_cache(maxsize=1)
+def _extractor() -> TLDExtract:
+    # Imported here: it brings an HTTP client along, and parsing its list takes 50 ms, which a process that never
+    # meets a cookie (a command, a worker) should not pay.
+    from tldextract import TLDExtract  # noqa: PLC0415
+
+    return TLDExtract(suffix_list_urls=(), include_psl_private_domains=True, cache_dir=None)
+
+
+def is_canonical(host: str) -> bool:
+    """Whether *host* is written as cookies keep it: lower case, ASCII (IDNA), no leading dot, no brackets."""
+    return _HOST.fullmatch(host) is not None
+
+
+@lru_cache(maxsize=4096)
+def canonical_host(host: str) -> str | None:
+    """Return *host* in lower case and ASCII (IDNA), an IPv6 address without brackets; ``None`` if it is no host."""
+    if host[:1] == "[" and host[-1:] == "]":
+        host = host[1:-1]
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            return None
+    host = host.lower()
+    return host if is_canonical(host) else None
+
+
+def is_ip(host: str) -> bool:
+    """Whether the canonical *host* is an IP address.
+
+    A name whose last label is a number counts as one, as in the URL standard: no top-level domain is a number.
+    """
+    return ":" in host or host.rstrip(".").rpartition(".")[2].isdigit()
+
+
+@lru_cache(maxsize=4096)
+def is_sharable(domain: str) -> bool:
+    """Whether a cookie of the canonical *domain* may go to its subdomains.
+
+    It may not if *domain* is a public suffix (``co.uk``, ``github.io``), a single label or an IP address.
+    """
+    name = domain.rstrip(".")
+    return "." in name and not is_ip(name) and bool(_extractor()(name).domain)
+
+
+@lru_cache(maxsize=4096)
+def site_of(host: str) -> str:
+    """Return the registrable domain of the canonical *host* (``www.shop.co.uk``: ``shop.co.uk``), else *host* itself.
+
+    Under a top-level domain that the list doesn't know, it is the last two labels: the list's own default rule.
+    """
+    name = host.rstrip(".")
+    if is_ip(name):
+        return name
+    parts = _extractor()(name)
+    if not parts.suffix:
+        return ".".join(name.split(".")[-2:])
+    return f"{parts.domain}.{parts.suffix}" if parts.domain else name

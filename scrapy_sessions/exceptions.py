@@ -1,0 +1,79 @@
+"""The exceptions, all under one root: :exc:`SessionError`.
+
+Each message says what happened, to which session or file, and what to do next; none holds a cookie value, a password
+or a token.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AmbiguousSession",
+    "CookieConflict",
+    "CorruptRecord",
+    "InvalidCookie",
+    "InvalidSessionId",
+    "NewerSchema",
+    "PoolExhausted",
+    "SessionConfigurationError",
+    "SessionError",
+    "SessionRetired",
+    "StoreError",
+    "UnknownPool",
+    "UnknownProfile",
+]
+
+
+class SessionError(Exception):
+    """The root of every exception that this package raises."""
+
+
+class SessionConfigurationError(SessionError, ValueError):
+    """A ``SESSIONS_*`` setting, profile or pool that can't be used. Raised before the first request."""
+
+
+class InvalidSessionId(SessionError, ValueError):
+    """A session id that isn't a string of 1 to 255 printable characters."""
+
+
+class UnknownPool(SessionError, LookupError):
+    """A request names a pool that ``SESSIONS_POOLS`` doesn't declare."""
+
+
+class UnknownProfile(SessionError, LookupError):
+    """A request or pool names a profile that ``SESSIONS_PROFILES`` doesn't declare."""
+
+
+class SessionRetired(SessionError):
+    """A request names a session that was retired. Delete the session, or name another."""
+
+
+class PoolExhausted(SessionError):
+    """Every named session of a pool is retired."""
+
+
+class AmbiguousSession(SessionError, LookupError):
+    """A session id stands in several namespaces and none was given."""
+
+
+class InvalidCookie(SessionError, ValueError):
+    """A cookie that a jar must refuse, set by hand. ``reason`` is the word counted in the stats."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CookieConflict(SessionError, LookupError):
+    """``jar[name]`` fits several cookies with different values: name the domain or path with ``jar.get()``."""
+
+
+class StoreError(SessionError):
+    """A store failed: disk, server, permissions, or a file that isn't a session store."""
+
+
+class CorruptRecord(StoreError):
+    """A stored record can't be read. It was set aside (quarantined), the others are not touched."""
+
+
+class NewerSchema(StoreError):
+    """A record or store file was written by a newer version of this package. It is left as it is."""

@@ -1,0 +1,49 @@
+"""The request fingerprinter: the same URL for alice and for bob is two requests."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from scrapy.utils.misc import build_from_crawler, load_object
+
+from scrapy_sessions.pool import is_named
+from scrapy_sessions.settings import SessionsSettings, setting_name
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.utils.request import RequestFingerprinterProtocol
+
+    # typing.Self requires Python 3.11
+    from typing_extensions import Self
+
+__all__ = ["SessionFingerprinter"]
+
+
+class SessionFingerprinter:
+    """Wraps the fingerprinter in ``SESSIONS_FALLBACK_FINGERPRINTER``.
+
+    The fingerprint differs from the wrapped one only for a request that names its session itself: ``session_id``
+    without ``session_pool``. Requests without a session key, of a pool or of a ``cookiejar`` keep the wrapped one.
+    Adds nothing that raises.
+    """
+
+    def __init__(self, wrapped: RequestFingerprinterProtocol) -> None:
+        self._wrapped = wrapped
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        name = setting_name("fallback_fingerprinter")
+        default = SessionsSettings.model_fields["fallback_fingerprinter"].default
+        wrapped = load_object(crawler.settings.get(name) or default)
+        return cls(build_from_crawler(wrapped, crawler))
+
+    def fingerprint(self, request: Request) -> bytes:
+        """Return the fingerprint of *request*: 20 bytes (SHA-1) where a session is named."""
+        fingerprint = self._wrapped.fingerprint(request)
+        if not is_named(request.meta):
+            return fingerprint
+        session_id = request.meta["session_id"].encode("utf-8", "surrogatepass")
+        # SHA-1 as in Scrapy: it tells requests apart, it protects nothing.
+        return hashlib.sha1(fingerprint + b"\0session\0" + session_id, usedforsecurity=False).digest()

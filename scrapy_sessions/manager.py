@@ -1,0 +1,519 @@
+"""The only orchestrator: sessions live in memory, lasting in a store, each once in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import count as numbers
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scrapy.utils.project import data_path, get_project_settings, inside_project
+
+from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.exceptions import (
+    AmbiguousSession,
+    CorruptRecord,
+    InvalidSessionId,
+    SessionConfigurationError,
+    SessionError,
+    SessionRetired,
+)
+from scrapy_sessions.live import LiveSessions
+from scrapy_sessions.models import PersistentSession, Profile, SessionInfo, Status, check_session_id
+from scrapy_sessions.pool import Claim, Pool, check_profile
+from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.storage import store_from_url
+from scrapy_sessions.storage.base import Key, SessionStore
+from scrapy_sessions.storage.codec import decode
+from scrapy_sessions.write_behind import WriteBehind, set_aside
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+__all__ = ["SessionManager", "store_for"]
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 500  # expired sessions deleted in one transaction
+
+
+class SessionManager:
+    """Keeps the sessions of one namespace.
+
+    .. code-block:: python
+
+        async with SessionManager("sessions.db", namespace="shop") as manager:
+            for info in await manager.list_sessions():
+                print(info["session_id"], info["pages_visited"])
+
+    With no arguments it opens the store that spiders use from the same folder. Faults of the store, and records that
+    can't be read, raise exceptions of :mod:`scrapy_sessions.exceptions`.
+
+    :param storage_path: an SQLite file, or a folder for one (``sessions.db``)
+    :param store: instead of it, a store or the URL of one, as in ``SESSIONS_STORE``; a store given is not closed here
+    :param namespace: ``None``: list, find and delete in all of them, save in ``"default"``
+    :param settings: pools, profiles, policy; by default the default settings
+    :param default_profile: the identity of new sessions without a profile
+    :param on_event: called with an event's name (``"created"``) and how often it came
+    :param clock: returns UNIX seconds
+    """
+
+    def __init__(
+        self,
+        storage_path: str | os.PathLike[str] | None = None,
+        *,
+        store: SessionStore | str | None = None,
+        namespace: str | None = None,
+        settings: SessionsSettings | None = None,
+        default_profile: Profile | None = None,
+        on_event: Callable[[str, int], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if storage_path is not None and store is not None:
+            raise TypeError("Give either storage_path or store, not both")
+        self.settings = settings or SessionsSettings()
+        self.namespace = namespace if namespace is None else check_session_id(namespace)
+        self.fetcher: Callable[[BrowserSession, Request], Awaitable[Response]] | None = None
+        self._owns_store = not isinstance(store, SessionStore)
+        self.store: SessionStore = store if isinstance(store, SessionStore) else store_for(storage_path, store)
+        self._default_profile = default_profile or Profile()
+        self._count = on_event or (lambda name, n: None)
+        self._clock = clock
+        self._live = LiveSessions(self.settings.cache_size, clock)
+        self._transient: dict[Any, BrowserSession] = {}
+        self._loading: dict[str, asyncio.Future[BrowserSession]] = {}
+        self._pools: dict[str, Pool] = {}
+        self._turns = numbers()
+        self._drift_warned = False
+        self._opened = False
+        self._writer = WriteBehind(
+            self.store,
+            interval=self.settings.save_interval,
+            clock=clock,
+            count=self._count,
+            lost=self._live.remove,
+        )
+
+    async def __aenter__(self) -> SessionManager:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the store. Idempotent; the other methods call it."""
+        if not self._opened:
+            await self.store.open()
+            self._opened = True
+
+    async def flush(self) -> None:
+        """Save every session that has changed up to now."""
+        await self.open()
+        await self._writer.flush()
+
+    async def close(self) -> None:
+        """Save what has changed, then close the store if it was opened here, also when saving failed."""
+        try:
+            if self._opened:
+                await self._writer.close()
+        finally:
+            if self._owns_store and self._opened:
+                self._opened = False
+                await self.store.close()
+
+    # Records
+
+    async def save_session(self, session_id: str, browser_session: BrowserSession) -> bool:
+        """Save *browser_session* now, merged with what others saved of it, and keep it from then on.
+
+        Returns True if it was written, new or not; False if it was deleted meanwhile: it is not brought back.
+        """
+        if check_session_id(session_id) != browser_session.id:
+            raise InvalidSessionId(f"The session {browser_session.id!r} can't be saved as {session_id!r}: fork it")
+        await self.open()
+        self._adopt(browser_session, self.namespace)
+        return await self._writer.save(browser_session)
+
+    async def load_session(self, session_id: str) -> PersistentSession | None:
+        """Return the record of *session_id* as it is now, expired or retired ones too; ``None`` if there is none."""
+        live = self._live.get(check_session_id(session_id))
+        if live is not None and self.namespace is not None:
+            return live.snapshot()
+        return await self._read(await self._locate(session_id))
+
+    async def restore_session(self, session_id: str, browser_session: BrowserSession) -> bool:
+        """Fill *browser_session* from the record of *session_id*, and keep it from then on.
+
+        Returns False, changing nothing, if there is none or it has expired. A session that is live already is not
+        made a second time: *browser_session* then is a copy of it, which nobody keeps.
+        """
+        if check_session_id(session_id) != browser_session.id:
+            raise InvalidSessionId(f"The session {session_id!r} can't be restored into {browser_session.id!r}")
+        record = await self.load_session(session_id)
+        if record is None or (record.expiry is not None and record.expiry[0] <= self._clock()):
+            return False
+        browser_session.restore(record)
+        live = self._live.get(session_id)
+        if live is None or live is browser_session:
+            browser_session.base = record
+            self._adopt(browser_session, record.namespace)
+            self._count("restored", 1)
+        return True
+
+    async def delete_session(self, session_id: str) -> bool:
+        """Delete *session_id* for good: no late save brings it back. Returns whether it was there."""
+        key = await self._locate(session_id)
+        async with self._writer.lock:
+            live = self._live.get(session_id)
+            known = live is not None and live.namespace == key.namespace
+            if live is not None and known:
+                self._close(live)
+            (deleted,) = await self.store.delete([key])
+        if deleted or known:
+            self._count("deleted", 1)
+        return deleted or known
+
+    async def cleanup_expired_sessions(self) -> int:
+        """Delete the sessions of this namespace that expired by their own policy, and return how many.
+
+        Sessions with requests in flight are left alone.
+        """
+        return sum((await self.cleanup()).values())
+
+    async def cleanup(self) -> Counter[str]:
+        """As :meth:`cleanup_expired_sessions`; returns how many by the limit they exceeded."""
+        await self.flush()
+        reasons: Counter[str] = Counter()
+        spared: set[Key] = set()
+        while True:
+            found = await self.store.expired(self.namespace, now=self._clock(), limit=_PAGE + len(spared))
+            page = [expired for expired in found if expired.key not in spared]
+            if not page:
+                break
+            spared.update(expired.key for expired in page if self._in_use(expired.key))
+            page = [expired for expired in page if expired.key not in spared]
+            async with self._writer.lock:
+                gone = await self.store.delete([e.key for e in page], [e.revision for e in page])
+            for expired, deleted in zip(page, gone, strict=True):
+                if deleted:
+                    reasons[expired.reason] += 1
+                    live = self._live.get(expired.key.session_id)
+                    if live is not None and live.namespace == expired.key.namespace:
+                        self._close(live)
+                else:
+                    spared.add(expired.key)  # saved by another meanwhile
+        for reason, n in reasons.items():
+            self._count("expired", n)
+            self._count(f"expired/{reason}", n)
+        return reasons
+
+    async def get_session_info(self, session_id: str) -> SessionInfo | None:
+        """Return what is known of *session_id* without reading its record; ``None`` if there is none."""
+        check_session_id(session_id)
+        await self.flush()
+        found = await self.store.find(session_id, now=self._clock())
+        if self.namespace is not None:
+            found = [info for info in found if info["namespace"] == self.namespace]
+        if len(found) > 1:
+            raise _ambiguous(session_id, found)
+        return found[0] if found else None
+
+    async def list_sessions(
+        self,
+        *,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | str | None = None,
+    ) -> list[SessionInfo]:
+        """Return what is known of the sessions, newest activity first, without reading a record.
+
+        :param after: the last entry of the page before, or its id
+        """
+        if isinstance(after, str):
+            info = await self.get_session_info(after)
+            if info is None:
+                raise SessionError(f"There is no session {after!r} to list from: it was deleted meanwhile")
+            after = info
+        await self.flush()
+        return await self.store.list(
+            now=self._clock(), namespace=self.namespace, pool=pool, status=status, limit=limit, after=after
+        )
+
+    # Live sessions
+
+    def pool(self, name: str) -> Pool:
+        """Return the pool *name*. Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`."""
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool.declared(name, self.settings)
+        return pool
+
+    def ready(self, session_id: str) -> BrowserSession | None:
+        """Return *session_id* if it is in memory and has not expired."""
+        return self._live.ready(session_id)
+
+    def settle(self, claim: Claim) -> Claim:
+        """Return *claim* with a session id: that of the session whose turn it is, if it names none."""
+        if claim.profile is not None:
+            check_profile(claim.profile, self.settings)
+        if claim.pool is None:
+            return claim
+        pool = self.pool(claim.pool)
+        return claim if claim.session_id is not None else claim._replace(session_id=pool.pick())
+
+    def ready_for(self, claim: Claim) -> BrowserSession | None:
+        """Return the session for the settled *claim* if that takes no waiting, else ``None``."""
+        if claim.session_id is None:
+            return self._transient_for(claim)
+        session = self.ready(claim.session_id)
+        return None if session is None or session.status == "retired" else session
+
+    async def obtain(self, claim: Claim) -> BrowserSession:
+        """Return the session for the settled *claim*, from memory or the store, or made anew.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` and
+        :exc:`~scrapy_sessions.exceptions.PoolExhausted`.
+        """
+        if claim.session_id is None:
+            return self._transient_for(claim)
+        session_id = claim.session_id
+        while True:
+            session = await self.get(session_id, pool=claim.pool, profile=claim.profile)
+            if session.status != "retired":
+                return session
+            if claim.pool is None:
+                raise _retired(session)
+            pool = self.pool(claim.pool)
+            pool.replace(session_id)
+            session_id = pool.pick()
+
+    def obtain_now(self, claim: Claim) -> BrowserSession:
+        """As :meth:`obtain`, without waiting: a session that isn't in memory is made, and merged with the stored one
+        when it is saved."""
+        if claim.session_id is None:
+            return self._transient_for(claim)
+        session = self.ready_for(claim)
+        if session is not None:
+            return session
+        stale = self._live.get(claim.session_id)
+        if stale is not None and stale.status == "retired":
+            raise _retired(stale)
+        if stale is not None:
+            self._close(stale)
+        return self._create(claim.session_id, claim.pool, claim.profile)
+
+    async def get(self, session_id: str, *, pool: str | None = None, profile: str | None = None) -> BrowserSession:
+        """Return the live session *session_id*: from memory, else from the store, else a new one.
+
+        *pool* and *profile* are for a new one. An expired session is deleted, and a new one takes its place.
+        """
+        session = self.ready(check_session_id(session_id))
+        if session is not None:
+            return session
+        loading = self._loading.get(session_id)
+        if loading is None:
+            loading = asyncio.ensure_future(self._load_or_create(session_id, pool, profile))
+            self._loading[session_id] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(session_id, None))
+        return await asyncio.shield(loading)  # one waiter given up must not fail the others
+
+    def changed(self, session: BrowserSession) -> None:
+        """Called by a live session: it differs from what was saved."""
+        self._writer.add(session)
+
+    def watch(self, session: BrowserSession) -> None:
+        """Called by a live session: its data is in the spider's hands."""
+        self._writer.watch(session)
+
+    def refused(self, session: BrowserSession, reason: str) -> None:
+        """Called by a live session: its jar refused a cookie."""
+        self._count("cookies/refused", 1)
+        self._count(f"cookies/refused/{reason}", 1)
+
+    async def fetch(self, session: BrowserSession, request: Request) -> Response:
+        """Called by a live session: download *request* in it."""
+        if self.fetcher is None:
+            raise SessionError(f"No spider is running to fetch a request in the session {session.id!r}")
+        return await self.fetcher(session, request)
+
+    # Inside
+
+    async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> BrowserSession:
+        await self.open()
+        key = Key(self.namespace or "default", session_id)
+        while True:
+            live = self._live.get(session_id)
+            if live is not None:
+                if live.expired(self._clock()) is None:
+                    return live
+                # Another process may have kept it alive: look at what comes of merging the two.
+                if await self._writer.save(live) and live.expired(self._clock()) is None:
+                    return live
+                self._close(live)
+            record = await self._read(key, quarantine=True)
+            if record is None:
+                live = self._live.get(session_id)  # made without waiting, meanwhile
+                return live if live is not None else self._create(session_id, pool, profile)
+            expiry = record.expiry
+            if expiry is None or expiry[0] > self._clock():
+                live = self._live.get(session_id)
+                return live if live is not None else self._restore(record)
+            async with self._writer.lock:
+                (deleted,) = await self.store.delete([key], [record.revision])
+            if deleted:
+                self._count("expired", 1)
+                self._count(f"expired/{expiry[1]}", 1)
+
+    async def _read(self, key: Key, *, quarantine: bool = False) -> PersistentSession | None:
+        await self.open()
+        row = await self.store.load(key)
+        if row is None:
+            return None
+        try:
+            return decode(row)
+        except CorruptRecord as e:
+            await set_aside(self.store, row, e, self._count)
+            if not quarantine:
+                raise
+            return None
+
+    async def _locate(self, session_id: str) -> Key:
+        check_session_id(session_id)
+        if self.namespace is not None:
+            await self.open()
+            return Key(self.namespace, session_id)
+        info = await self.get_session_info(session_id)
+        return Key(info["namespace"] if info is not None else "default", session_id)
+
+    def _create(
+        self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
+    ) -> BrowserSession:
+        policy = self.pool(pool) if pool is not None else self.settings
+        name = profile
+        if name is None and pool is not None:
+            name = self.pool(pool).profile_of(session_id)
+        elif name is None and self.settings.profiles:
+            names = list(self.settings.profiles)
+            name = names[next(self._turns) % len(names)]
+        session = BrowserSession(
+            session_id,
+            namespace=self.namespace or "default",
+            pool=pool,
+            profile_name=name,
+            profile=self.settings.profiles[name] if name is not None else self._default_profile,
+            idle_timeout=policy.idle_timeout,
+            max_age=policy.max_age,
+            max_uses=policy.max_uses,
+            history_limit=self.settings.history_limit,
+            transient=transient,
+            owner=self,
+            clock=self._clock,
+        )
+        self._live.add(session)
+        self._count("created", 1)
+        return session
+
+    def _restore(self, record: PersistentSession) -> BrowserSession:
+        session = BrowserSession(
+            record.session_id, history_limit=self.settings.history_limit, owner=self, clock=self._clock
+        )
+        session.restore(record)
+        session.base = record
+        session.dirty = False
+        self._live.add(session)
+        self._count("restored", 1)
+        self._warn_of_drift(session)
+        return session
+
+    def _adopt(self, session: BrowserSession, namespace: str | None) -> None:
+        live = self._live.get(session.id)
+        if live is None:
+            if namespace is not None:
+                session.namespace = namespace
+            session.adopt(self)
+            self._live.add(session)
+        elif live is not session and namespace is not None:
+            session.namespace = namespace
+
+    def _transient_for(self, claim: Claim) -> BrowserSession:
+        session = self._transient.get(claim.transient)
+        if session is None:
+            session_id = f"cookiejar:{type(claim.transient).__name__}#{len(self._transient) + 1}"
+            session = self._create(session_id, None, None, transient=True)
+            self._transient[claim.transient] = session
+        return session
+
+    def _in_use(self, key: Key) -> bool:
+        live = self._live.get(key.session_id)
+        if live is None or live.namespace != key.namespace:
+            return False
+        return bool(live.in_flight) or live.expired(self._clock()) is None
+
+    def _close(self, session: BrowserSession) -> None:
+        session.closed = True
+        self._writer.discard(session)
+        self._live.remove(session)
+
+    def _warn_of_drift(self, session: BrowserSession) -> None:
+        if self._drift_warned:
+            return
+        name = session.profile_name
+        profile = self._default_profile if name is None else self.settings.profiles.get(name)
+        if profile is None:
+            return
+        born_with = (session.user_agent, session.language, session.proxy)
+        if born_with != (profile.user_agent, profile.language, profile.proxy):
+            self._drift_warned = True
+            source = "the project's USER_AGENT and Accept-Language" if name is None else f"the profile {name!r}"
+            logger.warning(
+                "The session %r keeps the identity it was born with, though %s changed since: delete sessions to let "
+                "new ones take the new identity",
+                session.id,
+                source,
+            )
+
+
+def _retired(session: BrowserSession) -> SessionRetired:
+    return SessionRetired(
+        f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin it anew, or name another"
+    )
+
+
+def _ambiguous(session_id: str, found: list[SessionInfo]) -> AmbiguousSession:
+    namespaces = " and ".join(repr(info["namespace"]) for info in found)
+    return AmbiguousSession(f"The session {session_id!r} stands in the namespaces {namespaces}: say which one is meant")
+
+
+def store_for(path: str | os.PathLike[str] | None = None, url: Any = None) -> SessionStore:
+    """Return the store at *path* (an SQLite file or its folder), or of the setting *url*, or the project's.
+
+    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a URL that can't be one.
+    """
+    if path is not None:
+        file = Path(path)
+        if file.is_dir() or not file.suffix:
+            file /= "sessions.db"
+        return store_from_url("sqlite://", default_path=file)
+    if url is None and inside_project():
+        url = SessionsSettings.from_settings(get_project_settings()).store
+    if isinstance(url, type) and issubclass(url, SessionStore):
+        return url()
+    if url is not None and not isinstance(url, str):
+        raise SessionConfigurationError(
+            f"SESSIONS_STORE must be a URL, or a SessionStore or its import path, not {type(url).__name__}"
+        )
+    if not url or url == "sqlite://":  # only then: data_path() makes the project's .scrapy folder
+        return store_from_url("sqlite://", default_path=Path(data_path("sessions")) / "sessions.db")
+    return store_from_url(url)

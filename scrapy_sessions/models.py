@@ -1,0 +1,240 @@
+"""The records: plain data with a schema version, no behaviour beyond what can be derived from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypedDict
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from scrapy_sessions.exceptions import InvalidSessionId
+
+__all__ = [
+    "EVERYWHERE",
+    "SCHEMA_VERSION",
+    "Cookie",
+    "ExpiryReason",
+    "Metrics",
+    "PersistentSession",
+    "Profile",
+    "SessionInfo",
+    "Status",
+    "check_header",
+    "check_session_id",
+]
+
+SCHEMA_VERSION = 1
+"""The schema of the records written by this version."""
+
+EVERYWHERE = "*"
+"""The key of :attr:`PersistentSession.headers` under which the profile's headers stand, which go to every origin."""
+
+Status = Literal["new", "ready", "retired"]
+ExpiryReason = Literal["idle_timeout", "max_age", "max_uses"]
+
+_MAX_ID_LENGTH = 255
+_CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # token, RFC 9110 section 5.6.2
+_HEADER_VALUE_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def check_session_id(value: object) -> str:
+    """Return *value* if it is a session id: a string of 1 to 255 printable characters.
+
+    Raises :exc:`~scrapy_sessions.exceptions.InvalidSessionId` otherwise.
+    """
+    if not isinstance(value, str):
+        raise InvalidSessionId(
+            f"A session id must be a string, not {type(value).__name__} ({value!r:.80}): use str(), or the meta key "
+            f"'cookiejar' for keys of other types"
+        )
+    if not value:
+        raise InvalidSessionId("A session id must not be empty: leave the meta key out, or set it to None, instead")
+    if len(value) > _MAX_ID_LENGTH:
+        raise InvalidSessionId(
+            f"A session id must have at most {_MAX_ID_LENGTH} characters, this one has {len(value)}: {value[:40]!r}…"
+        )
+    if not value.isprintable():
+        raise InvalidSessionId(f"A session id must hold printable characters only: {value!r}")
+    return value
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise :exc:`ValueError` if *name* and *value* can't stand in a request (RFC 9110, section 5). Quotes no value."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header name (RFC 9110, section 5.1)")
+    if _HEADER_VALUE_FORBIDDEN.search(value):
+        raise ValueError(f"the value of the header {name!r} holds control characters")
+
+
+def _check_profile_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        check_header(name, value)
+        if name.lower() in _CREDENTIAL_HEADERS:
+            raise ValueError(
+                f"{name!r} is a credential, and a profile's headers go to every site: set it on the session, bound to "
+                f"its origin, with session.headers.set()"
+            )
+    return headers
+
+
+def _check_line(value: str) -> str:
+    if _HEADER_VALUE_FORBIDDEN.search(value):
+        raise ValueError("control characters are not allowed in a header value")
+    return value
+
+
+def _hidden(pairs: Iterable[tuple[str | None, Any]], shown: frozenset[str]) -> list[tuple[str | None, Any]]:
+    return [pair for pair in pairs if pair[0] in shown]
+
+
+class _Record(BaseModel):
+    # Unknown fields survive a round trip, so that an older version doesn't destroy what a newer one added without a
+    # new schema. Validation errors must not quote their input: it may be a password or a cookie's value.
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+
+class Cookie(_Record):
+    """One cookie, with everything it came with (RFC 6265bis, section 5.7).
+
+    It never changes: a jar replaces it. ``value`` is text when the site's bytes were UTF-8; every other byte stands as
+    one private-use character (U+EF80 to U+EFFF), so that the same bytes go back to the site.
+
+    :param name: may be empty: the pair is then sent as the value alone
+    :param domain: lower case, ASCII (IDNA), without a leading dot
+    :param host_only: True: only for exactly this host; False: for its subdomains too
+    :param expires: UNIX time in seconds (UTC), ``None`` for a session cookie
+    :param same_site: as the site set it; a crawl sends every cookie as a top-level navigation would
+    :param partition_key: the top-level site of a partitioned cookie (CHIPS), e.g. ``"https://shop.example"``
+    :param created: UNIX time of the first cookie under this name, domain and path
+    :param updated: UNIX time of the last change
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    value: str
+    domain: str
+    host_only: bool = True
+    path: str = "/"
+    expires: float | None = None
+    secure: bool = False
+    http_only: bool = False
+    same_site: Literal["Strict", "Lax", "None"] | None = None
+    partition_key: str | None = None
+    created: float = 0.0
+    updated: float = 0.0
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return _hidden(super().__repr_args__(), frozenset({"name", "domain", "path", "expires"}))
+
+
+class Profile(BaseModel):
+    """A named identity, one entry of ``SESSIONS_PROFILES``: what a new session takes at its birth, and keeps.
+
+    ``headers`` go to every site, so they may hold no credential. ``proxy`` is a URL as in Scrapy's ``proxy`` meta key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    user_agent: Annotated[str, AfterValidator(_check_line)] | None = None
+    language: Annotated[str, AfterValidator(_check_line)] | None = None
+    timezone: str | None = None
+    viewport_width: Annotated[int, Field(gt=0)] | None = None
+    viewport_height: Annotated[int, Field(gt=0)] | None = None
+    headers: Annotated[dict[str, str], AfterValidator(_check_profile_headers)] = {}
+    proxy: str | None = Field(default=None, repr=False)
+
+
+class Metrics(_Record):
+    """What a session has done, in numbers that only grow.
+
+    :param requests: requests sent, every redirect hop and retry included
+    :param responses: how many responses came back, by status (``{"200": 12}``), cached ones not included
+    :param bytes: received, as they came over the wire after decoding of the transfer
+    :param latency: sum of the download latencies, in seconds
+    """
+
+    requests: int = 0
+    responses: dict[str, int] = {}
+    logins: int = 0
+    failures: int = 0
+    bytes: int = 0
+    latency: float = 0.0
+
+
+class PersistentSession(_Record):
+    """The record of a session: what is saved, listed and exported.
+
+    Times are UNIX seconds (UTC), durations are seconds; 0 in a duration or number of the policy means no limit.
+
+    :param headers: by origin (``"https://shop.example"``, ``"http://shop.example:8080"``); under ``"*"`` the headers
+        of the profile, which go everywhere
+    :param actions_performed: ``"GET https://shop.example/p/1 200"``, newest last, bounded by ``SESSIONS_HISTORY_LIMIT``
+    :param data: the spider's own
+    :param generation: grows at every new login
+    :param revision: grows at every save; 0: never saved
+    """
+
+    session_id: Annotated[str, AfterValidator(check_session_id)]
+    namespace: str = "default"
+    pool: str | None = None
+    profile_name: str | None = None
+    user_agent: str | None = None
+    language: str | None = None
+    timezone: str | None = None
+    viewport_width: int | None = None
+    viewport_height: int | None = None
+    headers: dict[str, dict[str, str]] = {}
+    proxy: str | None = None
+    start_time: float = 0.0
+    last_activity: float = 0.0
+    pages_visited: int = 0
+    actions_performed: list[str] = []
+    last_url: str | None = None
+    cookies: list[Cookie] = []
+    local_storage: dict[str, dict[str, str]] = {}
+    session_storage: dict[str, dict[str, str]] = {}
+    data: dict[str, JsonValue] = {}
+    status: Status = "new"
+    retired_reason: str | None = None
+    idle_timeout: Annotated[float, Field(ge=0)] = 1800.0
+    max_age: Annotated[float, Field(ge=0)] = 0.0
+    max_uses: Annotated[int, Field(ge=0)] = 0
+    generation: Annotated[int, Field(ge=0)] = 0
+    revision: Annotated[int, Field(ge=0)] = 0
+    metrics: Metrics = Metrics()
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def expiry(self) -> tuple[float, ExpiryReason] | None:
+        """When the session expires (UNIX seconds) and by which limit of its own policy; ``None``: never."""
+        limits: list[tuple[float, ExpiryReason]] = []
+        if self.max_uses and self.metrics.requests >= self.max_uses:
+            limits.append((self.last_activity, "max_uses"))
+        if self.idle_timeout:
+            limits.append((self.last_activity + self.idle_timeout, "idle_timeout"))
+        if self.max_age:
+            limits.append((self.start_time + self.max_age, "max_age"))
+        return min(limits, default=None)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        shown = frozenset({"session_id", "namespace", "pool", "status", "generation", "revision"})
+        return _hidden(super().__repr_args__(), shown)
+
+
+class SessionInfo(TypedDict):
+    """What is known of a stored session without reading its record. Times are UNIX seconds (UTC)."""
+
+    session_id: str
+    namespace: str
+    pool: str | None
+    profile_name: str | None
+    status: Status
+    start_time: float
+    last_activity: float
+    pages_visited: int
+    actions_count: int
+    is_active: bool
+    storage: str

@@ -1,0 +1,64 @@
+"""Media pipelines whose downloads go out in the session stamped on their item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from itemadapter import ItemAdapter
+from scrapy.pipelines.files import FilesPipeline
+from scrapy.pipelines.images import ImagesPipeline
+
+from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.extension import SessionsExtension
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.pipelines.media import MediaPipeline
+
+    # typing.Self requires Python 3.11
+    from typing_extensions import Self
+
+    _Base = FilesPipeline
+else:
+    _Base = object
+
+__all__ = ["SessionFilesPipeline", "SessionImagesPipeline"]
+
+
+class _InItemSession(_Base):
+    """Needs ``SESSIONS_ITEM_FIELD``, by which an item knows its session."""
+
+    sessions: SessionsExtension
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        pipeline = super().from_crawler(crawler)
+        pipeline.sessions = SessionsExtension.of(crawler)
+        if pipeline.sessions.settings.item_field is None:
+            raise SessionConfigurationError(
+                f"{cls.__name__} needs SESSIONS_ITEM_FIELD, the item field that says which session to download in"
+            )
+        return pipeline
+
+    def get_media_requests(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[Request]:
+        requests = list(super().get_media_requests(item, info))
+        field = self.sessions.settings.item_field
+        session_id = ItemAdapter(item).get(field) if field is not None else None
+        if session_id is None:
+            return requests
+        session = self.sessions.manager.ready(session_id)
+        for request in requests:
+            if "session_id" not in request.meta and "session_pool" not in request.meta:
+                request.meta["session_id"] = session_id
+                if session is not None and session.pool is not None:
+                    request.meta["session_pool"] = session.pool  # one file of a pool is one file
+        return requests
+
+
+class SessionFilesPipeline(_InItemSession, FilesPipeline):
+    """Scrapy's ``FilesPipeline``, in the item's session."""
+
+
+class SessionImagesPipeline(_InItemSession, ImagesPipeline):
+    """Scrapy's ``ImagesPipeline``, in the item's session. Needs Pillow, as Scrapy's does."""

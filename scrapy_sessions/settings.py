@@ -1,0 +1,234 @@
+"""Every ``SESSIONS_*`` setting, declared once: name, type, default, help. The docs are made of it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.models import Profile, check_session_id
+
+__all__ = ["DEFAULT_POOL", "PREFIX", "PoolOptions", "SessionsSettings", "setting_name"]
+
+PREFIX = "SESSIONS_"
+DEFAULT_POOL = "default"
+"""The pool that untagged requests draw from."""
+
+_QUIET = frozenset({"store", "profiles"})  # their values may hold passwords: no message quotes them
+
+
+def _from_json(value: object) -> object:
+    """Let a value of several parts come from the command line, as JSON, as Scrapy's ``getdict()`` does."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as e:
+            raise ValueError(f"a dict, or JSON of one, is expected ({e.msg} at character {e.pos})") from None
+    if isinstance(value, Mapping):
+        return dict(value)  # Scrapy wraps dict settings in BaseSettings
+    return value
+
+
+def _pool_name(value: str) -> str:
+    check_session_id(value)
+    if len(value) > 200:  # room for the number in the ids of its sessions
+        raise ValueError("a pool's name must have at most 200 characters")
+    return value
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+SessionId = Annotated[str, AfterValidator(check_session_id)]
+PoolName = Annotated[str, AfterValidator(_pool_name)]
+
+
+class PoolOptions(BaseModel):
+    """One entry of ``SESSIONS_POOLS``. What is left out follows the setting of the same name.
+
+    :param size: how many anonymous sessions (default ``SESSIONS_POOL_SIZE``)
+    :param sessions: instead of ``size``: the named sessions that make up the pool
+    :param profiles: names out of ``SESSIONS_PROFILES``, given to its sessions in turn
+    :param sticky: whether what a callback yields stays in its response's session
+    :param idle_timeout: seconds, 0: no limit
+    :param max_age: seconds, 0: no limit
+    :param max_uses: requests, 0: no limit
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Annotated[int, Field(ge=1)] | None = None
+    sessions: Annotated[list[SessionId], Field(min_length=1)] | None = None
+    profiles: Annotated[list[str], Field(min_length=1)] | None = None
+    sticky: bool | None = None
+    idle_timeout: Seconds | None = None
+    max_age: Seconds | None = None
+    max_uses: Count | None = None
+
+    @model_validator(mode="after")
+    def _either_size_or_sessions(self) -> PoolOptions:
+        if self.size is not None and self.sessions is not None:
+            raise ValueError("a pool has either 'size' (anonymous sessions) or 'sessions' (named ones), not both")
+        return self
+
+
+class SessionsSettings(BaseModel):
+    """The settings in force. Field ``idle_timeout`` is the setting ``SESSIONS_IDLE_TIMEOUT``, and so on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(
+        True, description="Whether sessions are on. Off: Scrapy's own cookie handling, as if the add-on weren't there."
+    )
+    store: Any = Field(
+        "sqlite://",
+        description=(
+            "Where sessions last: ``sqlite://`` (``.scrapy/sessions/sessions.db`` of the project), "
+            "``sqlite:////abs/file.db``, ``memory://`` (this process only), or a "
+            ":class:`~scrapy_sessions.SessionStore` or its import path."
+        ),
+    )
+    namespace: SessionId | None = Field(
+        None,
+        description=(
+            "Sessions of one namespace don't see those of another. Unset: the spider's name. One name given to several "
+            "spiders lets them share their sessions."
+        ),
+    )
+    default_id: SessionId | None = Field(
+        None,
+        description=(
+            "The named session of requests without a session key, in ``scrapy shell`` for example. Unset: they draw "
+            "from the pool ``default``."
+        ),
+    )
+    profiles: Annotated[dict[str, Profile], BeforeValidator(_from_json)] = Field(
+        {},
+        description=(
+            "Identities by name: ``user_agent``, ``language``, ``timezone``, ``viewport_width``, ``viewport_height``, "
+            "``headers``, ``proxy``. A new session takes the next in turn, unless its request or pool says which. "
+            "Empty: the project's ``USER_AGENT`` and ``Accept-Language``."
+        ),
+    )
+    pool_size: Annotated[int, Field(ge=1)] = Field(
+        1, description="How many sessions a pool has whose ``size`` isn't set, the pool ``default`` for one."
+    )
+    pools: Annotated[dict[PoolName, PoolOptions], BeforeValidator(_from_json)] = Field(
+        {},
+        description=(
+            "Pools by name, each a dict of ``size`` or ``sessions``, ``profiles``, ``sticky``, ``idle_timeout``, "
+            "``max_age``, ``max_uses``."
+        ),
+    )
+    sticky: bool = Field(
+        False,
+        description=(
+            "Whether what a callback yields stays in the very session its response came in, when that was drawn from a "
+            "pool. Off: it stays in the pool."
+        ),
+    )
+    idle_timeout: Seconds = Field(
+        1800.0, description="Seconds without a request or response after which a session expires. 0: never."
+    )
+    max_age: Seconds = Field(0.0, description="Seconds after its start at which a session expires. 0: never.")
+    max_uses: Count = Field(0, description="How many requests a session may send before it expires. 0: no limit.")
+    save_interval: Seconds = Field(
+        1.0,
+        description="Seconds after which a changed session is saved, at the latest. 0: as soon as the reactor is free.",
+    )
+    cleanup_interval: Seconds = Field(
+        60.0,
+        description="Seconds between two removals of expired sessions. 0: only at start and when the spider idles.",
+    )
+    history_limit: Count = Field(
+        100, description="How many actions a session remembers; the oldest are dropped. 0: no limit."
+    )
+    cache_size: Count = Field(
+        10000,
+        description=(
+            "How many sessions stay in memory. The least recently used ones that are saved leave it, and come back on "
+            "demand. 0: no limit."
+        ),
+    )
+    item_field: str | None = Field(
+        None, description="The item field that gets the id of the session an item came from. Unset: none."
+    )
+    fallback_fingerprinter: Any = Field(
+        "scrapy.utils.request.RequestFingerprinter",
+        description=(
+            "The request fingerprinter that :class:`~scrapy_sessions.fingerprint.SessionFingerprinter` wraps. The "
+            "add-on puts the project's ``REQUEST_FINGERPRINTER_CLASS`` here."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _pools_name_known_profiles(self) -> SessionsSettings:
+        for pool, options in self.pools.items():
+            for name in options.profiles or ():
+                if name not in self.profiles:
+                    raise ValueError(
+                        f"the pool {pool!r} names the profile {name!r}, which SESSIONS_PROFILES doesn't declare"
+                        + nearest(name, self.profiles)
+                    )
+        return self
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[Any, Any]) -> SessionsSettings:
+        """Read the ``SESSIONS_*`` settings out of Scrapy's settings or any mapping; ``None`` means unset.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError`, which names every setting at fault, what
+        it accepts, and the nearest name to one that doesn't exist.
+        """
+        given: dict[str, Any] = {}
+        faults: list[str] = []
+        for name in settings:
+            if not isinstance(name, str) or not name.startswith(PREFIX):
+                continue
+            field = name.removeprefix(PREFIX).lower()
+            if setting_name(field) != name or field not in cls.model_fields:
+                known = [setting_name(f) for f in cls.model_fields]
+                faults.append(f"there is no setting {name}{nearest(name, known)}")
+            elif settings[name] is not None:
+                given[field] = settings[name]
+        try:
+            values = cls.model_validate(given)
+        except ValidationError as e:
+            faults += [_explain(error) for error in e.errors(include_url=False)]
+        if faults:
+            raise SessionConfigurationError("Bad session settings: " + "; ".join(faults))
+        return values
+
+
+def setting_name(field: str) -> str:
+    """``"idle_timeout"`` -> ``"SESSIONS_IDLE_TIMEOUT"``."""
+    return PREFIX + field.upper()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return words that help with a name that isn't known: the nearest one and all that there are."""
+    names = sorted(known)
+    if not names:
+        return " (none is declared)"
+    guess = difflib.get_close_matches(name, names, n=1)
+    return (f" (did you mean {guess[0]}?)" if guess else "") + f"; there are: {', '.join(names)}"
+
+
+def _explain(error: ErrorDetails) -> str:
+    path = [str(part) for part in error["loc"]]
+    message = error["msg"].removeprefix("Value error, ")
+    if not path:
+        return message
+    field, inside = path[0], path[1:]
+    text = setting_name(field) + "".join(f"[{part!r}]" for part in inside) + f": {message}"
+    if error["type"] == "extra_forbidden":
+        model = Profile if field == "profiles" else PoolOptions
+        text = text[: text.rindex(": ")] + f": unknown{nearest(inside[-1], model.model_fields)}"
+    elif field not in _QUIET and isinstance(error["input"], str | int | float):
+        text += f", got {error['input']!r:.60}"
+    if not inside:
+        text += f" ({SessionsSettings.model_fields[field].description})"
+    return text

@@ -1,0 +1,167 @@
+"""What a session store can do. :class:`~scrapy_sessions.testing.StoreContract` tests it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
+
+__all__ = ["Expired", "Key", "Lease", "LeaseStore", "Outcome", "Row", "SessionStore"]
+
+
+class Key(NamedTuple):
+    """Where a session stands."""
+
+    namespace: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record as a store keeps it: encoded, and beside it the columns that listing and expiry need.
+
+    ``revision`` is that of the record in ``body``. ``expires_at`` is UNIX seconds, ``None``: never.
+    """
+
+    namespace: str
+    session_id: str
+    pool: str | None
+    profile_name: str | None
+    status: Status
+    start_time: float
+    last_activity: float
+    expires_at: float | None
+    expires_by: ExpiryReason | None
+    pages_visited: int
+    actions_count: int
+    revision: int
+    body: bytes = field(repr=False)  # it holds cookies
+
+    @property
+    def key(self) -> Key:
+        return Key(self.namespace, self.session_id)
+
+
+class Outcome(Enum):
+    """What became of a row given to :meth:`SessionStore.save`."""
+
+    SAVED = "saved"
+    CONFLICT = "conflict"
+    """Another holder saved meanwhile: load, merge, save again."""
+    DELETED = "deleted"
+    """The session was deleted (and maybe made anew) meanwhile: it must not come back."""
+
+
+class Expired(NamedTuple):
+    """A stored session past its expiry. ``revision`` guards its deletion."""
+
+    key: Key
+    revision: int
+    reason: ExpiryReason
+
+
+class Lease(NamedTuple):
+    """A lease that is held. ``token`` grows with every new holder of the name: the fencing token.
+
+    ``expires_at`` is UNIX seconds.
+    """
+
+    name: str
+    token: int
+    expires_at: float
+
+
+class SessionStore(ABC):
+    """Where records last. One instance serves one process; several processes may hold the same store.
+
+    Every method raises :exc:`~scrapy_sessions.exceptions.StoreError`, with the driver's error chained, when the store
+    fails; none turns a fault into ``None`` or an empty list. Rows are opaque to the store but for their columns.
+    """
+
+    location: str
+    """Where it is, for people: a path or URL without a password."""
+
+    def prepare(self) -> None:
+        """Check what can be checked before the event loop runs, so that a bad store stops a crawl at its start.
+
+        Called at most once, before :meth:`open`. Raises :exc:`~scrapy_sessions.exceptions.StoreError`.
+        """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Open the store. Idempotent."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close what :meth:`open` opened, after the operations under way. Idempotent."""
+
+    @abstractmethod
+    async def load(self, key: Key) -> Row | None:
+        """Return the row of *key*, ``None`` if there is none."""
+
+    @abstractmethod
+    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
+        """Save *rows*, all in one transaction, and say what became of each, in order.
+
+        A row of revision 1 is new: it is saved if its key is free, otherwise it is a ``CONFLICT``. A row of revision
+        N is saved if the stored one has revision N - 1 and the same ``start_time``; it is ``DELETED`` if there is none
+        or one of another ``start_time``, and a ``CONFLICT`` otherwise. A row that isn't saved changes nothing.
+        """
+
+    @abstractmethod
+    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
+        """Delete *keys* and say for each whether it was there. Given *revisions*, only rows that still have those."""
+
+    @abstractmethod
+    async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
+        """Return what stands under *session_id* in every namespace, ordered by namespace. Reads no record."""
+
+    @abstractmethod
+    async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
+        """Return up to *limit* sessions with ``expires_at <= now``, longest expired first. Reads no record."""
+
+    @abstractmethod
+    async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
+        """Set the row of *key* aside with *reason*, where nothing reads it again, if it still has *revision*."""
+
+    @abstractmethod
+    async def quarantined(self) -> list[tuple[Key, str]]:
+        """Return what was set aside, and why, oldest first."""
+
+    # The last method: below it, `list` means this one to type checkers.
+    @abstractmethod
+    async def list(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        """Return sessions by falling ``last_activity``, then rising namespace and id. Reads no record.
+
+        ``None`` filters nothing. *after* is the last entry of the page before. *now* (UNIX seconds) settles
+        ``is_active``.
+        """
+
+
+class LeaseStore(ABC):
+    """The ability to lend a name to one holder at a time, across processes."""
+
+    @abstractmethod
+    async def lease(self, name: str, ttl: float) -> Lease | None:
+        """Take the lease of *name* for *ttl* seconds; ``None`` while another holds it. It expires by itself."""
+
+    @abstractmethod
+    async def renew(self, lease: Lease, ttl: float) -> Lease | None:
+        """Hold *lease* for *ttl* seconds from now; ``None`` if it is no longer held under its token."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> bool:
+        """Give *lease* back; False if it was no longer held under its token."""

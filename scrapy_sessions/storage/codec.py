@@ -1,0 +1,129 @@
+"""Records to rows and back: versioned JSON, never pickle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, from_json
+
+from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
+from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession
+from scrapy_sessions.storage.base import Row
+
+__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "decode", "encode"]
+
+RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
+
+RECORD_MIGRATIONS: dict[int, RecordMigration] = {}
+"""By the schema version they start from: each turns a record's JSON into that of the next version.
+
+They run on plain JSON, before any validation, so that one keeps working however the models change after it.
+"""
+
+
+def encode(record: PersistentSession) -> Row:
+    """Return the row of *record*, its body at :data:`~scrapy_sessions.models.SCHEMA_VERSION`.
+
+    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, naming the session, for a record that could not be read
+    back: one with values of a wrong type, such as an object in ``data`` that is no JSON.
+    """
+    # JSON has no infinity: pydantic writes null, which these fields don't take back.
+    if not all(map(math.isfinite, (record.start_time, record.last_activity, record.idle_timeout, record.max_age))):
+        raise StoreError(
+            f"The record of {_name(record)} can't be saved: start_time, last_activity, idle_timeout and max_age must "
+            f"be finite numbers of seconds (0 in a limit means no limit)"
+        )
+    fault = ""
+    body = b""
+    try:
+        # "error": the default warns of a wrong type, with the value in the warning, and writes it all the same.
+        body = record.model_dump_json(warnings="error").encode()
+    except PydanticSerializationError:
+        fault = "it holds something that isn't JSON, or of another type than its field's"
+    if fault:  # raised here, outside of `except`, because pydantic's error quotes the value: nothing may lead to it
+        raise StoreError(
+            f"The record of {_name(record)} can't be saved: {fault}. Look at what the spider put in session.data"
+        )
+    expires_at, expires_by = record.expiry or (None, None)
+    return Row(
+        namespace=record.namespace,
+        session_id=record.session_id,
+        pool=record.pool,
+        profile_name=record.profile_name,
+        status=record.status,
+        start_time=record.start_time,
+        last_activity=record.last_activity,
+        expires_at=expires_at,
+        expires_by=expires_by,
+        pages_visited=record.pages_visited,
+        actions_count=len(record.actions_performed),
+        revision=record.revision,
+        body=body,
+    )
+
+
+def decode(row: Row) -> PersistentSession:
+    """Return the record of *row*, migrated to the current schema. Fields that are not known are kept.
+
+    Raises :exc:`~scrapy_sessions.exceptions.NewerSchema` for a record of a newer schema, and
+    :exc:`~scrapy_sessions.exceptions.CorruptRecord` for one that can't be read or isn't the row's. Their messages
+    name the session and the fields at fault, never a value.
+    """
+    fault = ""
+    try:
+        return _decode(row)
+    except ValidationError as error:
+        fields = sorted({str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"]})
+        fault = f"its fields don't validate: {', '.join(fields) or 'the whole record'}"
+    except _Unreadable as error:
+        fault = str(error)
+    # Raised here, outside of `except`: pydantic's error keeps the values, so it must not even be the context.
+    raise CorruptRecord(f"The stored record of {_name(row)} can't be read: {fault}")
+
+
+class _Unreadable(Exception):
+    """Says, without a value, why a body isn't a record."""
+
+
+def _name(session: Row | PersistentSession) -> str:
+    return f"session {session.session_id!r} in namespace {session.namespace!r}"
+
+
+def _decode(row: Row) -> PersistentSession:
+    try:
+        content = from_json(row.body)
+    except ValueError:
+        raise _Unreadable("it isn't JSON") from None
+    if not isinstance(content, dict):
+        raise _Unreadable("it isn't a JSON object")
+    # The version comes first: to validate a newer record against our models would call it corrupt.
+    version = content.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise _Unreadable("it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"The stored record of {_name(row)} has schema version {version}, and this version of scrapy_sessions "
+            f"reads up to {SCHEMA_VERSION}: upgrade the package. The record is left as it is"
+        )
+    record = PersistentSession.model_validate(_migrate(content, version))
+    for field in ("namespace", "session_id", "revision"):
+        if getattr(record, field) != getattr(row, field):
+            raise _Unreadable(f"its {field} isn't that of its row")
+    return record
+
+
+def _migrate(content: dict[str, Any], version: int) -> dict[str, Any]:
+    while version < SCHEMA_VERSION:
+        migration = RECORD_MIGRATIONS.get(version)
+        if migration is None:
+            raise _Unreadable(f"there is no migration from its schema version, {version}")
+        try:
+            content = migration(content)
+        except Exception as error:  # any fault of a migration is a fault of this one record
+            raise _Unreadable(f"the migration from schema version {version} failed: {type(error).__name__}") from None
+        version += 1
+        content["schema_version"] = version
+    return content

@@ -1,0 +1,152 @@
+"""The store that lasts as long as its process: the reference for the others, and what tests use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from scrapy_sessions.models import SessionInfo, Status
+from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore(SessionStore, LeaseStore):
+    """Keeps rows in memory. What it holds is gone with the instance, not with :meth:`close`.
+
+    Atomic because no method awaits anything; use one instance from one event loop.
+
+    :param clock: returns UNIX seconds; leases expire by it
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self.location = "memory://"
+        self._clock = clock
+        self._rows: dict[Key, Row] = {}
+        self._quarantine: list[tuple[Key, str]] = []
+        self._leases: dict[str, Lease] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close: the rows stay with the instance."""
+
+    async def load(self, key: Key) -> Row | None:
+        return self._rows.get(key)
+
+    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
+        return [self._save(row) for row in rows]
+
+    def _save(self, row: Row) -> Outcome:
+        stored = self._rows.get(row.key)
+        if row.revision == 1:
+            if stored is not None:
+                return Outcome.CONFLICT
+        elif stored is None or stored.start_time != row.start_time:
+            return Outcome.DELETED
+        elif stored.revision != row.revision - 1:
+            return Outcome.CONFLICT
+        self._rows[row.key] = row
+        return Outcome.SAVED
+
+    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
+        if revisions is None:
+            return [self._rows.pop(key, None) is not None for key in keys]
+        return [self._take(key, revision) is not None for key, revision in zip(keys, revisions, strict=True)]
+
+    def _take(self, key: Key, revision: int) -> Row | None:
+        stored = self._rows.get(key)
+        return self._rows.pop(key) if stored is not None and stored.revision == revision else None
+
+    async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
+        return [self._info(self._rows[key], now) for key in sorted(self._rows) if key.session_id == session_id]
+
+    async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
+        found = [
+            (row.expires_at, Expired(row.key, row.revision, row.expires_by))
+            for row in self._rows.values()
+            if namespace in (None, row.namespace)
+            and row.expires_at is not None
+            and row.expires_by is not None
+            and row.expires_at <= now
+        ]
+        return [expired for _, expired in sorted(found)[:limit]]
+
+    async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
+        if self._take(key, revision) is None:
+            return False
+        self._quarantine.append((key, reason))
+        return True
+
+    async def quarantined(self) -> list[tuple[Key, str]]:
+        return self._quarantine.copy()
+
+    async def lease(self, name: str, ttl: float) -> Lease | None:
+        now = self._clock()
+        last = self._leases.get(name)
+        if last is not None and last.expires_at > now:
+            return None
+        # What was released or has expired stays here for its token: the next one must be higher.
+        lease = self._leases[name] = Lease(name, last.token + 1 if last else 1, now + ttl)
+        return lease
+
+    async def renew(self, lease: Lease, ttl: float) -> Lease | None:
+        if not self._holds(lease):
+            return None
+        renewed = self._leases[lease.name] = lease._replace(expires_at=self._clock() + ttl)
+        return renewed
+
+    async def release(self, lease: Lease) -> bool:
+        if not self._holds(lease):
+            return False
+        self._leases[lease.name] = lease._replace(expires_at=0.0)
+        return True
+
+    def _holds(self, lease: Lease) -> bool:
+        held = self._leases.get(lease.name)
+        return held is not None and held.token == lease.token and held.expires_at > self._clock()
+
+    def _info(self, row: Row, now: float) -> SessionInfo:
+        return SessionInfo(
+            session_id=row.session_id,
+            namespace=row.namespace,
+            pool=row.pool,
+            profile_name=row.profile_name,
+            status=row.status,
+            start_time=row.start_time,
+            last_activity=row.last_activity,
+            pages_visited=row.pages_visited,
+            actions_count=row.actions_count,
+            is_active=row.status != "retired" and (row.expires_at is None or row.expires_at > now),
+            storage=self.location,
+        )
+
+    async def list(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        infos = sorted(
+            (
+                self._info(row, now)
+                for row in self._rows.values()
+                if namespace in (None, row.namespace) and pool in (None, row.pool) and status in (None, row.status)
+            ),
+            key=_place,
+        )
+        if after is not None:
+            infos = [info for info in infos if _place(info) > _place(after)]
+        return infos[:limit]
+
+
+def _place(info: SessionInfo) -> tuple[float, str, str]:
+    return (-info["last_activity"], info["namespace"], info["session_id"])

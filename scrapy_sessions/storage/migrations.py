@@ -1,0 +1,104 @@
+"""The schema of the SQLite file, as the numbered steps that lead to it. ``PRAGMA user_version`` is the last one taken.
+
+A step that was released is never changed: files of that version exist. A new one goes to the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+__all__ = ["LATEST", "MIGRATIONS", "Migration", "migrate"]
+
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def _sessions(connection: sqlite3.Connection) -> None:
+    # The id leads the primary key: find() looks for one in all namespaces.
+    # A rowid table, because bodies of a few kB in the inner pages of a WITHOUT ROWID table would make it deep.
+    connection.execute("""
+        CREATE TABLE sessions (
+            namespace TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            pool TEXT,
+            profile_name TEXT,
+            status TEXT NOT NULL,
+            start_time REAL NOT NULL,
+            last_activity REAL NOT NULL,
+            expires_at REAL,
+            expires_by TEXT,
+            pages_visited INTEGER NOT NULL,
+            actions_count INTEGER NOT NULL,
+            revision INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            PRIMARY KEY (session_id, namespace)
+        )
+    """)
+    # Every listing goes by namespace and pool (see SQLiteStore), so that one spider's cost doesn't grow with another's
+    # sessions; one index serves all filters, because each one more costs at every save. The columns after session_id
+    # are only carried along: a listing then reads these few bytes a session, not the pages that hold the bodies.
+    connection.execute("""
+        CREATE INDEX sessions_by_activity ON sessions (
+            namespace, pool, last_activity DESC, session_id,
+            profile_name, status, start_time, expires_at, pages_visited, actions_count
+        )
+    """)
+    connection.execute("""
+        CREATE INDEX sessions_by_expiry ON sessions (namespace, expires_at, session_id, revision, expires_by)
+        WHERE expires_at IS NOT NULL
+    """)
+
+
+def _quarantine(connection: sqlite3.Connection) -> None:
+    # The same key can be set aside more than once, hence a number as the key. It is the order, too: clocks may jump.
+    connection.execute("""
+        CREATE TABLE quarantine (
+            id INTEGER PRIMARY KEY,
+            namespace TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            revision INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            set_aside REAL NOT NULL,
+            body BLOB NOT NULL
+        )
+    """)
+
+
+def _leases(connection: sqlite3.Connection) -> None:
+    connection.execute("""
+        CREATE TABLE leases (
+            name TEXT PRIMARY KEY,
+            token INTEGER NOT NULL,
+            expires_at REAL NOT NULL
+        ) WITHOUT ROWID
+    """)
+
+
+MIGRATIONS: tuple[tuple[int, Migration], ...] = ((1, _sessions), (2, _quarantine), (3, _leases))
+
+LATEST = MIGRATIONS[-1][0]
+"""The schema that this version reads and writes."""
+
+
+def migrate(connection: sqlite3.Connection, *, upto: int = LATEST) -> int:
+    """Take the steps that the file lacks, up to *upto*, each in its own transaction. Return how many were taken.
+
+    *connection* is in autocommit mode. A step that fails leaves the file at the step before. Raises
+    :exc:`sqlite3.Error`.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    taken = 0
+    for number, step in MIGRATIONS:
+        if not version < number <= upto:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        taken += 1
+    return taken

@@ -1,0 +1,401 @@
+"""The default store: one SQLite file, for many processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from scrapy_sessions.exceptions import StoreError
+from scrapy_sessions.models import SessionInfo, Status
+from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore
+from scrapy_sessions.storage.sqlite_file import explain, open_file
+
+__all__ = ["SQLiteStore"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_COLUMNS = (
+    "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
+    "pages_visited, actions_count, revision, body"
+)
+_FIELDS = tuple(_COLUMNS.split(", "))
+_CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
+_LISTED = (
+    "session_id, namespace, pool, profile_name, status, start_time, last_activity, pages_visited, actions_count, "
+    "expires_at"
+)
+
+_LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
+_INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
+_UPDATE = (
+    f"UPDATE sessions SET {', '.join(f'{field} = ?' for field in _CHANGING)} "
+    f"WHERE session_id = ? AND namespace = ? AND revision = ? AND start_time = ?"
+)
+_START_TIME = "SELECT start_time FROM sessions WHERE session_id = ? AND namespace = ?"
+_DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
+_DELETE_REVISION = f"{_DELETE} AND revision = ?"
+_FIND = f"SELECT {_LISTED} FROM sessions WHERE session_id = ? ORDER BY namespace"
+# One seek in the index for each namespace and pool, where DISTINCT would read the whole index.
+_NAMESPACES = """
+    WITH RECURSIVE spaces (name) AS (
+        SELECT min(namespace) FROM sessions
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM sessions WHERE namespace > name) FROM spaces WHERE name IS NOT NULL
+    )
+    SELECT name FROM spaces WHERE name IS NOT NULL
+"""
+_POOLS = """
+    WITH RECURSIVE pools (name) AS (
+        SELECT min(pool) FROM sessions WHERE namespace = :namespace
+        UNION ALL
+        SELECT (SELECT min(pool) FROM sessions WHERE namespace = :namespace AND pool > name)
+        FROM pools WHERE name IS NOT NULL
+    )
+    SELECT name FROM pools
+"""  # NULL, the pool of named sessions, is always the last one
+_EXPIRED = """
+    SELECT expires_at, namespace, session_id, revision, expires_by FROM sessions
+    WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at, session_id LIMIT ?
+"""
+_QUARANTINE = """
+    INSERT INTO quarantine (namespace, session_id, revision, reason, set_aside, body)
+    SELECT namespace, session_id, revision, ?, ?, body FROM sessions
+    WHERE session_id = ? AND namespace = ? AND revision = ?
+"""
+_QUARANTINED = "SELECT namespace, session_id, reason FROM quarantine ORDER BY id"
+# The row stays when a lease ends: its token is where the next one counts on.
+_LEASE = """
+    INSERT INTO leases (name, token, expires_at) VALUES (?, 1, ?)
+    ON CONFLICT (name) DO UPDATE SET token = token + 1, expires_at = excluded.expires_at WHERE expires_at <= ?
+"""
+_LEASE_UNTIL = "UPDATE leases SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
+
+_insert_values = attrgetter(*_FIELDS)
+_update_values = attrgetter(*_CHANGING, "session_id", "namespace")
+
+
+class SQLiteStore(SessionStore, LeaseStore):
+    """Keeps rows in the SQLite file *path*, which any number of processes of one machine may share.
+
+    All of SQLite's work is done in one thread of its own. A method that is cancelled while it waits either takes place
+    as a whole or not at all. Leases go by the wall clock.
+
+    :param path: made if it isn't there, with its folder; relative to the current folder at construction
+    :param clock: returns UNIX seconds; leases expire by it
+    :param busy_timeout: how long an operation waits for other processes, in seconds, before it raises
+        :exc:`~scrapy_sessions.exceptions.StoreError`
+
+    ::
+
+        store = SQLiteStore("sessions.db")
+        await store.open()
+        row = await store.load(Key("shop", "alice"))
+        await store.close()
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, busy_timeout: float = 30.0
+    ) -> None:
+        self.location = os.path.abspath(path)
+        self._clock = clock
+        self._busy_timeout = busy_timeout
+        self._executor: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None  # of the executor's thread, as sqlite3 demands
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.location!r})"
+
+    def prepare(self) -> None:
+        """Open the file, in the store's thread. Blocks the caller; raises what :meth:`open` would."""
+        self._thread().submit(self._open).result()
+
+    async def open(self) -> None:
+        """Open the file. Idempotent. A closed store can be opened again.
+
+        Raises :exc:`~scrapy_sessions.exceptions.StoreError` for a file that can't be opened, read or written, or that
+        isn't a session store; :exc:`~scrapy_sessions.exceptions.NewerSchema` for one of a newer version.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread(), self._open)
+
+    async def close(self) -> None:
+        if self._executor is None:
+            return
+        executor, self._executor = self._executor, None
+        closed = executor.submit(self._close)
+        executor.shutdown(wait=False)  # takes nothing new; what it has, it still does, in order
+        # Shielded, as a cancelled close() would otherwise leave the connection to a thread that is gone.
+        await asyncio.shield(asyncio.wrap_future(closed))
+
+    async def load(self, key: Key) -> Row | None:
+        return await self._call(self._load, key)
+
+    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
+        return await self._call(self._save, rows)
+
+    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
+        return await self._call(self._delete, keys, revisions)
+
+    async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
+        return await self._call(self._find, session_id, now)
+
+    async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
+        return await self._call(self._expired, namespace, now, limit)
+
+    async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
+        return await self._call(self._set_aside, key, revision, reason)
+
+    async def quarantined(self) -> list[tuple[Key, str]]:
+        return await self._call(self._quarantined)
+
+    async def lease(self, name: str, ttl: float) -> Lease | None:
+        return await self._call(self._take_lease, name, ttl)
+
+    async def renew(self, lease: Lease, ttl: float) -> Lease | None:
+        return await self._call(self._renew, lease, ttl)
+
+    async def release(self, lease: Lease) -> bool:
+        return await self._call(self._release, lease)
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions-sqlite")
+        return self._executor
+
+    async def _call(
+        self, operation: Callable[Concatenate[sqlite3.Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        def run() -> _T:
+            if self._connection is None:
+                raise self._not_open()
+            try:
+                return operation(self._connection, *args, **kwargs)
+            except sqlite3.Error as error:
+                raise explain(error, self.location, self._busy_timeout) from error
+
+        if self._executor is None:
+            raise self._not_open()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+
+    def _not_open(self) -> StoreError:
+        return StoreError(f"The session store {self.location} is not open: call open() first")
+
+    # What follows runs in the store's thread.
+
+    def _open(self) -> None:
+        if self._connection is None:
+            # The real path, so that a link to a file that isn't there yet leads to one of the right mode.
+            self._connection = open_file(Path(os.path.realpath(self.location)), busy_timeout=self._busy_timeout)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error as error:
+                raise explain(error, self.location, self._busy_timeout) from error
+
+    def _load(self, connection: sqlite3.Connection, key: Key) -> Row | None:
+        found = connection.execute(_LOAD, (key.session_id, key.namespace)).fetchone()
+        return None if found is None else Row(*found)
+
+    def _save(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
+        with _transaction(connection):
+            if len({row.key for row in rows}) == len(rows):  # else the order of the rows counts
+                connection.execute("SAVEPOINT batch")
+                if _save_all(connection, rows) == len(rows):
+                    return [Outcome.SAVED] * len(rows)
+                connection.execute("ROLLBACK TO batch")
+            return [_save_one(connection, row) for row in rows]
+
+    def _delete(
+        self, connection: sqlite3.Connection, keys: Sequence[Key], revisions: Sequence[int] | None
+    ) -> list[bool]:
+        with _transaction(connection):
+            if revisions is None:
+                cursors = [connection.execute(_DELETE, (key.session_id, key.namespace)) for key in keys]
+            else:
+                cursors = [
+                    connection.execute(_DELETE_REVISION, (key.session_id, key.namespace, revision))
+                    for key, revision in zip(keys, revisions, strict=True)
+                ]
+        return [cursor.rowcount == 1 for cursor in cursors]
+
+    def _find(self, connection: sqlite3.Connection, session_id: str, now: float) -> list[SessionInfo]:
+        return [self._info(found, now) for found in connection.execute(_FIND, (session_id,))]
+
+    def _expired(self, connection: sqlite3.Connection, namespace: str | None, now: float, limit: int) -> list[Expired]:
+        with _transaction(connection, "BEGIN"):
+            found = heapq.merge(
+                *(
+                    connection.execute(_EXPIRED, (name, now, limit)).fetchall()
+                    for name in _spaces(connection, namespace)
+                )
+            )
+        return [Expired(Key(name, session_id), revision, by) for _, name, session_id, revision, by in found][:limit]
+
+    def _set_aside(self, connection: sqlite3.Connection, key: Key, revision: int, reason: str) -> bool:
+        place = (key.session_id, key.namespace, revision)
+        with _transaction(connection):
+            copied = connection.execute(_QUARANTINE, (reason, self._clock(), *place)).rowcount
+            connection.execute(_DELETE_REVISION, place)
+        return copied == 1
+
+    def _quarantined(self, connection: sqlite3.Connection) -> list[tuple[Key, str]]:
+        return [(Key(name, session_id), reason) for name, session_id, reason in connection.execute(_QUARANTINED)]
+
+    def _take_lease(self, connection: sqlite3.Connection, name: str, ttl: float) -> Lease | None:
+        # Not RETURNING, as SQLite knows it from 3.35 on and RHEL 9 has 3.34; inside of one transaction it is the same.
+        with _transaction(connection):
+            now = self._clock()  # only now: to begin may have taken as long as the busy timeout
+            if connection.execute(_LEASE, (name, now + ttl, now)).rowcount != 1:
+                return None
+            (token,) = connection.execute("SELECT token FROM leases WHERE name = ?", (name,)).fetchone()
+        return Lease(name, token, now + ttl)
+
+    def _renew(self, connection: sqlite3.Connection, lease: Lease, ttl: float) -> Lease | None:
+        with _transaction(connection):
+            now = self._clock()
+            held = connection.execute(_LEASE_UNTIL, (now + ttl, lease.name, lease.token, now)).rowcount == 1
+        return lease._replace(expires_at=now + ttl) if held else None
+
+    def _release(self, connection: sqlite3.Connection, lease: Lease) -> bool:
+        with _transaction(connection):
+            given = connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
+        return given
+
+    def _info(self, found: tuple[Any, ...], now: float) -> SessionInfo:
+        session_id, namespace, pool, profile_name, status, start_time, last_activity, pages, actions, expires = found
+        return SessionInfo(
+            session_id=session_id,
+            namespace=namespace,
+            pool=pool,
+            profile_name=profile_name,
+            status=status,
+            start_time=start_time,
+            last_activity=last_activity,
+            pages_visited=pages,
+            actions_count=actions,
+            is_active=status != "retired" and (expires is None or expires > now),
+            storage=self.location,
+        )
+
+    def _list(
+        self,
+        connection: sqlite3.Connection,
+        now: float,
+        namespace: str | None,
+        pool: str | None,
+        status: Status | None,
+        limit: int | None,
+        after: SessionInfo | None,
+    ) -> list[SessionInfo]:
+        with _transaction(connection, "BEGIN"):
+            pages = [
+                _page(connection, name, each, status, limit, after)
+                for name in _spaces(connection, namespace)
+                for each in _pools(connection, name, pool)
+            ]
+        return [self._info(found, now) for found in heapq.merge(*pages, key=_place)][:limit]
+
+    async def list(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        return await self._call(self._list, now, namespace, pool, status, limit, after)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself rolls back after some faults, a full disk for one
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
+    """Save what can be saved and return how many that were: the fast way, for when nothing is in conflict."""
+    new = [_insert_values(row) for row in rows if row.revision == 1]
+    changed = [(*_update_values(row), row.revision - 1, row.start_time) for row in rows if row.revision != 1]
+    return sum(
+        connection.executemany(statement, values).rowcount
+        for statement, values in ((_INSERT, new), (_UPDATE, changed))
+        if values
+    )
+
+
+def _save_one(connection: sqlite3.Connection, row: Row) -> Outcome:
+    if _save_all(connection, [row]) == 1:
+        return Outcome.SAVED
+    if row.revision == 1:
+        return Outcome.CONFLICT
+    stored = connection.execute(_START_TIME, (row.session_id, row.namespace)).fetchone()
+    return Outcome.CONFLICT if stored == (row.start_time,) else Outcome.DELETED
+
+
+def _spaces(connection: sqlite3.Connection, namespace: str | None) -> Sequence[str]:
+    """Return the namespaces to look at: *namespace*, or else all.
+
+    The indexes start with the namespace. To look at all of them in turn, and merge, costs a seek each and is seldom
+    asked for; another set of indexes, without the namespace, would cost at every save.
+    """
+    return [name for (name,) in connection.execute(_NAMESPACES)] if namespace is None else [namespace]
+
+
+def _pools(connection: sqlite3.Connection, namespace: str, pool: str | None) -> Sequence[str | None]:
+    if pool is not None:
+        return [pool]
+    return [name for (name,) in connection.execute(_POOLS, {"namespace": namespace})]
+
+
+def _page(
+    connection: sqlite3.Connection,
+    namespace: str,
+    pool: str | None,
+    status: Status | None,
+    limit: int | None,
+    after: SessionInfo | None,
+) -> list[tuple[Any, ...]]:
+    """Return up to *limit* entries of one *pool* (None: of the named sessions), of those that come after *after*."""
+    select = f"SELECT {_LISTED} FROM sessions WHERE namespace = ? AND pool IS ?"
+    values: tuple[str | None, ...] = (namespace, pool)
+    if status is not None:
+        select += " AND status = ?"
+        values += (status,)
+    wanted = -1 if limit is None else limit
+    found = []
+    if after is not None and namespace >= after["namespace"]:
+        # Those of the same moment first, by themselves: as one condition with OR they could not be sought in the index.
+        beyond = after["session_id"] if namespace == after["namespace"] else ""
+        query = f"{select} AND last_activity = ? AND session_id > ? ORDER BY session_id LIMIT ?"
+        found = connection.execute(query, (*values, after["last_activity"], beyond, wanted)).fetchall()
+        if limit is not None:
+            wanted -= len(found)
+    before = math.inf if after is None else after["last_activity"]
+    query = f"{select} AND last_activity < ? ORDER BY last_activity DESC, session_id LIMIT ?"
+    return found + connection.execute(query, (*values, before, wanted)).fetchall()
+
+
+def _place(found: tuple[Any, ...]) -> tuple[float, str, str]:
+    session_id, namespace, last_activity = found[0], found[1], found[6]
+    return (-last_activity, namespace, session_id)

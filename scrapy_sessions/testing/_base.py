@@ -1,0 +1,76 @@
+"""What the tests of the contract stand on: a clock, rows, and coroutines as tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from scrapy_sessions.storage.base import Row, SessionStore
+
+__all__ = ["BaseContract", "Clock", "make_row", "with_store"]
+
+Test = TypeVar("Test", bound="BaseContract")
+
+
+class Clock:
+    """A clock that moves only when told to. Call it for the time, in UNIX seconds."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_row(session_id: str, revision: int = 1, **columns: Any) -> Row:
+    """Return a row for tests. Its body tells nothing but the id and the revision, as stores don't read it."""
+    defaults: dict[str, Any] = {
+        "namespace": "shop",
+        "pool": None,
+        "profile_name": None,
+        "status": "ready",
+        "start_time": 1000.0,
+        "last_activity": 2000.0,
+        "expires_at": None,
+        "expires_by": None,
+        "pages_visited": 0,
+        "actions_count": 0,
+        "body": f"{session_id} {revision}".encode(),
+    }
+    return Row(session_id=session_id, revision=revision, **{**defaults, **columns})
+
+
+class BaseContract:
+    """Where the tests of the contract get their store from."""
+
+    clock: Clock
+    """The clock of the test that runs."""
+
+    def make_store(self, clock: Clock) -> SessionStore:
+        """Return a new, empty store, not opened, whose leases go by *clock*. Called once for each test."""
+        raise NotImplementedError(f"{type(self).__name__} must define make_store()")
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let *seconds* pass for the leases. Override it, and wait, for a store that can't be given a clock."""
+        self.clock.now += seconds
+
+
+def with_store(test: Callable[[Test, Any], Awaitable[None]]) -> Callable[[Test], None]:
+    """Turn a coroutine method that takes an open store into a test that pytest can run without a plugin."""
+
+    def run(self: Test) -> None:
+        async def scenario() -> None:
+            self.clock = Clock()
+            store = self.make_store(self.clock)
+            await store.open()
+            try:
+                await test(self, store)
+            finally:
+                await store.close()
+
+        asyncio.run(scenario())
+
+    # Not functools.wraps: through its __wrapped__ pytest would take the parameter `store` for a fixture.
+    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
+    return run

@@ -1,0 +1,226 @@
+"""The contract of what a store does with rows: save, load, delete, quarantine."""
+
+from __future__ import annotations
+
+import asyncio
+
+from scrapy_sessions.storage.base import Key, Outcome, SessionStore
+from scrapy_sessions.testing._base import BaseContract, make_row, with_store
+
+__all__ = ["RowContract"]
+
+SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
+
+
+class RowContract(BaseContract):
+    """The tests of ``open``, ``close``, ``save``, ``load``, ``delete`` and ``quarantine``."""
+
+    @with_store
+    async def test_open_is_idempotent(self, store: SessionStore) -> None:
+        """Opening an open store changes nothing."""
+        await store.save([make_row("alice")])
+        await store.open()
+        assert await store.load(Key("shop", "alice")) is not None
+
+    @with_store
+    async def test_close_is_idempotent(self, store: SessionStore) -> None:
+        """A store may be closed twice."""
+        await store.close()
+        await store.close()
+
+    @with_store
+    async def test_close_waits_for_operations(self, store: SessionStore) -> None:
+        """A save under way when the store closes takes place."""
+        save = asyncio.ensure_future(store.save([make_row("alice")]))
+        await asyncio.sleep(0)  # one turn of the loop: the save has begun
+        await store.close()
+        assert await save == [SAVED]
+
+    @with_store
+    async def test_location_names_the_store(self, store: SessionStore) -> None:
+        """The store says where it is, and listings repeat it."""
+        await store.save([make_row("alice")])
+        assert store.location
+        assert [info["storage"] for info in await store.list(now=0.0)] == [store.location]
+
+    @with_store
+    async def test_load_of_nothing(self, store: SessionStore) -> None:
+        """A key without a row loads as None."""
+        assert await store.load(Key("shop", "alice")) is None
+
+    @with_store
+    async def test_load_returns_what_was_saved(self, store: SessionStore) -> None:
+        """A row comes back equal, every column and every byte of it."""
+        full = make_row(
+            "ålice ☃",
+            pool="staff",
+            profile_name="de",
+            status="retired",
+            start_time=1_700_000_000.123456,
+            last_activity=1_700_000_001.654321,
+            expires_at=1_700_001_801.654321,
+            expires_by="idle_timeout",
+            pages_visited=7,
+            actions_count=9,
+            body=bytes(range(256)),
+        )
+        assert await store.save([full]) == [SAVED]
+        assert await store.load(full.key) == full
+
+    @with_store
+    async def test_namespaces_are_apart(self, store: SessionStore) -> None:
+        """One id in two namespaces is two sessions."""
+        rows = [make_row("alice", namespace="shop", body=b"1"), make_row("alice", namespace="news", body=b"2")]
+        assert await store.save(rows) == [SAVED, SAVED]
+        assert [await store.load(row.key) for row in rows] == rows
+
+    @with_store
+    async def test_ids_are_case_sensitive(self, store: SessionStore) -> None:
+        """Ids that differ in case, or in trailing space, are different sessions."""
+        assert await store.save([make_row("a"), make_row("A"), make_row("a ")]) == [SAVED] * 3
+
+    @with_store
+    async def test_save_of_nothing(self, store: SessionStore) -> None:
+        """No rows, no outcomes."""
+        assert await store.save([]) == []
+
+    @with_store
+    async def test_save_of_the_next_revision(self, store: SessionStore) -> None:
+        """A row of revision N replaces that of revision N - 1, columns and body."""
+        await store.save([make_row("alice")])
+        second = make_row("alice", 2, pool="staff", status="retired", last_activity=3000.0, pages_visited=4)
+        assert await store.save([second]) == [SAVED]
+        assert await store.load(second.key) == second
+
+    @with_store
+    async def test_save_of_a_new_row_on_a_taken_key(self, store: SessionStore) -> None:
+        """A new row never overwrites another: it is a conflict."""
+        first = make_row("alice")
+        await store.save([first])
+        assert await store.save([make_row("alice", body=b"other")]) == [CONFLICT]
+        assert await store.load(first.key) == first
+
+    @with_store
+    async def test_save_of_an_old_revision(self, store: SessionStore) -> None:
+        """A row based on an older revision than the stored one is a conflict and changes nothing."""
+        rows = [make_row("alice", revision) for revision in (1, 2, 3)]
+        for row in rows:
+            await store.save([row])
+        assert await store.save([make_row("alice", 2, body=b"late")]) == [CONFLICT]
+        assert await store.save([make_row("alice", 3, body=b"late")]) == [CONFLICT]
+        assert await store.load(rows[0].key) == rows[2]
+
+    @with_store
+    async def test_save_of_a_revision_too_far(self, store: SessionStore) -> None:
+        """A row that skips a revision is a conflict."""
+        await store.save([make_row("alice")])
+        assert await store.save([make_row("alice", 3)]) == [CONFLICT]
+
+    @with_store
+    async def test_save_of_a_row_that_is_not_there(self, store: SessionStore) -> None:
+        """A later revision of a session that isn't stored was deleted meanwhile, and stays deleted."""
+        assert await store.save([make_row("alice", 2)]) == [DELETED]
+        assert await store.load(Key("shop", "alice")) is None
+
+    @with_store
+    async def test_save_after_delete(self, store: SessionStore) -> None:
+        """A late save doesn't bring a deleted session back."""
+        await store.save([make_row("alice")])
+        await store.delete([Key("shop", "alice")])
+        assert await store.save([make_row("alice", 2)]) == [DELETED]
+        assert await store.load(Key("shop", "alice")) is None
+
+    @with_store
+    async def test_save_after_delete_and_birth(self, store: SessionStore) -> None:
+        """A late save of a deleted session leaves the one that was made anew under its id."""
+        await store.save([make_row("alice", start_time=1000.0)])
+        await store.delete([Key("shop", "alice")])
+        anew = make_row("alice", start_time=5000.0)
+        assert await store.save([anew]) == [SAVED]
+        assert await store.save([make_row("alice", 2, start_time=1000.0)]) == [DELETED]
+        assert await store.load(anew.key) == anew
+
+    @with_store
+    async def test_outcomes_stand_in_order(self, store: SessionStore) -> None:
+        """In a batch each row has its own outcome, and those that can be saved are."""
+        await store.save([make_row("alice"), make_row("bob")])
+        batch = [make_row("alice", 2), make_row("bob"), make_row("carol", 2), make_row("dave")]
+        assert await store.save(batch) == [SAVED, CONFLICT, DELETED, SAVED]
+        stored = [await store.load(row.key) for row in batch]
+        assert [row and row.revision for row in stored] == [2, 1, None, 1]
+
+    @with_store
+    async def test_one_key_twice_in_a_batch(self, store: SessionStore) -> None:
+        """Rows of one batch are saved in their order."""
+        await store.save([make_row("bob", 2), make_row("alice")])
+        batch = [make_row("carol", 2), make_row("carol"), make_row("carol", 2), make_row("alice", 2)]
+        assert await store.save(batch) == [DELETED, SAVED, SAVED, SAVED]
+
+    @with_store
+    async def test_large_batch(self, store: SessionStore) -> None:
+        """A thousand rows, new and known, are saved at once."""
+        await store.save([make_row(f"s{number}") for number in range(500)])
+        batch = [make_row(f"s{number}", 2 if number < 500 else 1) for number in range(1000)]
+        assert await store.save(batch) == [SAVED] * 1000
+        assert len(await store.list(now=0.0)) == 1000
+
+    @with_store
+    async def test_concurrent_saves_have_one_winner(self, store: SessionStore) -> None:
+        """Of many saves based on the same revision one is saved; the others are conflicts."""
+        await store.save([make_row("alice")])
+        saves = [store.save([make_row("alice", 2, body=str(number).encode())]) for number in range(20)]
+        outcomes = [outcome for (outcome,) in await asyncio.gather(*saves)]
+        assert (outcomes.count(SAVED), outcomes.count(CONFLICT)) == (1, 19)
+
+    @with_store
+    async def test_delete(self, store: SessionStore) -> None:
+        """Delete says of each key whether it was there, and takes nothing else."""
+        await store.save([make_row("alice"), make_row("bob")])
+        assert await store.delete([Key("shop", "alice"), Key("shop", "nobody"), Key("news", "bob")]) == [
+            True,
+            False,
+            False,
+        ]
+        assert await _ids(store) == ["bob"]
+
+    @with_store
+    async def test_delete_by_revision(self, store: SessionStore) -> None:
+        """Given revisions, delete leaves a row that was saved meanwhile."""
+        await store.save([make_row("alice"), make_row("bob")])
+        await store.save([make_row("bob", 2)])
+        assert await store.delete([Key("shop", "alice"), Key("shop", "bob")], [1, 1]) == [True, False]
+        assert await _ids(store) == ["bob"]
+
+    @with_store
+    async def test_quarantine(self, store: SessionStore) -> None:
+        """What is set aside is read by nothing any more, and is kept with its reason, oldest first."""
+        await store.save([make_row("b", expires_at=1.0, expires_by="max_age"), make_row("a"), make_row("c")])
+        assert await store.quarantine(Key("shop", "b"), 1, "not JSON")
+        assert await store.quarantine(Key("shop", "a"), 1, "no version")
+        assert await store.quarantined() == [(Key("shop", "b"), "not JSON"), (Key("shop", "a"), "no version")]
+        assert await store.load(Key("shop", "b")) is None
+        assert await _ids(store) == ["c"]
+        assert await store.find("b", now=9.0) == []
+        assert await store.expired(None, now=9.0, limit=9) == []
+
+    @with_store
+    async def test_quarantine_of_another_revision(self, store: SessionStore) -> None:
+        """A row that was saved meanwhile, or isn't there, is not set aside."""
+        await store.save([make_row("alice")])
+        await store.save([make_row("alice", 2)])
+        assert not await store.quarantine(Key("shop", "alice"), 1, "not JSON")
+        assert not await store.quarantine(Key("shop", "nobody"), 1, "not JSON")
+        assert await store.load(Key("shop", "alice")) is not None
+        assert await store.quarantined() == []
+
+    @with_store
+    async def test_quarantine_frees_the_key(self, store: SessionStore) -> None:
+        """The id can be used anew, and set aside again."""
+        for _ in range(2):
+            assert await store.save([make_row("alice")]) == [SAVED]
+            assert await store.quarantine(Key("shop", "alice"), 1, "not JSON")
+        assert len(await store.quarantined()) == 2
+
+
+async def _ids(store: SessionStore) -> list[str]:
+    return sorted(info["session_id"] for info in await store.list(now=0.0))

@@ -1,0 +1,199 @@
+"""A request on its way in a session: what was laid under it, and what is to be taken off it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from scrapy import Request
+from scrapy.http import Headers, Response
+from scrapy.utils.httpobj import urlparse_cached
+
+from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.session_headers import origin_of
+
+__all__ = ["LAID", "Visit", "strip_leftovers"]
+
+LAID = "_session_laid"
+"""The meta key that tells what a request wears of its session, by digest. It is there only while the request is on its
+way: a copy made by a middleware in between carries it, and is freed of the old identity by it."""
+
+_PROXY = "proxy"
+_ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_normkey = Headers().normkey
+
+
+class _Identity(NamedTuple):
+    """What a session lays under a request: headers, normalised and encoded, and the note of them for the meta."""
+
+    headers: tuple[tuple[bytes, bytes], ...]
+    note: dict[str, str]
+
+
+class Visit:
+    """One request in one session, from the pick to its response, failure, or replacement by another request.
+
+    Its end is counted once, at the latest when the request is freed: when a middleware answers with another request,
+    no response method runs.
+    """
+
+    __slots__ = ("_cookie", "_ended", "_laid", "_left", "_proxy", "generation", "session")
+
+    def __init__(self, session: BrowserSession) -> None:
+        self.session = session
+        self.generation = session.generation
+        self._left = False
+        self._ended = False
+        self._laid: list[tuple[bytes, list[bytes]]] = []
+        self._proxy: str | None = None
+        self._cookie: list[bytes] | None = None
+        session.in_flight += 1
+        session.uses += 1
+
+    def __del__(self) -> None:
+        self.end()
+
+    def lay(self, request: Request) -> None:
+        """Lay the session's identity under *request*: what the request sets itself stays."""
+        session, headers = self.session, request.headers
+        identity = _identity_of(session, request)
+        for key, value in identity.headers:
+            if key not in headers:
+                headers[key] = value
+                self._laid.append((key, headers.getlist(key)))
+        note = identity.note
+        if len(self._laid) != len(identity.headers):
+            note = {key.decode(): note[key.decode()] for key, _ in self._laid}
+        if session.proxy is not None and "proxy" not in request.meta:
+            request.meta["proxy"] = session.proxy
+            self._proxy = _without_credentials(session.proxy)
+            note = {**note, _PROXY: _digest(self._proxy.encode())}
+        if note:
+            request.meta[LAID] = note
+
+    def lay_cookies(self, request: Request) -> None:
+        """Rebuild the ``Cookie`` header of *request* from the session's jar."""
+        headers = request.headers
+        headers.pop(b"Cookie", None)
+        value = self.session.cookies.header(urlparse_cached(request))
+        if value is not None:
+            headers[b"Cookie"] = value
+            self._cookie = headers.getlist(b"Cookie")
+
+    def take_off(self, request: Request) -> None:
+        """Take off *request* what was laid under it, and nothing else."""
+        headers = request.headers
+        for key, value in self._laid:
+            if headers.getlist(key) is value:
+                del headers[key]
+        self._laid.clear()
+        if self._cookie is not None:
+            if headers.getlist(b"Cookie") is self._cookie:
+                del headers[b"Cookie"]
+            self._cookie = None
+        if self._proxy is not None:
+            _take_off_proxy(request, self._proxy)
+            self._proxy = None
+        request.meta.pop(LAID, None)
+
+    def leave(self, now: float) -> None:
+        """Note that the request goes out now (UNIX seconds), under the session's present generation."""
+        session = self.session
+        self._left = True
+        self.generation = session.generation
+        session.requests += 1
+        session.last_activity = now
+        session.changed()
+
+    def answered(self, request: Request, response: Response, now: float) -> None:
+        """Record *response*, which came now, unless the session has begun a new generation since."""
+        session = self.session
+        if not self._left or self.generation != session.generation:
+            return
+        status = response.status
+        session.last_activity = now
+        session.responses[status] = session.responses.get(status, 0) + 1
+        session.bytes += len(response.body)
+        session.latency += request.meta.get("download_latency", 0.0)
+        if status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
+            session.pages_visited += 1
+            session.last_url = request.url
+            if session.status == "new":
+                session.status = "ready"
+        session.record(f"{request.method} {request.url} {status}")
+
+    def failed(self) -> None:
+        """Record that the download failed."""
+        if self._left and self.generation == self.session.generation:
+            self.session.failures += 1
+            self.session.changed()
+
+    def end(self) -> None:
+        """Note that the request is no longer in flight. Idempotent."""
+        if not self._ended:
+            self._ended = True
+            self.session.in_flight -= 1
+            if not self._left:
+                self.session.uses -= 1
+
+
+def strip_leftovers(request: Request) -> None:
+    """Free *request* of the identity that a session laid under the request it is a copy of."""
+    note = request.meta.pop(LAID, None)
+    if not isinstance(note, dict):
+        return
+    for name, digest in note.items():
+        if name == _PROXY:
+            proxy = request.meta.get("proxy")
+            if isinstance(proxy, str) and _digest(_without_credentials(proxy).encode()) == digest:
+                _take_off_proxy(request, _without_credentials(proxy))
+        else:
+            value = request.headers.get(name)
+            if value is not None and _digest(value) == digest:
+                del request.headers[name]
+
+
+def _take_off_proxy(request: Request, proxy: str) -> None:
+    """Take *proxy* (without credentials) off *request*, with what HttpProxyMiddleware made of its credentials."""
+    current = request.meta.get("proxy")
+    if isinstance(current, str) and _without_credentials(current) == proxy:
+        del request.meta["proxy"]
+        request.meta.pop("_auth_proxy", None)
+        request.headers.pop(b"Proxy-Authorization", None)
+
+
+def _identity_of(session: BrowserSession, request: Request) -> _Identity:
+    key = None
+    if session.headers.bound:
+        url = urlparse_cached(request)
+        key = (url.scheme, url.netloc)
+    identity: _Identity | None = session.identities.get(key)
+    if identity is None:
+        if len(session.identities) >= _ORIGINS:
+            session.identities.clear()
+        headers = {_normkey(name): value.encode() for name, value in _headers_for(session, request)}
+        note = {name.decode(): _digest(value) for name, value in headers.items()}
+        identity = session.identities[key] = _Identity(tuple(headers.items()), note)
+    return identity
+
+
+def _headers_for(session: BrowserSession, request: Request) -> Iterator[tuple[str, str]]:
+    if session.user_agent:
+        yield "User-Agent", session.user_agent
+    if session.language:
+        yield "Accept-Language", session.language
+    yield from session.headers.sent_to(origin_of(urlparse_cached(request)))
+
+
+def _without_credentials(proxy: str) -> str:
+    if "//" not in proxy:  # Scrapy takes "host:port", too
+        proxy = f"//{proxy}"
+    parts = urlsplit(proxy)
+    return urlunsplit(("", parts.netloc.rpartition("@")[2], "", "", ""))
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.blake2b(value, digest_size=8).hexdigest()

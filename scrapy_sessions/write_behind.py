@@ -1,0 +1,215 @@
+"""Saving what changed: later, in batches, off the event loop's thread, and merged with what others saved meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from weakref import WeakSet
+
+from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError, StoreError
+from scrapy_sessions.merging import merge_records
+from scrapy_sessions.models import PersistentSession
+from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
+from scrapy_sessions.storage.codec import decode, encode
+
+__all__ = ["WriteBehind"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500  # rows in one transaction: long enough to amortise it, short enough for other processes to get in between
+_SLICE = 0.002  # seconds of encoding after which the event loop gets its turn
+_MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
+
+
+class WriteBehind:
+    """Collects changed sessions and saves them *interval* seconds later, in the order they changed.
+
+    A session is encoded on the event loop's thread, at one moment, so that no half-done change is saved. A save that
+    fails leaves its sessions to the next one.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        interval: float,
+        clock: Callable[[], float],
+        count: Callable[[str, int], None],
+        lost: Callable[[BrowserSession], None],
+    ) -> None:
+        self.lock = asyncio.Lock()
+        """Held while the store changes: by a save, and by whoever deletes."""
+        self._store = store
+        self._interval = interval
+        self._clock = clock
+        self._count = count
+        self._lost = lost
+        self._dirty: dict[BrowserSession, None] = {}
+        self._watched: WeakSet[BrowserSession] = WeakSet()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def add(self, session: BrowserSession) -> None:
+        """Save *session* within the interval."""
+        self._dirty[session] = None
+        if self._timer is None and (self._task is None or self._task.done()):
+            self._schedule()
+
+    def watch(self, session: BrowserSession) -> None:
+        """Compare the mutable data of *session* at every save."""
+        self._watched.add(session)
+
+    def discard(self, session: BrowserSession) -> None:
+        """Don't save *session*."""
+        self._dirty.pop(session, None)
+        self._watched.discard(session)
+
+    async def flush(self) -> None:
+        """Save every session that has changed up to now.
+
+        Raises :exc:`~scrapy_sessions.exceptions.StoreError`; what wasn't saved then stays to be saved.
+        """
+        async with self.lock:
+            for session in list(self._watched):
+                if not session.dirty and session.trees_changed():
+                    session.changed()
+            pending = list(self._dirty)
+            for start in range(0, len(pending), _BATCH):
+                await self._save(pending[start : start + _BATCH])
+            self._failing = False
+
+    async def save(self, session: BrowserSession) -> bool:
+        """Save *session* now. Returns False if it was deleted meanwhile. Raises as :meth:`flush`."""
+        async with self.lock:
+            await self._save([session])
+        return not session.closed
+
+    async def close(self) -> None:
+        """Save what is left and stop. Raises as :meth:`flush`; the timer is stopped in any case."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.flush()
+
+    def _schedule(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # no loop yet: the next change inside one, or the closing flush, saves it
+        self._timer = loop.call_later(self._interval, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await self.flush()
+        except SessionError as e:
+            self._count("save_errors", 1)
+            if not self._failing:  # said once, until a save works again
+                self._failing = True
+                logger.error("Sessions could not be saved; they stay in memory and are tried again: %s", e)
+        if self._dirty:
+            self._schedule()
+
+    async def _save(self, sessions: Iterable[BrowserSession]) -> None:
+        pending = [session for session in sessions if not session.closed and not session.transient]
+        for _ in range(_MERGES):
+            if not pending:
+                return
+            rows: list[Row] = []
+            records: list[PersistentSession] = []
+            until = time.perf_counter() + _SLICE
+            for session in pending:
+                self._dirty.pop(session, None)
+                session.dirty = False
+                record, row = self._encode(session)
+                records.append(record)
+                rows.append(row)
+                if time.perf_counter() > until:
+                    await asyncio.sleep(0)
+                    until = time.perf_counter() + _SLICE
+            try:
+                outcomes = await self._store.save(rows)
+            except BaseException:
+                for session in pending:
+                    session.dirty = True
+                    self._dirty[session] = None
+                raise
+            again: list[BrowserSession] = []
+            for session, record, outcome in zip(pending, records, outcomes, strict=True):
+                if outcome is Outcome.SAVED:
+                    session.revision, session.base = record.revision, record
+                    self._count("saved", 1)
+                elif outcome is Outcome.DELETED or session.closed:
+                    self._lose(session)
+                else:
+                    again.append(session)
+            pending = [session for session in again if await self._rebase(session)]
+        for session in pending:
+            session.dirty = True
+            self._dirty[session] = None
+        raise StoreError(
+            f"{len(pending)} sessions in {self._store.location} change elsewhere faster than they can be saved, "
+            f"{pending[0].id!r} for one: let fewer processes share a session"
+        )
+
+    def _encode(self, session: BrowserSession) -> tuple[PersistentSession, Row]:
+        record = session.snapshot()
+        record.revision += 1
+        try:
+            return record, encode(record)
+        except StoreError as e:
+            # The spider put something else than JSON there. The rest of the session must not be lost for it.
+            self._count("save_errors", 1)
+            logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
+            for name in ("data", "local_storage", "session_storage"):
+                setattr(record, name, getattr(session.base, name) if session.base is not None else {})
+            return record, encode(record)
+
+    async def _rebase(self, session: BrowserSession) -> bool:
+        """Merge what another holder saved into *session*, and say whether it is to be saved again."""
+        key = Key(session.namespace, session.id)
+        row = await self._store.load(key)
+        if row is None:
+            if session.revision:
+                self._lose(session)
+                return False
+            return True
+        try:
+            theirs = decode(row)
+        except CorruptRecord as e:
+            await set_aside(self._store, row, e, self._count)
+            session.revision = 0
+            return True
+        except NewerSchema as e:
+            self._count("save_errors", 1)
+            logger.error("The session %r was not saved: %s", session.id, e)
+            self._lose(session)
+            return False
+        expiry = theirs.expiry
+        if not session.revision and expiry is not None and expiry[0] <= self._clock():
+            await self._store.delete([key], [row.revision])  # a new session takes its place
+            return True
+        session.restore(merge_records(session.base, session.snapshot(), theirs))
+        session.base, session.revision = theirs, theirs.revision
+        return True
+
+    def _lose(self, session: BrowserSession) -> None:
+        session.closed = True
+        self.discard(session)
+        self._lost(session)
+
+
+async def set_aside(store: SessionStore, row: Row, error: CorruptRecord, count: Callable[[str, int], None]) -> None:
+    """Move *row*, which can't be read for *error*, where nothing reads it again, and say so."""
+    if await store.quarantine(row.key, row.revision, str(error)):
+        count("quarantined", 1)
+        logger.error("%s It was set aside in the quarantine of %s, the others are not touched.", error, store.location)
