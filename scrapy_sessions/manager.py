@@ -167,6 +167,7 @@ class SessionManager:
         live = self._live.get(session_id)
         if live is None or live is browser_session:
             browser_session.base = record
+            browser_session.dirty = False  # or its next change would tell nobody
             self._adopt(browser_session, record.namespace)
             self._count("restored", 1)
         return True
@@ -412,7 +413,7 @@ class SessionManager:
             namespace=self.namespace or "default",
             pool=pool,
             profile_name=name,
-            profile=self.settings.profiles[name] if name is not None else self._default_profile,
+            profile=self._identity(name),
             idle_timeout=policy.idle_timeout,
             max_age=policy.max_age,
             max_uses=policy.max_uses,
@@ -466,13 +467,22 @@ class SessionManager:
         self._writer.discard(session)
         self._live.remove(session)
 
+    def _identity(self, name: str | None) -> Profile:
+        """What a session of the profile *name* is born with: what that leaves open is the project's, and is kept too."""
+        default = self._default_profile
+        if name is None:
+            return default
+        profile = self.settings.profiles[name]
+        agent, language = profile.user_agent or default.user_agent, profile.language or default.language
+        return profile.model_copy(update={"user_agent": agent, "language": language})
+
     def _warn_of_drift(self, session: BrowserSession) -> None:
         if self._drift_warned:
             return
         name = session.profile_name
-        profile = self._default_profile if name is None else self.settings.profiles.get(name)
-        if profile is None:
+        if name is not None and name not in self.settings.profiles:
             return
+        profile = self._identity(name)
         born_with = (session.user_agent, session.language, session.proxy)
         if born_with != (profile.user_agent, profile.language, profile.proxy):
             self._drift_warned = True
@@ -487,7 +497,7 @@ class SessionManager:
 
 def _retired(session: BrowserSession) -> SessionRetired:
     return SessionRetired(
-        f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin it anew, or name another"
+        f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin anew, or name another"
     )
 
 

@@ -152,7 +152,7 @@ def test_body_of_another_row(change: dict[str, Any], field: str) -> None:
         decode(with_body(change))
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800", {1, 2}])
+@pytest.mark.parametrize("value", [object(), "\ud800"])
 def test_what_is_not_json_is_refused(value: Any) -> None:
     """A record that couldn't be read back isn't written."""
     spoilt = record()

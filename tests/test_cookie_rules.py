@@ -59,6 +59,7 @@ def test_scope(url: str, attribute: str, domain: str, host_only: bool) -> None:
         ("https://shop.example/", "Domain=..shop.example", "domain_mismatch"),
         ("https://shop.example/", "Domain=shop.example.", "domain_mismatch"),
         ("https://shop.example/", "Domain=a..\u00fc", "domain_mismatch"),
+        ("https://shop.example/", "Domain=shop.example.local", "domain_mismatch"),
         ("http://10.1.2.3/", "Domain=2.3", "domain_mismatch"),
         ("http://example-host/", "Domain=local", "domain_mismatch"),
         ("http://example-host.local/", "Domain=local", "public_suffix"),
@@ -100,6 +101,13 @@ def test_default_path(url: str, path: str, split: object) -> None:
     jar = SessionCookieJar()
     jar.store([b"a=b", b"c=d; Path=x"], split(url))
     assert [cookie.path for cookie in jar] == [path, path]
+
+
+def test_default_path_with_control_characters() -> None:
+    """A URL that no request can have gives no cookie its folder as a path."""
+    jar, refusals = store("https://shop.example/a\x01b/c", "a=b", "c=d; Path=/")
+    assert [cookie.name for cookie in jar] == ["c"]
+    assert refusals == ["malformed"]
 
 
 @pytest.mark.parametrize(

@@ -205,9 +205,8 @@ def test_damaged_record_pages(tmp_path: Path) -> None:
         await store.save([make_row(f"s{number}", body=os.urandom(3000)) for number in range(50)])
 
     async def load(store: SQLiteStore) -> None:
-        with pytest.raises(StoreError, match="malformed.*damaged") as caught:
-            for number in range(50):
-                await store.load(Key("shop", f"s{number}"))
+        with pytest.raises(StoreError, match=r"malformed.*damaged") as caught:
+            await asyncio.gather(*(store.load(Key("shop", f"s{number}")) for number in range(50)))
         assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
 
     with_store(path, save)
@@ -215,6 +214,26 @@ def test_damaged_record_pages(tmp_path: Path) -> None:
     content[8 * 4096 :] = b"\xff" * (len(content) - 8 * 4096)
     path.write_bytes(content)
     with_store(path, load)
+
+
+def test_checkpoint_cut_short(tmp_path: Path) -> None:
+    """A file whose checkpoint was killed after its first page, so that it is shorter than its header says, opens."""
+    path, cut = tmp_path / "s.db", tmp_path / "cut" / "s.db"
+    cut.parent.mkdir()
+    rows = [make_row(f"s{number}", body=bytes(3000)) for number in range(100)]
+
+    async def save(store: SQLiteStore) -> None:
+        await store.save(rows)
+        for suffix in ("", "-wal"):
+            Path(f"{cut}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+
+    async def load(store: SQLiteStore) -> None:
+        assert [await store.load(row.key) for row in rows] == rows
+
+    with_store(path, save)
+    cut.write_bytes(path.read_bytes()[:4096] + cut.read_bytes()[4096:])
+    assert cut.stat().st_size < path.stat().st_size
+    with_store(cut, load)
 
 
 def test_path_is_a_folder(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_absolute_path(tmp_path: Path) -> None:
 def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three slashes begin a path relative to the current folder."""
     monkeypatch.chdir(tmp_path)
-    assert store_from_url("sqlite:///data/x%20y.db").location == os.path.join(os.getcwd(), "data", "x%20y.db")
+    assert store_from_url("sqlite:///data/x%20y.db").location == str(Path.cwd() / "data" / "x%20y.db")
 
 
 def test_import_path() -> None:

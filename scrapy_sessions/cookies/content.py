@@ -64,9 +64,6 @@ class Content:
         for entries in self._domains.values():
             yield from entries.values()
 
-    def by_identity(self) -> dict[Identity, Entry]:
-        return {identity: entry for entries in self._domains.values() for identity, entry in entries.items()}
-
     def live(self, now: float, domain: str | None = None) -> list[Entry]:
         """Return what hasn't expired, of exactly *domain* if given (with a leading dot or without)."""
         if domain is None:

@@ -125,12 +125,3 @@ class Entry:
             and self.same_site == other.same_site
             and self.extra == other.extra
         )
-
-    def is_the_same(self, other: Entry | None) -> bool:
-        """Whether *other*, of the same identity, is equal in everything that a record keeps."""
-        return (
-            other is not None
-            and self.updated == other.updated
-            and self.created == other.created
-            and self.says_the_same(other)
-        )

@@ -10,9 +10,8 @@ from urllib.parse import ParseResult, SplitResult
 
 from pydantic import ValidationError
 
-from scrapy_sessions.cookies.changes import Changes
 from scrapy_sessions.cookies.content import Content
-from scrapy_sessions.cookies.entry import Entry, Identity
+from scrapy_sessions.cookies.entry import Entry
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.cookies.rules import Origin, accept, check, hides
@@ -34,7 +33,7 @@ class SessionCookieJar:
 
     :param clock: what time it is
     :param on_change: called after content changed in a way worth saving, once a call; not for a mere use of a cookie,
-        and not by :meth:`restore` and :meth:`merge`
+        and not by :meth:`restore`
     :param on_refused: called with a key of :data:`~scrapy_sessions.cookies.REFUSAL_REASONS` for every cookie that was
         refused or evicted; methods that raise don't call it
 
@@ -44,7 +43,7 @@ class SessionCookieJar:
     '31d4d96e'
     """
 
-    __slots__ = ("_changes", "_clock", "_content", "_on_change", "_on_refused", "_version")
+    __slots__ = ("_clock", "_content", "_on_change", "_on_refused", "_version")
 
     def __init__(
         self,
@@ -58,7 +57,6 @@ class SessionCookieJar:
         self._on_change = on_change
         self._on_refused = on_refused
         self._content = Content()
-        self._changes = Changes()
         self._version = 0
         self.restore(cookies)
 
@@ -226,53 +224,19 @@ class SessionCookieJar:
         return [entry.cookie() for entry in sorted(self._content.live(self._clock()), key=_creation_order)]
 
     def restore(self, cookies: Iterable[Cookie]) -> None:
-        """Make *cookies*, those of a record, the whole content, and the common base of the next :meth:`merge`.
+        """Make *cookies*, those of a record, the whole content.
 
         Expired ones are left out; those that :meth:`add` would refuse too, each told to ``on_refused``.
         """
-        self._replace(self._fit(cookies).values())
-        self._changes.clear()
-
-    def mark_synced(self, content: Iterable[Cookie] | None = None) -> None:
-        """Remember that the record equals the jar: the common base of the next :meth:`merge`.
-
-        :param content: what the record holds, if the jar has changed since: the :meth:`dump` that was saved
-        """
-        if content is None:
-            self._changes.clear()
-        else:
-            stored = {entry.identity: entry for entry in map(Entry.of, content)}
-            self._changes.rebase(self._content.by_identity(), stored, self._clock())
-
-    def merge(self, theirs: Iterable[Cookie]) -> None:
-        """Take in *theirs*, the record as another holder of the session saved it since the last common base.
-
-        A change on one side only is taken, deletions included. Changed on both, the newer ``updated`` wins, mine if
-        they are equal; a deletion by them yields to a change of mine. Afterwards the base is *theirs*: what was
-        taken from mine still counts as changed, until :meth:`mark_synced`.
-        """
-        stored = self._fit(theirs)
-        mine = self._content.by_identity()
-        self._replace(list(self._changes.merge(mine, stored)))
-        self._changes.rebase(self._content.by_identity(), stored, self._clock())
-
-    def _fit(self, cookies: Iterable[Cookie]) -> dict[Identity, Entry]:
         now = self._clock()
-        fit: dict[Identity, Entry] = {}
+        self._version += 1
+        self._content.clear()
         for entry in map(Entry.of, cookies):
             reason = check(entry)
             if reason is not None:
                 self._refuse(reason)
             elif not entry.is_expired(now):
-                fit[entry.identity] = entry
-        return fit
-
-    def _replace(self, entries: Iterable[Entry]) -> None:
-        now = self._clock()
-        self._version += 1
-        self._content.clear()
-        for entry in entries:
-            self._evicted(self._content.insert(entry, now), now)
+                self._evicted(self._content.insert(entry, now))
 
     # -- changing
 
@@ -291,27 +255,22 @@ class SessionCookieJar:
             if old is None:
                 return False
             self._content.remove(old)
-            self._changes.removed(identity, old, now)
             return True
         if old is not None:
             if new.says_the_same(old):
                 self._content.touch(old)
                 return False
             new.created, new.seq = old.created, old.seq
-        self._changes.replaced(identity, old)
-        self._evicted(self._content.insert(new, now), now)
+        self._evicted(self._content.insert(new, now))
         return True
 
-    def _evicted(self, entries: list[Entry], now: float) -> None:
-        for entry in entries:
-            self._changes.removed(entry.identity, entry, now)
+    def _evicted(self, entries: list[Entry]) -> None:
+        for _ in entries:
             self._refuse("evicted")
 
     def _delete(self, doomed: list[Entry]) -> int:
-        now = self._clock()
         for entry in doomed:
             self._content.remove(entry)
-            self._changes.removed(entry.identity, entry, now)
         if doomed:
             self._changed()
         return len(doomed)

@@ -122,7 +122,7 @@ def _migrate(content: dict[str, Any], version: int) -> dict[str, Any]:
             raise _Unreadable(f"there is no migration from its schema version, {version}")
         try:
             content = migration(content)
-        except Exception as error:  # any fault of a migration is a fault of this one record
+        except Exception as error:  # noqa: BLE001  # any fault of a migration is a fault of this one record
             raise _Unreadable(f"the migration from schema version {version} failed: {type(error).__name__}") from None
         version += 1
         content["schema_version"] = version

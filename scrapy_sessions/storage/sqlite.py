@@ -107,7 +107,7 @@ class SQLiteStore(SessionStore, LeaseStore):
     def __init__(
         self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time, busy_timeout: float = 30.0
     ) -> None:
-        self.location = os.path.abspath(path)
+        self.location = str(Path(path).absolute())
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._executor: ThreadPoolExecutor | None = None
@@ -195,7 +195,7 @@ class SQLiteStore(SessionStore, LeaseStore):
     def _open(self) -> None:
         if self._connection is None:
             # The real path, so that a link to a file that isn't there yet leads to one of the right mode.
-            self._connection = open_file(Path(os.path.realpath(self.location)), busy_timeout=self._busy_timeout)
+            self._connection = open_file(Path(self.location).resolve(), busy_timeout=self._busy_timeout)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -271,8 +271,7 @@ class SQLiteStore(SessionStore, LeaseStore):
 
     def _release(self, connection: sqlite3.Connection, lease: Lease) -> bool:
         with _transaction(connection):
-            given = connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
-        return given
+            return connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
 
     def _info(self, found: tuple[Any, ...], now: float) -> SessionInfo:
         session_id, namespace, pool, profile_name, status, start_time, last_activity, pages, actions, expires = found
@@ -376,7 +375,7 @@ def _page(
     limit: int | None,
     after: SessionInfo | None,
 ) -> list[tuple[Any, ...]]:
-    """Return up to *limit* entries of one *pool* (None: of the named sessions), of those that come after *after*."""
+    """Return the first entries of one *pool* (None: named sessions) after *after*: *limit* or more, if there are."""
     select = f"SELECT {_LISTED} FROM sessions WHERE namespace = ? AND pool IS ?"
     values: tuple[str | None, ...] = (namespace, pool)
     if status is not None:
@@ -389,8 +388,6 @@ def _page(
         beyond = after["session_id"] if namespace == after["namespace"] else ""
         query = f"{select} AND last_activity = ? AND session_id > ? ORDER BY session_id LIMIT ?"
         found = connection.execute(query, (*values, after["last_activity"], beyond, wanted)).fetchall()
-        if limit is not None:
-            wanted -= len(found)
     before = math.inf if after is None else after["last_activity"]
     query = f"{select} AND last_activity < ? ORDER BY last_activity DESC, session_id LIMIT ?"
     return found + connection.execute(query, (*values, before, wanted)).fetchall()

@@ -150,8 +150,10 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         if migrate(connection):
             # Into the file itself, where _check_place finds the version before it opens anything for writing.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        # A file that can't be written is to be known now, not at the first save.
+        # A file that can't be written is to be known now, not at the first save. BEGIN IMMEDIATE alone doesn't tell:
+        # on a read-only file SQLite begins a reading transaction instead.
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {LATEST}")
         connection.execute("ROLLBACK")
     except BaseException:
         connection.close()

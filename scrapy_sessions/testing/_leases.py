@@ -17,7 +17,7 @@ _Test = TypeVar("_Test", bound=BaseContract)
 def with_leases(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
     async def run(self: _Test, store: SessionStore) -> None:
         if not isinstance(store, LeaseStore):
-            import pytest  # here, so that the rest can be imported without it
+            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
 
             pytest.skip(f"{type(store).__name__} lends no leases")
         await test(self, store)

@@ -1,0 +1,98 @@
+"""What a listing reads: indexes only, whatever is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from scrapy_sessions.storage import SQLiteStore
+from scrapy_sessions.testing import make_row
+
+Ask = Callable[[SQLiteStore], Awaitable[Any]]
+
+
+class Recorder(sqlite3.Connection):
+    """A connection that notes what it runs."""
+
+    asked: ClassVar[list[tuple[str, Any]]] = []
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        self.asked.append((sql, parameters))
+        return super().execute(sql, parameters)
+
+
+def plans(path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the query plan of each SELECT that *ask* runs, one line a step, those on temporary tables left out."""
+    monkeypatch.setattr(
+        "scrapy_sessions.storage.sqlite_file.sqlite3.connect", functools.partial(sqlite3.connect, factory=Recorder)
+    )
+
+    async def run() -> list[tuple[str, Any]]:
+        store = SQLiteStore(path)
+        await store.open()
+        await store.save([make_row(f"s{number}", namespace="ab"[number % 2], pool="p") for number in range(9)])
+        Recorder.asked.clear()
+        await ask(store)
+        selects = [(sql, parameters) for sql, parameters in Recorder.asked if "SELECT" in sql]
+        await store.close()
+        return selects
+
+    selects = asyncio.run(run())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return [
+            step
+            for sql, parameters in selects
+            for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+            if "sessions" in step or "TEMP B-TREE" in step
+        ]
+
+
+def page(**filters: Any) -> Ask:
+    async def ask(store: SQLiteStore) -> None:
+        first = await store.list(now=0.0, limit=2, **filters)
+        assert await store.list(now=0.0, limit=2, after=first[-1], **filters)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"namespace": "a"},
+        {"pool": "p"},
+        {"status": "ready"},
+        {"namespace": "a", "pool": "p"},
+        {"namespace": "a", "status": "ready"},
+        {"namespace": "a", "pool": "p", "status": "ready"},
+    ],
+)
+def test_listing_stays_in_its_index(tmp_path: Path, filters: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is sought in an index that covers it: no body is read, nothing sorted, nothing scanned."""
+    steps = plans(tmp_path / "s.db", page(**filters), monkeypatch)
+    assert steps
+    assert [step for step in steps if not step.startswith("SEARCH sessions USING COVERING INDEX")] == []
+    assert any("(namespace=? AND pool=? AND last_activity<?)" in step for step in steps)
+    assert any("(namespace=? AND pool=? AND last_activity=? AND session_id>?)" in step for step in steps)
+
+
+@pytest.mark.parametrize("namespace", ["a", None])
+def test_expiry_stays_in_its_index(tmp_path: Path, namespace: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is what has expired."""
+    steps = plans(tmp_path / "s.db", lambda store: store.expired(namespace, now=9.0, limit=9), monkeypatch)
+    assert any("sessions_by_expiry" in step for step in steps)
+    assert [step for step in steps if not step.startswith("SEARCH sessions USING COVERING INDEX")] == []
+
+
+def test_find_uses_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id is sought in all namespaces by the primary key."""
+    steps = plans(tmp_path / "s.db", lambda store: store.find("s1", now=0.0), monkeypatch)
+    assert len(steps) == 1
+    assert steps[0].startswith("SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (session_id=?")
