@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 project = "scrapy_sessions"
 author = "scrapy_sessions developers"
@@ -12,7 +14,9 @@ release = installed_version("scrapy-persistent-sessions")
 version = ".".join(release.split(".")[:2])
 
 # Gives autodoc, and the directives and roles of Scrapy's documentation: setting, reqmeta, signal, command, stat.
-extensions = ["sphinx_scrapy"]
+# The second, in _ext, writes the reference pages out of the code.
+sys.path.append(str(Path(__file__).parent / "_ext"))
+extensions = ["sphinx_scrapy", "sessions_reference"]
 
 # sphinx_scrapy links to Python and Scrapy by inventories that it fetches. A build must not depend on the network.
 scrapy_intersphinx_disable = ["python", "scrapy"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.utils.misc import load_object
+from scrapy.utils.python import global_object_name
 
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.fingerprint import SessionFingerprinter
@@ -34,6 +35,10 @@ class SessionsAddon:
         setdefault("DOWNLOADER_MIDDLEWARES", SessionCookiesMiddleware, 960)
         # Ours replaces it wherever the project put it: two would send every cookie twice.
         settings.set_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CookiesMiddleware, None)
+        # By its path, as in Scrapy's own list: in Scrapy 2.14, a class doesn't take the place of a path there.
+        middlewares = settings.getdict("DOWNLOADER_MIDDLEWARES")
+        middlewares[global_object_name(CookiesMiddleware)] = middlewares.pop(CookiesMiddleware)
+        settings.set("DOWNLOADER_MIDDLEWARES", middlewares, settings.getpriority("DOWNLOADER_MIDDLEWARES") or 0)
         setdefault("SPIDER_MIDDLEWARES", SessionSpiderMiddleware, 25)
         self._wrap_fingerprinter(settings)
 

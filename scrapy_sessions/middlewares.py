@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.httpobj import urlparse_cached
-from scrapy.utils.request import _to_verbose_cookies
 
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.visits import LAID, strip_leftovers
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
+    from scrapy.http.request import VerboseCookie
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
@@ -148,17 +148,23 @@ class SessionCookiesMiddleware(CookiesMiddleware):
 
     def _seed(self, request: Request, session: BrowserSession) -> None:
         """Put ``request.cookies`` into the jar, once per request, session and generation."""
-        cookies = _to_verbose_cookies(request.cookies)
-        digest = hashlib.blake2b(repr(cookies).encode(errors="surrogateescape"), digest_size=8).hexdigest()
-        seeded = f"{digest} {session.generation} {session.id}"
+        cookies: list[VerboseCookie] = (
+            [{"name": name, "value": value} for name, value in request.cookies.items()]
+            if isinstance(request.cookies, dict)
+            else request.cookies
+        )
+        url = urlparse_cached(request)
+        secure = url.scheme == "https"
+        # As in Scrapy, which completes the dicts in place. Before the digest: a retry shares them.
+        for cookie in cookies:
+            cookie.setdefault("secure", secure)
+        # The URL is part of it: the same cookies for another host or folder are others.
+        text = repr((request.url, cookies)).encode(errors="surrogateescape")
+        seeded = f"{hashlib.blake2b(text, digest_size=8).hexdigest()} {session.generation} {session.id}"
         if request.meta.get(_SEEDED) == seeded:
             return
         request.meta[_SEEDED] = seeded
-        url = urlparse_cached(request)
-        secure = url.scheme == "https"
-        # As in Scrapy, which completes the dicts in place. The parts of a cookie become a Set-Cookie header, so that
-        # what the site sends and what the spider gives are read by one parser.
-        for cookie in cookies:
-            cookie.setdefault("secure", secure)
+        # The parts of a cookie become a Set-Cookie header, so that what the site sends and what the spider gives are
+        # read by one parser.
         formatted = (self._format_cookie(cookie, request) for cookie in cookies)
         session.cookies.store([header for header in formatted if header is not None], url, explicit=True)
