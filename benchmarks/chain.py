@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,8 +15,12 @@ from scrapy.http import HtmlResponse, Response
 
 SESSIONS = 50
 COOKIES = 10
+ACTIONS = 50
 PAGES_A_SECOND = 400  # what a core crawls: Scrapy takes 2.5 ms of CPU a page
 BODY = b"<html>" + b"x" * 2000
+
+
+Flush = Callable[[], Awaitable[None]]
 
 
 class BenchSpider(Spider):
@@ -41,13 +46,19 @@ async def chain(settings: dict[str, Any]) -> AsyncIterator[tuple[Crawler, Downlo
 
 
 def traffic(n: int, key: str, *, set_cookie_every: int, sessions: int = SESSIONS) -> Iterator[tuple[Request, Response]]:
-    """Make *n* requests over *sessions* sessions, named by the meta *key*, and their responses."""
+    """Make *n* requests over *sessions* sessions, named by the meta *key*, and their responses.
+
+    Of those to each session, every *set_cookie_every*-th sets a cookie that was there before to a new value: each of
+    them in turn.
+    """
     for i in range(n):
         url = f"https://shop.example/p/{i % 997}?page={i}"
         headers = {"Content-Type": "text/html"}
-        if i % set_cookie_every == 0:
-            headers["Set-Cookie"] = f"c{i % COOKIES}=value-{i}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly"
-        request = Request(url, meta={key: f"s{i % sessions}"})
+        turn, session = divmod(i, sessions)
+        if (turn + session) % set_cookie_every == 0:
+            name = f"c{turn // set_cookie_every % COOKIES}"
+            headers["Set-Cookie"] = f"{name}=value-{i}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly"
+        request = Request(url, meta={key: f"s{session}"})
         yield request, HtmlResponse(url, headers=headers, body=BODY, request=request)
 
 
@@ -72,16 +83,16 @@ async def send(middlewares: DownloaderMiddlewareManager, request: Request, respo
 async def cpu_per_request(
     middlewares: DownloaderMiddlewareManager,
     pairs: list[tuple[Request, Response]],
-    flush: Callable[[], Awaitable[None]] | None = None,
-    clock: Callable[[], float] = time.process_time,
+    flush: Flush | None = None,
 ) -> float:
     """Return the microseconds of CPU, of all threads, that each pair takes.
 
     *flush* is awaited after as many pages as a second of crawling brings: the share of saving.
     """
-    start = clock()
+    gc.collect()
+    start = time.process_time()
     for number, (request, response) in enumerate(pairs, 1):
         await send(middlewares, request, response)
         if flush is not None and number % PAGES_A_SECOND == 0:
             await flush()
-    return (clock() - start) / len(pairs) * 1e6
+    return (time.process_time() - start) / len(pairs) * 1e6

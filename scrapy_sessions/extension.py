@@ -79,6 +79,7 @@ class SessionsExtension:
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._cleaned_at = 0.0
+        self._warned = False
         self.store = store_for(url=self.settings.store)
         self.store.prepare()
 
@@ -143,8 +144,8 @@ class SessionsExtension:
             meta["session_id"] = meta[PICKED] = session.id
             if claim.pool is not None:
                 meta["session_pool"] = claim.pool
-        else:
-            meta.pop(PICKED, None)
+        elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
+            meta.pop("session_pool", None)
         visit = self.visits[request] = Visit(session)
         return visit
 
@@ -196,7 +197,8 @@ class SessionsExtension:
         current = getattr(spider, "sessions", None)
         if current is None:
             spider.sessions = SpiderSessions(self)  # type: ignore[attr-defined]
-        elif not isinstance(current, SpiderSessions):
+        elif not isinstance(current, SpiderSessions) and not self._warned:
+            self._warned = True  # a crawl's spider is met here and when it opens, that of the shell only then
             logger.warning(
                 "The spider has an attribute 'sessions' of its own, which is left alone: the session API is not there",
                 extra={"spider": spider},

@@ -70,7 +70,10 @@ class LiveSessions:
             return
         for session_id in list(islice(self._recent, _LOOK)):
             old = self._recent[session_id]
-            if old is session or old.dirty or old.trees_changed():
+            if old is session or old.dirty:
+                continue
+            if old.trees_changed():  # which tells of a change only once
+                old.changed()
                 continue
             del self._recent[session_id]
             if len(self._recent) <= self._limit:

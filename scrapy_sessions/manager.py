@@ -24,7 +24,7 @@ from scrapy_sessions.exceptions import (
     SessionRetired,
 )
 from scrapy_sessions.live import LiveSessions
-from scrapy_sessions.models import PersistentSession, Profile, SessionInfo, Status, check_session_id
+from scrapy_sessions.models import ExpiryReason, PersistentSession, Profile, SessionInfo, Status, check_session_id
 from scrapy_sessions.pool import Claim, Pool, check_profile
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import store_from_url
@@ -293,6 +293,8 @@ class SessionManager:
         while True:
             session = await self.get(session_id, pool=claim.pool, profile=claim.profile)
             if session.status != "retired":
+                if session.max_uses and session.uses >= session.max_uses:
+                    continue  # those that waited for it beside this one have used it up
                 return session
             if claim.pool is None:
                 raise _retired(session)
@@ -355,12 +357,15 @@ class SessionManager:
         await self.open()
         key = Key(self.namespace or "default", session_id)
         while True:
+            ended: ExpiryReason | None = None  # its record may not say so: it counts no request that is still to leave
             live = self._live.get(session_id)
             if live is not None:
                 if live.expired(self._clock()) is None:
                     return live
                 # Another process may have kept it alive: look at what comes of merging the two.
-                if await self._writer.save(live) and live.expired(self._clock()) is None:
+                saved = await self._writer.save(live)
+                ended = live.expired(self._clock())
+                if saved and ended is None:
                     return live
                 self._close(live)
             record = await self._read(key, quarantine=True)
@@ -368,14 +373,16 @@ class SessionManager:
                 live = self._live.get(session_id)  # made without waiting, meanwhile
                 return live if live is not None else self._create(session_id, pool, profile)
             expiry = record.expiry
-            if expiry is None or expiry[0] > self._clock():
+            if ended is None and expiry is not None and expiry[0] <= self._clock():
+                ended = expiry[1]
+            if ended is None:
                 live = self._live.get(session_id)
                 return live if live is not None else self._restore(record)
             async with self._writer.lock:
                 (deleted,) = await self.store.delete([key], [record.revision])
             if deleted:
                 self._count("expired", 1)
-                self._count(f"expired/{expiry[1]}", 1)
+                self._count(f"expired/{ended}", 1)
 
     async def _read(self, key: Key, *, quarantine: bool = False) -> PersistentSession | None:
         await self.open()
@@ -468,7 +475,7 @@ class SessionManager:
         self._live.remove(session)
 
     def _identity(self, name: str | None) -> Profile:
-        """What a session of the profile *name* is born with: what that leaves open is the project's, and is kept too."""
+        """What a session of the profile *name* is born with: what that leaves open is the project's, kept too."""
         default = self._default_profile
         if name is None:
             return default

@@ -53,7 +53,8 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
     if pool is not None and not isinstance(pool, str):
         raise UnknownPool(f"The meta key 'session_pool' must be a string, not {type(pool).__name__}")
     if own:
-        return Claim(check_session_id(session_id), pool, profile, before=before)
+        # A pool beside a session_id of ours is that one's: meta was copied, and session_id changed.
+        return Claim(check_session_id(session_id), pool if before is None else None, profile, before=before)
     key = meta.get("cookiejar")
     if key is not None:
         jar_id = cookiejar_id(key)
@@ -67,8 +68,9 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
 
 def is_named(meta: Mapping[str, Any]) -> bool:
     """Whether a request with this *meta* names its session itself. Never raises."""
-    session_id = meta.get("session_id")
-    return isinstance(session_id, str) and meta.get("session_pool") is None and meta.get(PICKED) != session_id
+    session_id, before = meta.get("session_id"), meta.get(PICKED)
+    pooled = meta.get("session_pool") is not None and before is None
+    return isinstance(session_id, str) and not pooled and before != session_id
 
 
 def cookiejar_id(key: Any) -> str | None:

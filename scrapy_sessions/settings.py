@@ -79,7 +79,8 @@ class PoolOptions(BaseModel):
 class SessionsSettings(BaseModel):
     """The settings in force. Field ``idle_timeout`` is the setting ``SESSIONS_IDLE_TIMEOUT``, and so on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A value may hold a password (of a proxy, of a store): no error quotes it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     enabled: bool = Field(
         True, description="Whether sessions are on. Off: Scrapy's own cookie handling, as if the add-on weren't there."

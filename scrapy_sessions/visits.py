@@ -67,12 +67,14 @@ class Visit:
         note = identity.note
         if len(self._laid) != len(identity.headers):
             note = {key.decode(): note[key.decode()] for key, _ in self._laid}
-        if session.proxy is not None and "proxy" not in request.meta:
-            request.meta["proxy"] = session.proxy
+        meta = request.meta
+        # Scrapy marks a proxy that it took from the environment: a default, which loses.
+        if session.proxy is not None and ("proxy" not in meta or meta.pop("_scheme_proxy", False)):
+            meta["proxy"] = session.proxy
             self._proxy = _without_credentials(session.proxy)
             note = {**note, _PROXY: _digest(self._proxy.encode())}
         if note:
-            request.meta[LAID] = note
+            meta[LAID] = note
 
     def lay_cookies(self, request: Request) -> None:
         """Rebuild the ``Cookie`` header of *request* from the session's jar."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from weakref import WeakSet
 
 from scrapy_sessions.browser_session import BrowserSession
@@ -19,8 +19,10 @@ __all__ = ["WriteBehind"]
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 500  # rows in one transaction: long enough to amortise it, short enough for other processes to get in between
-_SLICE = 0.002  # seconds of encoding after which the event loop gets its turn
+# Rows in one transaction: enough to amortise it, few enough for other processes to get in between. What either thread
+# does with all of them at one go (makes values of them, notes outcomes) is a fraction of a millisecond.
+_BATCH = 200
+_SLICE = 0.001  # seconds of encoding after which the event loop gets its turn
 _MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
 
 
@@ -51,6 +53,7 @@ class WriteBehind:
         self._watched: WeakSet[BrowserSession] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._saving: set[asyncio.Task[None]] = set()
         self._failing = False
 
     def add(self, session: BrowserSession) -> None:
@@ -60,8 +63,10 @@ class WriteBehind:
             self._schedule()
 
     def watch(self, session: BrowserSession) -> None:
-        """Compare the mutable data of *session* at every save."""
+        """Compare the mutable data of *session* at every save, of which there is one within the interval."""
         self._watched.add(session)
+        if self._timer is None and (self._task is None or self._task.done()):
+            self._schedule()
 
     def discard(self, session: BrowserSession) -> None:
         """Don't save *session*."""
@@ -73,6 +78,26 @@ class WriteBehind:
 
         Raises :exc:`~scrapy_sessions.exceptions.StoreError`; what wasn't saved then stays to be saved.
         """
+        await self._finish(self._flush())
+
+    async def save(self, session: BrowserSession) -> bool:
+        """Save *session* now. Returns False if it was deleted meanwhile. Raises as :meth:`flush`."""
+        await self._finish(self._save_now(session))
+        return not session.closed
+
+    async def _finish(self, saving: Coroutine[None, None, None]) -> None:
+        # A waiter that is cancelled doesn't cancel the saving: of one that took place unnoticed, the next save would
+        # be in conflict with itself, and count everything twice.
+        task = asyncio.ensure_future(saving)
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        await asyncio.shield(task)
+
+    async def _save_now(self, session: BrowserSession) -> None:
+        async with self.lock:
+            await self._save([session])
+
+    async def _flush(self) -> None:
         async with self.lock:
             for session in list(self._watched):
                 if not session.dirty and session.trees_changed():
@@ -81,12 +106,6 @@ class WriteBehind:
             for start in range(0, len(pending), _BATCH):
                 await self._save(pending[start : start + _BATCH])
             self._failing = False
-
-    async def save(self, session: BrowserSession) -> bool:
-        """Save *session* now. Returns False if it was deleted meanwhile. Raises as :meth:`flush`."""
-        async with self.lock:
-            await self._save([session])
-        return not session.closed
 
     async def close(self) -> None:
         """Save what is left and stop. Raises as :meth:`flush`; the timer is stopped in any case."""
@@ -120,59 +139,74 @@ class WriteBehind:
             self._schedule()
 
     async def _save(self, sessions: Iterable[BrowserSession]) -> None:
-        pending = [session for session in sessions if not session.closed and not session.transient]
-        for _ in range(_MERGES):
-            if not pending:
-                return
-            rows: list[Row] = []
-            records: list[PersistentSession] = []
-            until = time.perf_counter() + _SLICE
-            for session in pending:
-                self._dirty.pop(session, None)
-                session.dirty = False
-                record, row = self._encode(session)
-                records.append(record)
-                rows.append(row)
-                if time.perf_counter() > until:
-                    await asyncio.sleep(0)
-                    until = time.perf_counter() + _SLICE
-            try:
-                outcomes = await self._store.save(rows)
-            except BaseException:
-                for session in pending:
+        unsaved = {session: None for session in sessions if not session.closed and not session.transient}
+        try:
+            for _ in range(_MERGES):
+                for session in await self._save_once(unsaved):
+                    if not await self._rebase(session):
+                        del unsaved[session]
+                if not unsaved:
+                    return
+        finally:  # of what wasn't saved, nothing is forgotten
+            for session in unsaved:
+                if not session.closed:
                     session.dirty = True
                     self._dirty[session] = None
-                raise
-            again: list[BrowserSession] = []
-            for session, record, outcome in zip(pending, records, outcomes, strict=True):
-                if outcome is Outcome.SAVED:
-                    session.revision, session.base = record.revision, record
-                    self._count("saved", 1)
-                elif outcome is Outcome.DELETED or session.closed:
-                    self._lose(session)
-                else:
-                    again.append(session)
-            pending = [session for session in again if await self._rebase(session)]
-        for session in pending:
-            session.dirty = True
-            self._dirty[session] = None
         raise StoreError(
-            f"{len(pending)} sessions in {self._store.location} change elsewhere faster than they can be saved, "
-            f"{pending[0].id!r} for one: let fewer processes share a session"
+            f"{len(unsaved)} sessions in {self._store.location} change elsewhere faster than they can be saved, "
+            f"{next(iter(unsaved)).id!r} for one: let fewer processes share a session"
         )
 
-    def _encode(self, session: BrowserSession) -> tuple[PersistentSession, Row]:
+    async def _save_once(self, unsaved: dict[BrowserSession, None]) -> list[BrowserSession]:
+        """Save what is *unsaved*, take off it what then is done, and return what others saved meanwhile."""
+        rows: list[Row] = []
+        until = time.perf_counter() + _SLICE
+        for session in list(unsaved):
+            self._dirty.pop(session, None)
+            session.trees_changed()  # what it has now is saved now, once
+            session.dirty = False
+            row = self._encode(session)
+            if row is None:
+                del unsaved[session]
+                continue
+            rows.append(row)
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + _SLICE
+        again: list[BrowserSession] = []
+        saved = 0
+        outcomes = await self._store.save(rows) if rows else []
+        for session, row, outcome in zip(list(unsaved), rows, outcomes, strict=True):
+            if outcome is Outcome.CONFLICT and not session.closed:
+                again.append(session)
+                continue
+            del unsaved[session]
+            if outcome is Outcome.SAVED:
+                session.revision, session.base = row.revision, row
+                saved += 1
+            else:
+                self._lose(session)
+        if saved:
+            self._count("saved", saved)
+        return again
+
+    def _encode(self, session: BrowserSession) -> Row | None:
         record = session.snapshot()
         record.revision += 1
         try:
-            return record, encode(record)
+            return encode(record)
         except StoreError as e:
             # The spider put something else than JSON there. The rest of the session must not be lost for it.
             self._count("save_errors", 1)
             logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
+            base = _base_of(session)
             for name in ("data", "local_storage", "session_storage"):
-                setattr(record, name, getattr(session.base, name) if session.base is not None else {})
-            return record, encode(record)
+                setattr(record, name, getattr(base, name) if base is not None else {})
+        try:
+            return encode(record)
+        except StoreError as e:  # one session that can't be saved must not keep the others from it
+            logger.error("%s, and at what was set on the session otherwise. It is not saved", e)
+            return None
 
     async def _rebase(self, session: BrowserSession) -> bool:
         """Merge what another holder saved into *session*, and say whether it is to be saved again."""
@@ -194,18 +228,26 @@ class WriteBehind:
             logger.error("The session %r was not saved: %s", session.id, e)
             self._lose(session)
             return False
+        if session.revision and theirs.start_time != session.start_time:  # deleted, and made anew: it is another one
+            self._lose(session)
+            return False
         expiry = theirs.expiry
         if not session.revision and expiry is not None and expiry[0] <= self._clock():
             await self._store.delete([key], [row.revision])  # a new session takes its place
             return True
-        session.restore(merge_records(session.base, session.snapshot(), theirs))
-        session.base, session.revision = theirs, theirs.revision
+        session.restore(merge_records(_base_of(session), session.snapshot(), theirs))
+        session.base, session.revision = row, row.revision
         return True
 
     def _lose(self, session: BrowserSession) -> None:
         session.closed = True
         self.discard(session)
         self._lost(session)
+
+
+def _base_of(session: BrowserSession) -> PersistentSession | None:
+    """Return the record of *session* as last loaded or saved."""
+    return decode(session.base) if isinstance(session.base, Row) else session.base
 
 
 async def set_aside(store: SessionStore, row: Row, error: CorruptRecord, count: Callable[[str, int], None]) -> None:

@@ -1,0 +1,150 @@
+"""The add-on: one line sets all up, the same as by hand, and off is off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scrapy.crawler import Crawler
+from scrapy.settings import Settings
+from scrapy.utils.test import get_crawler
+
+from scrapy_sessions import SessionsAddon
+from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.extension import SessionsExtension
+from tests.crawl import ADDON, MODES, Crawl, Job, crawl
+from tests.site import Arrival, Site
+
+pytest_plugins = ("tests.site.fixtures",)
+
+SCRAPYS = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
+DOWNLOADER = {
+    "scrapy_sessions.middlewares.SessionMiddleware": 75,
+    "scrapy_sessions.middlewares.SessionVerdictMiddleware": 950,
+    "scrapy_sessions.middlewares.SessionCookiesMiddleware": 960,
+}
+BY_HAND: dict[str, Any] = {
+    "ADDONS": {},
+    "EXTENSIONS": {"scrapy_sessions.extension.SessionsExtension": 0},
+    "DOWNLOADER_MIDDLEWARES": {**DOWNLOADER, SCRAPYS: None},
+    "SPIDER_MIDDLEWARES": {"scrapy_sessions.spidermiddlewares.SessionSpiderMiddleware": 25},
+    "REQUEST_FINGERPRINTER_CLASS": "scrapy_sessions.fingerprint.SessionFingerprinter",
+}
+SETUPS: dict[str, dict[str, Any]] = {
+    "add-on": {},
+    "by hand": BY_HAND,
+    "off": {"SESSIONS_ENABLED": False},
+    "plain": {"ADDONS": {}},
+    "by hand, off": {**BY_HAND, "SESSIONS_ENABLED": False},
+    "explicit": {"DOWNLOADER_MIDDLEWARES": {SCRAPYS: 700}},
+    "cookies off": {"COOKIES_ENABLED": False},
+}
+
+Found = dict[str, tuple[Crawl, list[Arrival]]]
+
+
+@pytest.fixture(scope="module", params=MODES)
+def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """One crawl by each set-up: its stats, and what it sent."""
+    site = site_process
+    site.reset()
+    jobs = []
+    for setup, settings in SETUPS.items():
+        path = _path(setup)
+        steps = [
+            [{"url": site.url(f"{path}/1", set="a=1; Path=/"), "cookies": {"own": "1"}}],
+            [{"url": site.url(f"{path}/2", to=site.url(f"{path}/3"))}],
+            [{"url": site.url(f"{path}/4"), "meta": {"cookiejar": 1}}],
+        ]
+        jobs.append(Job("tests.spiders.base.Listed", {"steps": steps}, settings))
+    crawls = crawl(tmp_path_factory.mktemp("addon"), *jobs, mode=request.param)
+    journal = site.journal()
+    return {
+        setup: (done, [arrival for arrival in journal if arrival.path.startswith(f"{_path(setup)}/")])
+        for setup, done in zip(SETUPS, crawls, strict=True)
+    }
+
+
+def _path(setup: str) -> str:
+    return "/" + setup.replace(" ", "").replace(",", "")
+
+
+def _sent(found: tuple[Crawl, list[Arrival]]) -> list[tuple[Any, ...]]:
+    return [(arrival.path[-1], sorted(arrival.cookie_pairs), arrival.header("User-Agent")) for arrival in found[1]]
+
+
+def _stats(found: tuple[Crawl, list[Arrival]]) -> dict[str, Any]:
+    kept = ("sessions/", "downloader/request_count", "downloader/response_count", "item_scraped_count", "dupefilter/")
+    return {name: value for name, value in found[0].stats.items() if name.startswith(kept)}
+
+
+def test_one_line_sets_all_up(run: Found) -> None:
+    """With the add-on alone a spider has sessions: they are made, and every response says its own."""
+    done, _ = run["add-on"]
+    assert done.stats["sessions/created"] == 2
+    assert [item["session"] for item in done.items] == ["default#1", "default#1", "cookiejar:int:1"]
+
+
+def test_by_hand_is_the_same(run: Found) -> None:
+    """The five settings by hand do what the add-on does: the same requests and the same stats."""
+    assert _sent(run["by hand"]) == _sent(run["add-on"])
+    assert _stats(run["by hand"]) == _stats(run["add-on"])
+    assert [item["session"] for item in run["by hand"][0].items] == [item["session"] for item in run["add-on"][0].items]
+
+
+@pytest.mark.parametrize("setup", ["off", "by hand, off"])
+def test_off_is_plain_scrapy(run: Found, setup: str) -> None:
+    """With SESSIONS_ENABLED=False, cookies work as in plain Scrapy, and there is no session and no stat."""
+    done, _ = run[setup]
+    assert _sent(run[setup]) == _sent(run["plain"])
+    assert _stats(run[setup]) == _stats(run["plain"])
+    assert {item["session"] for item in done.items} == {"(no key)"}
+
+
+def test_drop_in(run: Found) -> None:
+    """A spider that knows nothing of sessions sends the same requests with the add-on as without."""
+    assert _sent(run["add-on"]) == _sent(run["plain"])
+
+
+def test_an_explicit_entry_does_not_double_cookies(run: Found) -> None:
+    """A project that lists Scrapy's CookiesMiddleware itself sends each cookie once."""
+    assert _sent(run["explicit"]) == _sent(run["plain"])
+    assert _stats(run["explicit"]) == _stats(run["add-on"])
+
+
+def test_an_explicit_entry_gives_way() -> None:
+    """Scrapy's middleware is off with the add-on, wherever the project put it."""
+    settings = Settings({"DOWNLOADER_MIDDLEWARES": {SCRAPYS: 700}})
+    SessionsAddon().update_settings(settings)
+    enabled = settings.getdict("DOWNLOADER_MIDDLEWARES")
+    assert [priority for name, priority in enabled.items() if "cookies.CookiesMiddleware" in str(name)] == [None]
+
+
+def test_cookies_off_keeps_sessions(run: Found) -> None:
+    """With COOKIES_ENABLED=False no cookie is sent, and sessions are picked and counted all the same."""
+    done, seen = run["cookies off"]
+    assert {len(arrival.cookie_pairs) for arrival in seen} == {0}
+    assert done.stats["sessions/created"] == 2
+    assert [item["session"] for item in done.items][:2] == ["default#1", "default#1"]
+
+
+def test_a_projects_place_for_a_component_stays() -> None:
+    """A component that the project put elsewhere itself stays there."""
+    ours = "scrapy_sessions.middlewares.SessionMiddleware"
+    settings = Settings({"DOWNLOADER_MIDDLEWARES": {ours: 42}})
+    SessionsAddon().update_settings(settings)
+    entries = {str(name): place for name, place in settings.getdict("DOWNLOADER_MIDDLEWARES").items()}
+    assert [place for name, place in entries.items() if "SessionMiddleware" in name] == [42]
+
+
+def test_middlewares_alone_say_what_is_missing() -> None:
+    """A project that lists the middlewares without the extension is told of it before its first request."""
+    crawler: Crawler = get_crawler(settings_dict={"SESSIONS_STORE": "memory://"})
+    with pytest.raises(SessionConfigurationError, match="SessionsExtension in EXTENSIONS"):
+        SessionsExtension.of(crawler)
+
+
+def test_the_addon_is_found_by_its_path() -> None:
+    """The line of the documentation, as it stands there, is the add-on."""
+    crawler = get_crawler(settings_dict={"SESSIONS_STORE": "memory://", "ADDONS": ADDON})
+    assert isinstance(crawler.get_extension(SessionsExtension), SessionsExtension)

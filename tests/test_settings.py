@@ -1,0 +1,136 @@
+"""The settings: their defaults, their forms, and what is said of bad ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from scrapy.settings import Settings
+
+from scrapy_sessions import SessionConfigurationError
+from scrapy_sessions.settings import SessionsSettings, setting_name
+
+
+def read(**settings: Any) -> SessionsSettings:
+    return SessionsSettings.from_settings(Settings(settings))
+
+
+def fault(**settings: Any) -> str:
+    with pytest.raises(SessionConfigurationError) as caught:
+        read(**settings)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    """Without settings the documented defaults hold."""
+    settings = read()
+    assert (settings.store, settings.enabled, settings.pool_size, settings.sticky) == ("sqlite://", True, 1, False)
+    assert (settings.idle_timeout, settings.max_age, settings.max_uses) == (1800, 0, 0)
+    assert (settings.save_interval, settings.cleanup_interval) == (1, 60)
+    assert (settings.history_limit, settings.cache_size) == (100, 10_000)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    """Each setting has a description, from which the docs are made."""
+    assert [name for name, field in SessionsSettings.model_fields.items() if not field.description] == []
+
+
+def test_none_is_unset() -> None:
+    """A setting that is None has its default."""
+    assert read(SESSIONS_IDLE_TIMEOUT=None) == read()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("IDLE_TIMEOUT", "60", 60.0),
+        ("MAX_USES", "5", 5),
+        ("STICKY", "true", True),
+        ("ENABLED", "0", False),
+        ("POOLS", '{"shop": {"size": 2}}', {"shop": {"size": 2}}),
+        ("PROFILES", '{"desk": {"user_agent": "D"}}', {"desk": {"user_agent": "D"}}),
+    ],
+)
+def test_from_the_command_line(name: str, text: str, value: Any) -> None:
+    """Settings may be text, as from ``-s``; those of several parts JSON."""
+    given = getattr(read(**{f"SESSIONS_{name}": text}), name.lower())
+    if isinstance(value, dict):
+        given = {key: options.model_dump(exclude_unset=True) for key, options in given.items()}
+    assert given == value
+
+
+def test_other_settings_are_not_ours() -> None:
+    """What doesn't begin with SESSIONS_ is left to others."""
+    assert read(SESSION_STORE="x", MY_SESSIONS_STORE="y") == read()
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("SESSIONS_IDLE_TIMOUT", "SESSIONS_IDLE_TIMEOUT"), ("SESSIONS_POOLSIZE", "SESSIONS_POOL_SIZE")],
+)
+def test_a_misspelt_setting(name: str, nearest: str) -> None:
+    """A setting that doesn't exist is refused with the nearest name, and all there are."""
+    message = fault(**{name: 1})
+    assert f"there is no setting {name} (did you mean {nearest}?)" in message
+    assert all(setting_name(field) in message for field in SessionsSettings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"IDLE_TIMEOUT": "soon"}, ["SESSIONS_IDLE_TIMEOUT: ", "valid number", "got 'soon'", "0: never"]),
+        ({"IDLE_TIMEOUT": -1}, ["SESSIONS_IDLE_TIMEOUT: ", "greater than or equal to 0", "got -1"]),
+        ({"MAX_AGE": float("inf")}, ["SESSIONS_MAX_AGE: ", "finite"]),
+        ({"MAX_USES": 1.5}, ["SESSIONS_MAX_USES: ", "integer", "got 1.5"]),
+        ({"POOL_SIZE": 0}, ["SESSIONS_POOL_SIZE: ", "greater than or equal to 1"]),
+        ({"ENABLED": "perhaps"}, ["SESSIONS_ENABLED: ", "boolean", "got 'perhaps'"]),
+        ({"DEFAULT_ID": "a\nb"}, ["SESSIONS_DEFAULT_ID: ", "printable"]),
+        ({"NAMESPACE": ""}, ["SESSIONS_NAMESPACE: ", "must not be empty"]),
+        ({"POOLS": "shop"}, ["SESSIONS_POOLS: ", "JSON"]),
+        ({"POOLS": ["shop"]}, ["SESSIONS_POOLS: ", "dict"]),
+        ({"POOLS": {"shop": {"szie": 1}}}, ["SESSIONS_POOLS['shop']['szie']", "did you mean size?", "idle_timeout"]),
+        ({"POOLS": {"shop": {"size": 0}}}, ["SESSIONS_POOLS['shop']['size']", "greater than or equal to 1"]),
+        ({"POOLS": {"shop": {"size": 1, "sessions": ["a"]}}}, ["SESSIONS_POOLS['shop']", "either 'size'", "not both"]),
+        ({"POOLS": {"shop": {"sessions": [""]}}}, ["SESSIONS_POOLS['shop']['sessions']['0']", "must not be empty"]),
+        ({"POOLS": {"shop": {"max_age": -1}}}, ["SESSIONS_POOLS['shop']['max_age']", "greater than or equal to 0"]),
+        ({"POOLS": {"": {}}}, ["SESSIONS_POOLS['']", "must not be empty"]),
+        ({"POOLS": {"x" * 201: {}}}, ["SESSIONS_POOLS", "at most 200 characters"]),
+        (
+            {"POOLS": {"shop": {"profiles": ["dsek"]}}, "PROFILES": {"desk": {}}},
+            ["the pool 'shop' names the profile 'dsek'", "did you mean desk?"],
+        ),
+        ({"PROFILES": {"desk": {"user_agnet": "x"}}}, ["SESSIONS_PROFILES['desk']['user_agnet']", "user_agent?"]),
+        ({"PROFILES": {"desk": {"viewport_width": 0}}}, ["SESSIONS_PROFILES['desk']['viewport_width']", "greater"]),
+        ({"PROFILES": {"desk": {"user_agent": "a\nb"}}}, ["SESSIONS_PROFILES['desk']['user_agent']", "control char"]),
+        (
+            {"PROFILES": {"desk": {"headers": {"Authorization": "Basic s3cret"}}}},
+            ["SESSIONS_PROFILES['desk']['headers']", "'Authorization' is a credential", "session.headers.set()"],
+        ),
+        ({"PROFILES": {"desk": {"headers": {"a b": "c"}}}}, ["SESSIONS_PROFILES['desk']['headers']", "header name"]),
+    ],
+)
+def test_a_bad_value(settings: dict[str, Any], words: list[str]) -> None:
+    """A bad value is refused with the setting's name, what is wrong with it, and what it is for."""
+    message = fault(**{f"SESSIONS_{name}": value for name, value in settings.items()})
+    assert [word for word in words if word not in message] == []
+
+
+def test_all_faults_at_once() -> None:
+    """One message tells of every fault."""
+    message = fault(SESSIONS_IDLE_TIMEOUT="x", SESSIONS_MAX_USES="y", SESSIONS_STROE="z")
+    assert all(name in message for name in ("SESSIONS_IDLE_TIMEOUT", "SESSIONS_MAX_USES", "SESSIONS_STROE"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"SESSIONS_PROFILES": {"desk": {"proxy": 5, "headers": {"Cookie": "s3cret"}}}},
+        {"SESSIONS_PROFILES": {"desk": {"proxy": ["http://u:s3cret@proxy"]}}},
+        {"SESSIONS_PROFILES": json.dumps({"desk": {"proxi": "http://u:s3cret@proxy"}})},
+        {"SESSIONS_PROFILES": '{"desk": {"proxy": "http://u:s3cret@proxy"'},
+    ],
+)
+def test_no_secret_is_told(settings: dict[str, Any]) -> None:
+    """What is said of a bad profile quotes none of its values."""
+    assert "s3cret" not in fault(**settings)
