@@ -50,7 +50,8 @@ _BASE: dict[str, Any] = {
     "CLOSESPIDER_TIMEOUT": 60,
 }
 _TIMEOUT = 120  # seconds; the longest crawl takes a quarter of that on a slow machine
-_ERROR = re.compile(r"^\S+ \S+ \[[^\]]*\] (?:ERROR|CRITICAL): .*$", re.MULTILINE)
+# Not tldextract's: at its first use Scrapy's own cookies middleware asks the network for the suffix list, without need.
+_ERROR = re.compile(r"^\S+ \S+ \[(?!tldextract)[^\]]*\] (?:ERROR|CRITICAL): .*$", re.MULTILINE)
 
 
 class AnyHostResolver(LoopbackResolver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +100,21 @@ def test_off_is_plain_scrapy(run: Found, setup: str) -> None:
     assert _sent(run[setup]) == _sent(run["plain"])
     assert _stats(run[setup]) == _stats(run["plain"])
     assert {item["session"] for item in done.items} == {"(no key)"}
+
+
+def test_off_adds_nothing() -> None:
+    """With SESSIONS_ENABLED=False the add-on leaves every setting as it was."""
+    settings, before = (Settings({"SESSIONS_ENABLED": False}) for _ in range(2))
+    SessionsAddon().update_settings(settings)
+    assert settings.copy_to_dict() == before.copy_to_dict()
+
+
+def test_off_makes_no_extension(tmp_path: Path) -> None:
+    """With SESSIONS_ENABLED=False components set up by hand make no extension, and no store."""
+    store = tmp_path / "s.db"
+    crawler = get_crawler(settings_dict={**BY_HAND, "SESSIONS_ENABLED": False, "SESSIONS_STORE": f"sqlite:///{store}"})
+    assert crawler.get_extension(SessionsExtension) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_drop_in(run: Found) -> None:

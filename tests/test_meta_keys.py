@@ -27,6 +27,7 @@ METAS: dict[str, Any] = {
     "jar alice": {"cookiejar": "alice"},
     "both": {"session_id": "alice", "cookiejar": "other"},
     "no merge": {"session_id": "dora", "dont_merge_cookies": True},
+    "merged again": {"session_id": "dora"},
 }
 USED = {
     "untagged": "default#1",
@@ -41,6 +42,7 @@ USED = {
     "jar alice": "alice",
     "both": "alice",
     "no merge": "dora",
+    "merged again": "dora",
 }
 
 
@@ -74,7 +76,11 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         SESSIONS_NAMESPACE="shared",
         SESSIONS_STORE=f"sqlite:///{folder}/s.db",
         SESSIONS_POOLS={"shop": {"size": 1}},
-        SESSIONS_PROFILES={"one": {"user_agent": "One/1"}, "heidi": {"user_agent": "Heidi/1"}},
+        SESSIONS_PROFILES={
+            "one": {"user_agent": "One/1"},
+            "two": {"user_agent": "Two/1"},
+            "heidi": {"user_agent": "Heidi/1"},
+        },
     )
     seen: dict[str, list[Arrival]] = {}
     for arrival in site.journal():
@@ -128,6 +134,7 @@ def test_session_id_wins_over_cookiejar(run: Run) -> None:
 def test_dont_merge_cookies_leaves_cookies_alone(run: Run) -> None:
     """With dont_merge_cookies a Cookie header of the request's own is sent, and no cookie is kept."""
     assert [arrival.cookies for arrival in run.seen["no merge"]] == [{"raw": "1"}, {"raw": "1"}]
+    assert run.seen["merged again"][0].cookies == {}
 
 
 def test_lasting_keys_are_saved(run: Run) -> None:

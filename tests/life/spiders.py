@@ -60,7 +60,8 @@ class Ending(Pages):
     async def closed(self, reason: str) -> None:
         if self.how == "late":
             session = await self.sessions.get("alice")
-            await asyncio.sleep(0)
+            while not session.revision:  # until the save at spider_closed is done, so that another one is needed
+                await asyncio.sleep(0.001)
             session.data["closed"] = reason
 
 
