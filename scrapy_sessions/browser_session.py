@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["BrowserSession", "SessionOwner"]
 
 _T = TypeVar("_T")
+_DEEPEST = 200  # levels of nested data: deeper than what the codec takes
 _Trees = tuple[dict[str, JsonValue], dict[str, dict[str, str]], dict[str, dict[str, str]]]
 
 
@@ -365,15 +366,17 @@ class BrowserSession:
             self._owner.refused(self, reason)
 
 
-def _copied(tree: _T) -> _T:
+def _copied(tree: _T, depth: int = 0) -> _T:
     """Return *tree* with its dicts, lists and tuples copied. What isn't JSON stays the same object: it can't be saved,
-    but it must not keep the rest from being saved."""
+    but it must not keep the rest from being saved. Nor must what holds itself."""
+    if depth > _DEEPEST:
+        return tree
     if isinstance(tree, dict):
-        return {key: _copied(value) for key, value in tree.items()}  # type: ignore[return-value]
+        return {key: _copied(value, depth + 1) for key, value in tree.items()}  # type: ignore[return-value]
     if isinstance(tree, list):
-        return [_copied(value) for value in tree]  # type: ignore[return-value]
+        return [_copied(value, depth + 1) for value in tree]  # type: ignore[return-value]
     if type(tree) is tuple:  # not a named one
-        return tuple(_copied(value) for value in tree)  # type: ignore[return-value, attr-defined]
+        return tuple(_copied(value, depth + 1) for value in tree)  # type: ignore[return-value, attr-defined]
     return tree
 
 

@@ -78,6 +78,7 @@ class SessionsExtension:
         """The last visit of each request that is still somewhere, with its session."""
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._cleaned_at = 0.0
         self._warned = False
         self.store = store_for(url=self.settings.store)
@@ -211,7 +212,8 @@ class SessionsExtension:
             self._report_expired(await self.manager.cleanup())
         except StoreError as e:
             logger.critical("Sessions can't be used, so the spider is closed: %s", e, extra={"spider": spider})
-            self._timer = asyncio.ensure_future(self.crawler.engine.close_spider_async(reason="session_store_error"))
+            # Apart from the tasks that engine_stopped ends: it waits for that signal itself.
+            self._closing = asyncio.ensure_future(self.crawler.engine.close_spider_async(reason="session_store_error"))
             return
         self._cleaned_at = time.monotonic()
         if self.settings.cleanup_interval:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from scrapy_sessions.exceptions import InvalidSessionId, PoolExhausted, UnknownPool, UnknownProfile
@@ -14,6 +15,8 @@ __all__ = ["PICKED", "Claim", "Pool", "check_profile", "cookiejar_id", "is_named
 
 PICKED = "_session_picked"
 """The meta key that notes which ``session_id`` was put into the meta by us, not by the spider."""
+
+_JAR = "cookiejar:"  # what the ids of sessions begin with that belong to a cookiejar key
 
 _UNSET = object()
 
@@ -80,10 +83,10 @@ def cookiejar_id(key: Any) -> str | None:
     keyed by equality, ``1``, ``1.0`` and ``True`` are one key.
     """
     if isinstance(key, str):
-        try:
-            return check_session_id(key)
-        except InvalidSessionId:  # any string is a key in Scrapy
-            return _text_id("str", key)
+        with suppress(InvalidSessionId):  # any string is a key in Scrapy
+            if not key.startswith(_JAR):
+                return check_session_id(key)
+        return _text_id("str", key)
     if isinstance(key, float) and not key.is_integer():
         return _text_id("float", repr(key))
     if isinstance(key, int | float):
@@ -100,7 +103,7 @@ def cookiejar_id(key: Any) -> str | None:
 def _text_id(kind: str, text: str) -> str:
     if not text.isprintable() or len(text) > 200:
         text = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"cookiejar:{kind}:{text}"
+    return f"{_JAR}{kind}:{text}"
 
 
 class Pool:

@@ -87,6 +87,7 @@ class SessionsSettings(BaseModel):
     )
     store: Any = Field(
         "sqlite://",
+        repr=False,
         description=(
             "Where sessions last: ``sqlite://`` (``.scrapy/sessions/sessions.db`` of the project), "
             "``sqlite:////abs/file.db``, ``memory://`` (this process only), or a "
@@ -109,6 +110,7 @@ class SessionsSettings(BaseModel):
     )
     profiles: Annotated[dict[str, Profile], BeforeValidator(_from_json)] = Field(
         {},
+        repr=False,
         description=(
             "Identities by name: ``user_agent``, ``language``, ``timezone``, ``viewport_width``, ``viewport_height``, "
             "``headers``, ``proxy``. A new session takes the next in turn, unless its request or pool says which. "

@@ -55,6 +55,7 @@ class WriteBehind:
         self._task: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
         self._failing = False
+        self._reported: WeakSet[BrowserSession] = WeakSet()  # those whose data was said not to be JSON
 
     def add(self, session: BrowserSession) -> None:
         """Save *session* within the interval."""
@@ -198,7 +199,9 @@ class WriteBehind:
         except StoreError as e:
             # The spider put something else than JSON there. The rest of the session must not be lost for it.
             self._count("save_errors", 1)
-            logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
+            if session not in self._reported:
+                self._reported.add(session)
+                logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
             base = _base_of(session)
             for name in ("data", "local_storage", "session_storage"):
                 setattr(record, name, getattr(base, name) if base is not None else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -172,16 +173,22 @@ async def test_cleanup_errors(site: Site, caplog: pytest.LogCaptureFixture) -> N
     assert "could not be removed: The test's disk is gone" in caplog.text
 
 
-async def test_a_store_that_fails_at_start_closes_the_spider(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """A store that can't be opened closes the spider with a critical line."""
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_store_that_fails_at_start_closes_the_spider(
+    site: Site, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    """A store that can't be opened, found out at once or later, closes the spider with a critical line."""
 
     class Broken(MemoryStore):
         async def open(self) -> None:
+            if waits:
+                await asyncio.to_thread(int)
             raise StoreError("The test's disk is gone")
 
-    crawler = await crawl(Pages, {"SESSIONS_STORE": Broken}, urls=[(site.url("/answer"), {})])
+    crawler = await asyncio.wait_for(crawl(Pages, {"SESSIONS_STORE": Broken}, urls=[(site.url("/answer"), {})]), 30)
     assert crawler.stats is not None
     assert crawler.stats.get_value("finish_reason") == "session_store_error"
     (line,) = (record for record in caplog.records if record.levelname == "CRITICAL")
     assert line.getMessage() == "Sessions can't be used, so the spider is closed: The test's disk is gone"
+    assert "RecursionError" not in caplog.text
     assert site.journal("/answer") == []

@@ -46,6 +46,8 @@ def test_a_retired_named_session_has_no_successor() -> None:
     shop = pool(pools={"shop": {"sessions": ["alice", "bob", "carol"]}})
     shop.replace("alice")
     assert {shop.pick() for _ in range(4)} == {"bob", "carol"}
+    shop.replace("carol")
+    assert {shop.pick() for _ in range(4)} == {"bob"}
 
 
 def test_replacing_twice_changes_nothing_more() -> None:
@@ -195,3 +197,8 @@ async def test_a_session_takes_the_policy_of_its_pool() -> None:
     assert (pooled.max_age, pooled.user_agent, pooled.pool) == (5, "D", "shop")
     assert [(session.max_age, session.user_agent) for session in named] == [(0, "L"), (0, "D"), (0, "L")]
     assert asked.profile_name == "desk"
+
+
+def test_a_string_is_never_the_id_of_another_key() -> None:
+    """A string cookiejar that looks like the id of the key 1 is a session of its own."""
+    assert cookiejar_id(1) != cookiejar_id("cookiejar:int:1")

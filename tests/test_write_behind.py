@@ -14,7 +14,8 @@ import pytest
 from scrapy_sessions import BrowserSession, SessionManager, StoreError
 from scrapy_sessions.pool import Claim
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import MemoryStore, Outcome, Row
+from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
+from scrapy_sessions.storage.codec import decode
 from tests.life.stores import Failing
 
 
@@ -371,3 +372,20 @@ async def test_close_waits_for_the_save_under_way() -> None:
     await manager.close()
     assert len(store.saves) == 1
     assert session.revision == 1
+
+
+async def test_data_that_holds_itself_costs_only_the_data(caplog: pytest.LogCaptureFixture) -> None:
+    """A dict inside itself can't be saved, and keeps neither its session nor another from being saved; said once."""
+    async with SessionManager(store=MemoryStore(), namespace="shop") as manager:
+        alice, bob = await manager.get("alice"), await manager.get("bob")
+        alice.data["me"] = alice.data
+        bob.data["n"] = 1
+        alice.record("one")
+        await manager.flush()
+        alice.record("two")
+        await manager.flush()
+        stored = await manager.store.load(Key("shop", "alice"))
+        assert stored is not None
+        assert decode(stored).actions_performed == ["one", "two"]
+        assert await manager.store.load(Key("shop", "bob")) is not None
+    assert len([r for r in caplog.records if "data as it was before" in r.getMessage()]) == 1

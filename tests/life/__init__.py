@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -52,12 +53,15 @@ def session_stats(crawler: Crawler) -> dict[str, Any]:
 async def crawl(
     spider: type[Spider], settings: Settings, *, prepare: Callable[[Crawler], None] | None = None, **arguments: Any
 ) -> Crawler:
-    """Crawl in the reactor that runs, to the end, and return the crawler. *prepare* gets it before it starts."""
+    """Crawl in the reactor that runs, to the end, and return the crawler. *prepare* gets it before it starts.
+
+    Raises :exc:`TimeoutError` for a crawl that doesn't end.
+    """
     runner = AsyncCrawlerRunner({**PLAIN, **settings})
     crawler = runner.create_crawler(spider)
     if prepare is not None:
         prepare(crawler)
-    await runner.crawl(crawler, **arguments)
+    await asyncio.wait_for(runner.crawl(crawler, **arguments), 60)
     return crawler
 
 
