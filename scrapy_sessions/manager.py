@@ -116,6 +116,7 @@ class SessionManager:
         if not self._opened:
             await self.store.open()
             self._opened = True
+            self._writer.start()
 
     async def flush(self) -> None:
         """Save every session that has changed up to now."""
@@ -128,8 +129,8 @@ class SessionManager:
             if self._opened:
                 await self._writer.close()
         finally:
-            if self._owns_store and self._opened:
-                self._opened = False
+            opened, self._opened = self._opened, False
+            if opened and self._owns_store:
                 await self.store.close()
 
     # Records

@@ -54,6 +54,7 @@ class WriteBehind:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
+        self._stopped = False
         self._failing = False
         self._reported: WeakSet[BrowserSession] = WeakSet()  # those whose data was said not to be JSON
 
@@ -110,6 +111,7 @@ class WriteBehind:
 
     async def close(self) -> None:
         """Save what is left and stop. Raises as :meth:`flush`; the timer is stopped in any case."""
+        self._stopped = True  # what changes from now on, the flush below for one, starts no timer
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -117,7 +119,15 @@ class WriteBehind:
             await asyncio.gather(self._task, return_exceptions=True)
         await self.flush()
 
+    def start(self) -> None:
+        """Begin to save by itself, and again after :meth:`close`."""
+        self._stopped = False
+        if self._timer is None and (self._dirty or self._watched):
+            self._schedule()
+
     def _schedule(self) -> None:
+        if self._stopped:
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
