@@ -26,7 +26,7 @@ from scrapy_sessions import (
     UnknownPool,
     UnknownProfile,
 )
-from tests.life import Finished, crawl, run, session_stats, sqlite_url
+from tests.life import Finished, crawl, run, session_stats, sqlite_url, status_of_a_failed_start
 from tests.life.spiders import Pages
 from tests.life.stores import Full
 from tests.site import Site
@@ -139,9 +139,9 @@ async def test_a_bad_setting(site: Site, settings: dict[str, Any], words: str) -
 
 
 def test_a_bad_setting_ends_the_process_with_an_error(site: Site) -> None:
-    """The process of a crawl with a bad setting ends with a status that isn't 0, and says why."""
+    """The process of a crawl with a bad setting ends as with any part that fails to start, and says why."""
     done = run("Pages", {"SESSIONS_IDLE_TIMOUT": 5}, {"urls": [(site.url("/answer"), {})]})
-    assert done.status == 1
+    assert done.status == status_of_a_failed_start()
     assert "did you mean SESSIONS_IDLE_TIMEOUT?" in done.log
     assert site.journal("/answer") == []
 
@@ -192,7 +192,7 @@ def test_an_unwritable_folder(folder: Path, site: Site) -> None:
     """A folder that the user can't write to stops the crawl, is named with the remedy."""
     (folder / "closed").mkdir(mode=0o555)
     done = as_nobody(folder / "closed" / "s.db", site)
-    assert done.status == 1
+    assert done.status == status_of_a_failed_start()
     assert f"{folder}/closed/s.db can't be opened" in done.log
     assert "name a file in a folder that this user may write to" in done.log
     assert site.journal("/answer") == []
@@ -213,7 +213,7 @@ def test_a_read_only_file(folder: Path, site: Site) -> None:
     path.chmod(0o444)
     (folder / "open").chmod(0o777)
     done = as_nobody(path, site)
-    assert done.status == 1
+    assert done.status == status_of_a_failed_start()
     assert f"{path} failed" in done.log
     assert "give this user the right to write" in done.log
     assert site.journal("/answer") == []

@@ -12,7 +12,7 @@ import pytest
 from scrapy.settings import default_settings
 
 from scrapy_sessions import PersistentSession, SessionManager
-from tests.life import ENVIRONMENT, PLAIN, run, sqlite_url
+from tests.life import ENVIRONMENT, PLAIN, run, sqlite_url, status_of_a_failed_start
 from tests.site import Site
 
 pytest_plugins = ("tests.site.fixtures",)
@@ -72,9 +72,8 @@ def record_of(path: Path, namespace: str, session_id: str) -> PersistentSession:
 @pytest.mark.parametrize("mode", MODES)
 def test_shell(tmp_path: Path, site: Site, mode: str) -> None:
     """scrapy shell fetches in the default session of its own spider's name."""
-    code = (
-        "(response.status, response.meta['session_id'], sorted(c.name for c in spider.sessions.of(response).cookies))"
-    )
+    cookies = "sorted(c.name for c in crawler.spider.sessions.of(response).cookies)"
+    code = f"(response.status, response.meta['session_id'], {cookies})"
     said = shell(tmp_path, site.url("/answer", set="a=1"), code, mode)
     assert said == "(200, 'default#1', ['a'])"
 
@@ -83,7 +82,7 @@ def test_shell(tmp_path: Path, site: Site, mode: str) -> None:
 def test_shell_of_a_spider(tmp_path: Path, site: Site, mode: str) -> None:
     """scrapy shell --spider fetches in that spider's session, and SESSIONS_DEFAULT_ID names it."""
     options = ("--spider", "shop", "-s", "SESSIONS_DEFAULT_ID=alice")
-    code = "(response.status, response.meta['session_id'], spider.name, spider.crawler.get_extension("
+    code = "(response.status, response.meta['session_id'], crawler.spider.name, crawler.get_extension("
     code += "__import__('scrapy_sessions.extension').extension.SessionsExtension).manager.namespace)"
     assert shell(tmp_path, site.url("/answer"), code, mode, *options) == "(200, 'alice', 'shop', 'shop')"
 
@@ -129,6 +128,6 @@ def test_another_reactor_is_refused(tmp_path: Path, site: Site) -> None:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == status_of_a_failed_start()
     assert "Sessions need Scrapy's asyncio reactor: remove TWISTED_REACTOR from the settings" in done.stderr
     assert site.journal("/answer") == []

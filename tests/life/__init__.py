@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -102,3 +103,11 @@ def run(spider: str, settings: Settings, arguments: Settings | None = None, **en
     )
     lines = done.stdout.splitlines()
     return Finished(done.returncode, done.stderr, json.loads(lines[-1]) if lines else {})
+
+
+@cache
+def status_of_a_failed_start() -> int:
+    """The exit status of a crawl with an extension, not ours, that raises when it is made: 0 before Scrapy 2.15."""
+    done = run("Pages", {"ADDONS": {}, "EXTENSIONS": {"tests.life.spiders.Raising": 0}})
+    assert "raised when it was made" in done.log
+    return done.status

@@ -17,6 +17,13 @@ from twisted.python.failure import Failure
 __all__ = ["Ending", "Idling", "Own", "Pages", "Steady", "Telling"]
 
 
+class Raising:
+    """An extension that stops a crawl at its start."""
+
+    def __init__(self) -> None:
+        raise ValueError("raised when it was made")
+
+
 class Pages(Spider):
     """Gets *urls*, each with its meta, and keeps what came of them."""
 
