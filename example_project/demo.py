@@ -1,4 +1,7 @@
-"""Runs the spider ``accounts`` twice against one shop, and shows that the second run needs no login.
+"""Runs the spider ``accounts`` three times against one shop.
+
+The second run needs no login. In the middle of the third, the shop logs alice out: she logs in again, and no page is
+lost.
 
 ``python example_project/demo.py``: exit status 0 if it went that way, 1 with the spider's log if it did not.
 """
@@ -36,6 +39,8 @@ class Run:
     pages: int
     logins: int
     restored: int
+    replays: int
+    items: int
     log: str
 
 
@@ -71,8 +76,8 @@ def crawl(url: str, folder: Path) -> Run:
     """Run the spider once, with its sessions in *folder*. Raises :exc:`DemoError` if it fails."""
     stats_file = folder / "stats.json"
     stats_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "scrapy", "crawl", "accounts", "-a", f"site={url}"]
-    settings = {"SESSIONS_STORE": f"sqlite:///{folder / 'sessions.db'}", "STATS_FILE": stats_file}
+    command = [sys.executable, "-m", "scrapy", "crawl", "accounts"]
+    settings = {"SHOP_SITE": url, "SESSIONS_STORE": f"sqlite:///{folder / 'sessions.db'}", "STATS_FILE": stats_file}
     for name, value in settings.items():
         command += ["-s", f"{name}={value}"]
     log_file = folder / "log.txt"
@@ -92,8 +97,10 @@ def crawl(url: str, folder: Path) -> Run:
     answered = stats.get("downloader/response_status_count/200", 0)
     return Run(
         pages=answered - stats.get("robotstxt/response_status_count/200", 0),
-        logins=stats.get("accounts/logins", 0),
+        logins=stats.get("sessions/logins", 0),
         restored=stats.get("sessions/restored", 0),
+        replays=stats.get("sessions/replays", 0),
+        items=stats.get("item_scraped_count", 0),
         log=text,
     )
 
@@ -109,30 +116,52 @@ def seen_by_shop(url: str) -> dict[str, int]:
     return counts
 
 
+def log_out(url: str, user: str, after: int) -> None:
+    """Let the shop log *user* out once *after* more pages have been read."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=STOP_SECONDS)
+    try:
+        connection.request("POST", f"/admin/expire?user={user}&after={after}")
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
 def show(number: int, run: Run) -> None:
-    print(f"run {number}: {run.pages} pages, {run.logins} logins, {run.restored} sessions restored", flush=True)
+    print(
+        f"run {number}: {run.pages} pages, {run.logins} logins, {run.restored} sessions restored, "
+        f"{run.replays} requests sent again",
+        flush=True,
+    )
 
 
 def demonstrate(folder: Path) -> None:
     """Print both runs. Raises :exc:`DemoError` if the second one wasn't let in by the sessions of the first."""
     with shop() as url:
-        print(f"A shop is open at {url}. The spider reads the accounts of alice and bob, twice.", flush=True)
+        print(f"A shop is open at {url}. The spider reads the accounts of alice and bob, three times.", flush=True)
         first = crawl(url, folder)
         show(1, first)
         if not first.logins:
             raise DemoError("The first run should have logged in.", first.log)
         second = crawl(url, folder)
         show(2, second)
+        print("Now the shop logs alice out, after two more pages of hers.", flush=True)
+        log_out(url, "alice", 2)
+        third = crawl(url, folder)
+        show(3, third)
         counts = seen_by_shop(url)
-    if second.logins or counts["logins"] != first.logins:
+    if second.logins or counts["logins"] != first.logins + third.logins:
         raise DemoError("The second run logged in again: its sessions were not those of the first.", second.log)
     if not second.restored:
         raise DemoError("The second run restored no session.", second.log)
     if not second.pages:
         raise DemoError("The second run read no page.", second.log)
+    if counts["expired"] != 1 or third.logins != 1 or not third.replays:
+        raise DemoError("The third run should have been logged out once, and should have logged in again.", third.log)
+    if third.items != second.items:
+        raise DemoError("The third run lost pages to the logout.", third.log)
     if counts["mixed_identities"]:
         raise DemoError("The shop saw a session come with another user agent.", second.log)
-    print(f"The shop counted {counts['logins']} logins in all. The second run walked straight in.")
+    print(f"The shop counted {counts['logins']} logins in all. The second run walked straight in, the third recovered.")
 
 
 def main() -> int:

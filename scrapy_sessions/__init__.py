@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.config import SessionConfig, Verdict, session_config
 from scrapy_sessions.exceptions import (
     AmbiguousSession,
     CookieConflict,
     CorruptRecord,
+    CrawlClosing,
     InvalidCookie,
     InvalidSessionId,
+    LoginFailed,
     NewerSchema,
     PoolExhausted,
     SessionConfigurationError,
@@ -33,12 +36,15 @@ __all__ = [
     "Cookie",
     "CookieConflict",
     "CorruptRecord",
+    "CrawlClosing",
     "InvalidCookie",
     "InvalidSessionId",
+    "LoginFailed",
     "NewerSchema",
     "PersistentSession",
     "PoolExhausted",
     "Profile",
+    "SessionConfig",
     "SessionConfigurationError",
     "SessionError",
     "SessionManager",
@@ -48,6 +54,8 @@ __all__ = [
     "StoreError",
     "UnknownPool",
     "UnknownProfile",
+    "Verdict",
+    "session_config",
 ]
 
 

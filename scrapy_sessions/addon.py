@@ -32,7 +32,8 @@ class SessionsAddon:
         setdefault("EXTENSIONS", SessionsExtension, 0)
         setdefault("DOWNLOADER_MIDDLEWARES", SessionMiddleware, 75)
         setdefault("DOWNLOADER_MIDDLEWARES", SessionVerdictMiddleware, 950)
-        setdefault("DOWNLOADER_MIDDLEWARES", SessionCookiesMiddleware, 960)
+        if not self._without_cookies(settings):
+            setdefault("DOWNLOADER_MIDDLEWARES", SessionCookiesMiddleware, 960)
         # Ours replaces it wherever the project put it: two would send every cookie twice.
         settings.set_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CookiesMiddleware, None)
         # By its path, as in Scrapy's own list: in Scrapy 2.14, a class doesn't take the place of a path there.
@@ -41,6 +42,12 @@ class SessionsAddon:
         settings.set("DOWNLOADER_MIDDLEWARES", middlewares, settings.getpriority("DOWNLOADER_MIDDLEWARES") or 0)
         setdefault("SPIDER_MIDDLEWARES", SessionSpiderMiddleware, 25)
         self._wrap_fingerprinter(settings)
+
+    @staticmethod
+    def _without_cookies(settings: BaseSettings) -> bool:
+        """Whether the project itself has switched Scrapy's cookie middleware off."""
+        middlewares = settings.getdict("DOWNLOADER_MIDDLEWARES")
+        return any(place is None and load_object(name) is CookiesMiddleware for name, place in middlewares.items())
 
     @staticmethod
     def _wrap_fingerprinter(settings: BaseSettings) -> None:

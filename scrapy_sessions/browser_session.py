@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -70,12 +71,16 @@ class BrowserSession:
         "_owner",
         "_seen_trees",
         "_session_storage",
+        "alone_first",
         "base",
         "bytes",
         "closed",
+        "concurrency",
         "cookies",
+        "delay",
         "dirty",
         "failures",
+        "fruitless",
         "generation",
         "headers",
         "id",
@@ -86,24 +91,30 @@ class BrowserSession:
         "last_activity",
         "last_url",
         "latency",
+        "login_error",
         "logins",
         "max_age",
         "max_uses",
         "namespace",
+        "next_at",
         "pages_visited",
+        "pauses",
         "pool",
         "profile_name",
         "proxy",
+        "queue",
         "requests",
         "responses",
         "retired_reason",
         "revision",
         "start_time",
         "status",
+        "successes",
+        "suspects",
         "timezone",
         "transient",
-        "uses",
         "user_agent",
+        "uses",
         "viewport_height",
         "viewport_width",
     )
@@ -119,6 +130,8 @@ class BrowserSession:
         idle_timeout: float = 1800.0,
         max_age: float = 0.0,
         max_uses: int = 0,
+        delay: float | None = None,
+        concurrency: int = 0,
         history_limit: int = 100,
         transient: bool = False,
         owner: SessionOwner | None = None,
@@ -174,6 +187,16 @@ class BrowserSession:
         self.in_flight = 0
         self.identities: dict[Any, Any] = {}  # a cache of visits.py: what is laid under a request, by scheme and host
         self.uses = 0  # requests sent, and those on their way to be
+        self.successes = 0  # responses that drew the verdict OK
+        self.suspects: set[str] = set()  # URLs that have failed since the last success
+        self.fruitless = 0  # logins since the last success
+        self.login_error: str | None = None  # why it is given up: not tried again in this process
+        self.delay = delay  # seconds between two requests; None: as the settings say
+        self.concurrency = concurrency
+        self.alone_first = False  # its first request goes alone
+        self.next_at = 0.0  # when its next request may go (time.monotonic())
+        self.pauses = 0  # how often the site asked for a pause
+        self.queue: deque[asyncio.Future[None]] = deque()  # requests that wait for one of its own to end
 
     # What a spider uses
 
@@ -202,13 +225,13 @@ class BrowserSession:
 
     def record(self, text: str) -> None:
         """Add *text* to the session's history."""
-        self._actions.append(text)
+        self._actions.append(_storable(text))
         self.changed()
 
     def retire(self, reason: str) -> None:
         """Take the session out of use for good: no further request goes out in it. Its record stays, with *reason*."""
         self.status = "retired"
-        self.retired_reason = reason
+        self.retired_reason = _storable(reason)
         self.changed()
 
     def refresh(self) -> None:
@@ -257,7 +280,7 @@ class BrowserSession:
 
     def expired(self, now: float) -> ExpiryReason | None:
         """By which limit of its policy it has expired at *now* (UNIX seconds); ``None``: it hasn't."""
-        if self.idle_timeout and now >= self.last_activity + self.idle_timeout:
+        if self.idle_timeout and not self.in_flight and now >= self.last_activity + self.idle_timeout:
             return "idle_timeout"
         if self.max_age and now >= self.start_time + self.max_age:
             return "max_age"
@@ -364,6 +387,11 @@ class BrowserSession:
     def _refused(self, reason: str) -> None:
         if self._owner is not None:
             self._owner.refused(self, reason)
+
+
+def _storable(text: str) -> str:
+    """Return *text*, whatever it was, with what can't be stored written out: a lone surrogate, say."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _copied(tree: _T, depth: int = 0) -> _T:

@@ -10,8 +10,10 @@ __all__ = [
     "AmbiguousSession",
     "CookieConflict",
     "CorruptRecord",
+    "CrawlClosing",
     "InvalidCookie",
     "InvalidSessionId",
+    "LoginFailed",
     "NewerSchema",
     "PoolExhausted",
     "SessionConfigurationError",
@@ -45,6 +47,14 @@ class UnknownProfile(SessionError, LookupError):
 
 class SessionRetired(SessionError):
     """A request names a session that was retired. Delete the session, or name another."""
+
+
+class LoginFailed(SessionError):
+    """The login of a session has failed as often as ``SESSIONS_LOGIN_ATTEMPTS`` allows. The session isn't used."""
+
+
+class CrawlClosing(SessionError):
+    """The crawl is being closed: a request that waited for its session isn't sent."""
 
 
 class PoolExhausted(SessionError):

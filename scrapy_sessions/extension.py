@@ -8,22 +8,37 @@ import time
 from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from uuid import uuid4
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pydantic import ValidationError
 from scrapy import Request, signals
 from scrapy.exceptions import NotConfigured
 from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
+from scrapy.utils.python import to_unicode
 from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_installed
 
 from scrapy_sessions.browser_session import BrowserSession
-from scrapy_sessions.exceptions import SessionConfigurationError, SessionError, StoreError
-from scrapy_sessions.manager import SessionManager, store_for
-from scrapy_sessions.models import Profile
+from scrapy_sessions.closing import Closing
+from scrapy_sessions.config import Configs, SessionConfig
+from scrapy_sessions.exceptions import (
+    InvalidSessionId,
+    LoginFailed,
+    SessionConfigurationError,
+    SessionError,
+    StoreError,
+)
+from scrapy_sessions.judge import Judge
+from scrapy_sessions.login import Logins, must_log_in
+from scrapy_sessions.manager import SessionManager, retired
+from scrapy_sessions.models import Profile, check_session_id
+from scrapy_sessions.pace import free, may_go, must_go_alone, take_turn
 from scrapy_sessions.pool import PICKED, Claim, read_claim
 from scrapy_sessions.settings import SessionsSettings, setting_name
-from scrapy_sessions.visits import Visit
+from scrapy_sessions.spider_sessions import SpiderSessions
+from scrapy_sessions.storage.place import store_for
+from scrapy_sessions.visits import PLACE, Visit
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -32,32 +47,14 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
-__all__ = ["SessionsExtension", "SpiderSessions"]
+__all__ = ["LOGIN", "SessionsExtension", "is_login"]
 
 logger = logging.getLogger(__name__)
 
+LOGIN = "_session_login"
+"""The meta key of requests that are part of a login."""
+
 _IDLE_CLEANUP = 1.0  # seconds between two clean-ups on spider_idle, a signal that comes again and again
-
-
-class SpiderSessions:
-    """What a spider has as ``self.sessions``."""
-
-    def __init__(self, extension: SessionsExtension) -> None:
-        self._extension = extension
-
-    def of(self, response: Response) -> BrowserSession:
-        """Return the session that *response* came in.
-
-        Raises :exc:`~scrapy_sessions.exceptions.SessionError` for a response that came in none.
-        """
-        session = self._extension.session_of(response)
-        if session is None:
-            raise SessionError(f"{response} came in no session")
-        return session
-
-    async def get(self, session_id: str) -> BrowserSession:
-        """Return the session *session_id*: the live one, else the stored one, else a new one."""
-        return await self._extension.manager.get(session_id)
 
 
 class SessionsExtension:
@@ -76,11 +73,17 @@ class SessionsExtension:
         _check_asyncio()
         self.visits: WeakKeyDictionary[Request, Visit] = WeakKeyDictionary()
         """The last visit of each request that is still somewhere, with its session."""
+        self._places: WeakValueDictionary[str, Visit] = WeakValueDictionary()
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._cleaned_at = 0.0
         self._warned = False
+        self.configs = Configs(crawler, self.settings.config)
+        if crawler.spider is not None:
+            self.configs.look_at_spider()
+        self.closing = Closing(self._is_closing)
+        self._close_tasks: set[asyncio.Task[None]] = set()
         self.store = store_for(url=self.settings.store)
         self.store.prepare()
 
@@ -88,6 +91,7 @@ class SessionsExtension:
     def from_crawler(cls, crawler: Crawler) -> Self:
         extension = cls(crawler)
         if crawler.spider is not None:
+            _ = extension.manager  # made now, so that a bad name or identity stops the crawl
             extension._give_facade(crawler.spider)
         for handler, signal in (
             (extension._spider_opened, signals.spider_opened),
@@ -116,15 +120,61 @@ class SessionsExtension:
         """The manager, in the namespace of the setting or spider."""
         spider = self.crawler.spider
         name = spider.name if spider is not None else getattr(self.crawler.spidercls, "name", None)
+        try:
+            namespace = check_session_id(self.settings.namespace or name or "default")
+        except InvalidSessionId as e:
+            raise SessionConfigurationError(
+                f"The spider's name can't be the namespace of its sessions: set SESSIONS_NAMESPACE. {e}"
+            ) from None
         manager = SessionManager(
             store=self.store,
-            namespace=self.settings.namespace or name or "default",
+            namespace=namespace,
             settings=self.settings,
             default_profile=self._project_identity(),
             on_event=self.count,
         )
-        manager.fetcher = self.fetch
+        manager.fetcher = self.fetch_for_session
         return manager
+
+    @cached_property
+    def logins(self) -> Logins:
+        """The logins under way."""
+        manager = self.manager
+        return Logins(
+            self.settings,
+            self.store,
+            self.closing,
+            fetch=self.fetch_for_login,
+            save=lambda session: manager.save_session(session.id, session),
+            refresh=manager.refresh_record,
+            close_spider=self.close_spider,
+            count=self.count,
+        )
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What follows from verdicts."""
+        return Judge(self.manager, self.count)
+
+    def close_spider(self, reason: str) -> None:
+        """Close the spider with *reason*, soon."""
+        task = asyncio.ensure_future(self._close_spider(reason))
+        self._close_tasks.add(task)
+        task.add_done_callback(self._close_tasks.discard)
+
+    async def _close_spider(self, reason: str) -> None:
+        engine = self.crawler.engine
+        if engine.spider is None:
+            return
+        try:
+            await engine.close_spider_async(reason=reason)
+        except Exception:
+            logger.exception("The spider could not be closed (%s)", reason)
+
+    def _is_closing(self) -> bool:
+        engine = self.crawler.engine
+        slot = engine._slot  # noqa: SLF001  # no public name says that the spider is being closed
+        return slot is None or slot.closing is not None or not engine.running
 
     def count(self, event: str, n: int = 1) -> None:
         """Count *event* in the stats, as ``sessions/<event>``."""
@@ -134,7 +184,45 @@ class SessionsExtension:
         """Return what *request* asks for; ``None``: no session (Scrapy's own robots.txt fetch, and what isn't HTTP)."""
         if not request.url.startswith(("http:", "https:")) or _is_robots_fetch(request):
             return None
-        return read_claim(request.meta, self.settings.default_id)
+        claim = read_claim(request.meta, self.settings.default_id)
+        if claim is not None and claim.untagged and claim.pool is not None:
+            pool = self.configs.of(request.url).pool(request)
+            if pool is not None:
+                return claim._replace(pool=pool)
+        return claim
+
+    def must_wait(self, session: BrowserSession, config: SessionConfig) -> bool:
+        """Whether a request of *session* can't go at once: for its login, its pace, or a pause the site asked for."""
+        return (
+            must_log_in(session, config)
+            or config.sets_pace
+            or bool(session.delay or session.concurrency or session.next_at)
+            or must_go_alone(session)
+            or (session.delay is None and bool(self.settings.delay))
+        )
+
+    async def take(self, request: Request, claim: Claim, config: SessionConfig) -> BrowserSession:
+        """Return the session for the settled *claim*, logged in, when its next request may go."""
+        manager = self.manager
+        logging_in = is_login(request)
+        while True:
+            session = await manager.obtain(claim)
+            if not logging_in and must_log_in(session, config):
+                try:
+                    await self.logins.ensure(session, config)
+                except LoginFailed:
+                    pool = manager.pool_of(session)
+                    if pool is not None and not pool.named:
+                        manager.retire(session, "its login failed")
+                    raise
+                continue  # it may have been retired or replaced by another meanwhile
+            delay = config.delay(session)
+            if delay or not may_go(session, time.monotonic()):
+                await take_turn(session, delay, self.closing)
+                if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
+                    free(session)  # those who wait behind this one must look, too
+                    continue  # that has come about while it waited
+            return session  # as obtained: even a limit of no time at all lets a new one go
 
     def begin(self, request: Request, claim: Claim, session: BrowserSession) -> Visit:
         """Begin the visit of *request* in *session*, and say so in its meta."""
@@ -148,7 +236,16 @@ class SessionsExtension:
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
         visit = self.visits[request] = Visit(session)
+        if session.concurrency or must_go_alone(session):
+            place = meta[PLACE] = uuid4().hex  # a number could be that of another run, out of a disk queue
+            self._places[place] = visit
         return visit
+
+    def give_back(self, request: Request) -> None:
+        """End the visit of the request that *request* has come in the place of: somebody may still hold that one."""
+        visit = self._places.get(request.meta.pop(PLACE))
+        if visit is not None:
+            visit.end()
 
     def visit_of(self, request: Request) -> Visit | None:
         """Return the visit of *request*; one that has none yet, as without the middleware at 75, begins one now."""
@@ -168,8 +265,24 @@ class SessionsExtension:
         session_id = response.meta.get("session_id") if response.request is not None else None
         return self.manager.ready(session_id) if isinstance(session_id, str) else None
 
+    async def fetch_for_login(self, session: BrowserSession, request: Request) -> Response:
+        """Download *request* as part of the login of *session*: past the HTTP cache, and without a verdict."""
+        if not self.manager.usable(session):
+            raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
+        return await self.fetch(session, request.replace(meta={**request.meta, LOGIN: True, "dont_cache": True}))
+
+    async def fetch_for_session(self, session: BrowserSession, request: Request) -> Response:
+        """Download *request* for ``session.fetch()``, which in the login of *session* doesn't wait for that login."""
+        fetch = self.fetch_for_login if self.logins.is_here(session) else self.fetch
+        return await fetch(session, request)
+
     async def fetch(self, session: BrowserSession, request: Request) -> Response:
-        """Download *request* in *session*."""
+        """Download *request* in *session*, and in no other.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionRetired`.
+        """
+        if session.status == "retired":
+            raise retired(session)
         meta = {**request.meta, "session_id": session.id}
         meta.pop(PICKED, None)
         if session.pool is not None:
@@ -185,8 +298,9 @@ class SessionsExtension:
         agent = getattr(self.crawler.spider, "user_agent", None) or settings["USER_AGENT"]
         try:
             return Profile(
-                user_agent=agent.decode() if isinstance(agent, bytes) else agent or None,
-                language=language.decode() if language else None,
+                # Stripped as Scrapy's download handlers do: an agent read from a file ends in a line break.
+                user_agent=to_unicode(agent).strip() or None if agent else None,
+                language=to_unicode(language).strip() or None if language else None,
             )
         except ValidationError as e:
             faults = "; ".join(f"{error['loc'][0]}: {error['msg']}" for error in e.errors())
@@ -212,8 +326,7 @@ class SessionsExtension:
             self._report_expired(await self.manager.cleanup())
         except StoreError as e:
             logger.critical("Sessions can't be used, so the spider is closed: %s", e, extra={"spider": spider})
-            # Apart from the tasks that engine_stopped ends: it waits for that signal itself.
-            self._closing = asyncio.ensure_future(self.crawler.engine.close_spider_async(reason="session_store_error"))
+            self.close_spider("session_store_error")
             return
         self._cleaned_at = time.monotonic()
         if self.settings.cleanup_interval:
@@ -261,6 +374,8 @@ class SessionsExtension:
             logger.error("Sessions could not be saved: %s", e, extra={"spider": self.crawler.spider})
 
     async def _engine_stopped(self) -> None:
+        await self.closing.close()
+        await self.logins.close()
         tasks = [task for task in (self._timer, self._cleaning) if task is not None]
         for task in tasks:
             task.cancel()
@@ -274,11 +389,16 @@ class SessionsExtension:
             await self.store.close()
 
 
+def is_login(request: Request) -> bool:
+    """Whether *request* is part of a login."""
+    return LOGIN in request.meta
+
+
 def _is_robots_fetch(request: Request) -> bool:
     return (
         request.callback is NO_CALLBACK
         and bool(request.meta.get("dont_obey_robotstxt"))
-        and request.url.endswith("/robots.txt")
+        and request.meta.get("redirect_urls", [request.url])[0].endswith("/robots.txt")
         and "session_id" not in request.meta
     )
 

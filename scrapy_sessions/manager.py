@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from itertools import count as numbers
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scrapy.utils.project import data_path, get_project_settings, inside_project
-
+from scrapy_sessions.births import Births
 from scrapy_sessions.browser_session import BrowserSession
 from scrapy_sessions.exceptions import (
     AmbiguousSession,
     CorruptRecord,
     InvalidSessionId,
-    SessionConfigurationError,
     SessionError,
     SessionRetired,
 )
 from scrapy_sessions.live import LiveSessions
-from scrapy_sessions.models import ExpiryReason, PersistentSession, Profile, SessionInfo, Status, check_session_id
+from scrapy_sessions.models import (
+    ExpiryReason,
+    Metrics,
+    PersistentSession,
+    Profile,
+    SessionInfo,
+    Status,
+    check_session_id,
+)
+from scrapy_sessions.pace import backlog
 from scrapy_sessions.pool import Claim, Pool, check_profile
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import store_from_url
 from scrapy_sessions.storage.base import Key, SessionStore
 from scrapy_sessions.storage.codec import decode
+from scrapy_sessions.storage.place import store_for
 from scrapy_sessions.write_behind import WriteBehind, set_aside
 
 if TYPE_CHECKING:
@@ -38,9 +42,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
-__all__ = ["SessionManager", "store_for"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["SessionManager", "retired"]
 
 _PAGE = 500  # expired sessions deleted in one transaction
 
@@ -84,15 +86,12 @@ class SessionManager:
         self.fetcher: Callable[[BrowserSession, Request], Awaitable[Response]] | None = None
         self._owns_store = not isinstance(store, SessionStore)
         self.store: SessionStore = store if isinstance(store, SessionStore) else store_for(storage_path, store)
-        self._default_profile = default_profile or Profile()
         self._count = on_event or (lambda name, n: None)
         self._clock = clock
         self._live = LiveSessions(self.settings.cache_size, clock)
         self._transient: dict[Any, BrowserSession] = {}
         self._loading: dict[str, asyncio.Future[BrowserSession]] = {}
-        self._pools: dict[str, Pool] = {}
-        self._turns = numbers()
-        self._drift_warned = False
+        self._births = Births(self.settings, self.namespace or "default", default_profile or Profile(), self, clock)
         self._opened = False
         self._writer = WriteBehind(
             self.store,
@@ -257,10 +256,11 @@ class SessionManager:
 
     def pool(self, name: str) -> Pool:
         """Return the pool *name*. Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`."""
-        pool = self._pools.get(name)
-        if pool is None:
-            pool = self._pools[name] = Pool.declared(name, self.settings)
-        return pool
+        return self._births.pool(name)
+
+    def pool_of(self, session: BrowserSession) -> Pool | None:
+        """Return the pool that *session* belongs to; ``None``: to none, or to one that isn't declared any more."""
+        return self._births.declared(session.pool)
 
     def ready(self, session_id: str) -> BrowserSession | None:
         """Return *session_id* if it is in memory and has not expired."""
@@ -273,7 +273,14 @@ class SessionManager:
         if claim.pool is None:
             return claim
         pool = self.pool(claim.pool)
-        return claim if claim.session_id is not None else claim._replace(session_id=pool.pick())
+        if claim.session_id is not None:
+            if pool.members is not None and claim.session_id not in pool.members:
+                raise InvalidSessionId(
+                    f"The pool {pool.name!r} has no session {claim.session_id!r}: it has {', '.join(pool.members)}"
+                )
+            pool.used(claim.session_id)
+            return claim
+        return claim._replace(session_id=pool.pick(claim.key, claim.avoid, self._backlog))
 
     def ready_for(self, claim: Claim) -> BrowserSession | None:
         """Return the session for the settled *claim* if that takes no waiting, else ``None``."""
@@ -281,6 +288,10 @@ class SessionManager:
             return self._transient_for(claim)
         session = self.ready(claim.session_id)
         return None if session is None or session.status == "retired" else session
+
+    def usable(self, session: BrowserSession) -> bool:
+        """Whether a request may go out in *session* now."""
+        return not session.closed and session.status != "retired" and session.expired(self._clock()) is None
 
     async def obtain(self, claim: Claim) -> BrowserSession:
         """Return the session for the settled *claim*, from memory or the store, or made anew.
@@ -298,10 +309,10 @@ class SessionManager:
                     continue  # those that waited for it beside this one have used it up
                 return session
             if claim.pool is None:
-                raise _retired(session)
+                raise retired(session)
             pool = self.pool(claim.pool)
-            pool.replace(session_id)
-            session_id = pool.pick()
+            pool.replace(session_id, session.retired_reason or "retired")
+            session_id = pool.pick(claim.key, claim.avoid, self._backlog)
 
     def obtain_now(self, claim: Claim) -> BrowserSession:
         """As :meth:`obtain`, without waiting: a session that isn't in memory is made, and merged with the stored one
@@ -313,7 +324,7 @@ class SessionManager:
             return session
         stale = self._live.get(claim.session_id)
         if stale is not None and stale.status == "retired":
-            raise _retired(stale)
+            raise retired(stale)
         if stale is not None:
             self._close(stale)
         return self._create(claim.session_id, claim.pool, claim.profile)
@@ -352,7 +363,48 @@ class SessionManager:
             raise SessionError(f"No spider is running to fetch a request in the session {session.id!r}")
         return await self.fetcher(session, request)
 
+    def retire(self, session: BrowserSession, reason: str) -> None:
+        """Take *session* out of use for good; in a pool of anonymous sessions another takes its place."""
+        if session.status != "retired":  # else it keeps its reason, and counts once
+            session.retire(reason)
+            self._count("retired", 1)
+        pool = self.pool_of(session)
+        if pool is not None:
+            pool.replace(session.id, session.retired_reason or reason)
+
+    async def refresh_record(self, session: BrowserSession) -> None:
+        """Take into *session* what other processes have saved of it."""
+        await self.open()
+        await self._writer.pull(session)
+
+    async def fork_session(self, session_id: str, new_id: str) -> BrowserSession:
+        """Make *new_id* a copy of *session_id* with a future of its own, and return it.
+
+        It has the identity, cookies, storages, headers, data, login and history of the other, and begins its age and
+        numbers now. Raises :exc:`~scrapy_sessions.exceptions.SessionError` if there is no *session_id*, or *new_id* is
+        there already.
+        """
+        record = await self.load_session(session_id)
+        if record is None:
+            raise SessionError(f"There is no session {session_id!r} to fork")
+        if await self.load_session(new_id) is not None:
+            raise SessionError(f"The session {new_id!r} is there already: delete it first, or fork to another id")
+        now = self._clock()
+        born = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
+        fresh = {"revision": 0, "pages_visited": 0, "metrics": Metrics(), "retired_reason": None}
+        if record.status == "retired":
+            fresh["status"] = "new"
+        session = self._births.again(record.model_copy(update={**born, **fresh}))
+        self._live.add(session)
+        self._count("created", 1)
+        await self._writer.save(session)
+        return session
+
     # Inside
+
+    def _backlog(self, session_id: str) -> float:
+        session = self._live.get(session_id)
+        return 0.0 if session is None else backlog(session, time.monotonic())
 
     async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> BrowserSession:
         await self.open()
@@ -409,41 +461,16 @@ class SessionManager:
     def _create(
         self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
     ) -> BrowserSession:
-        policy = self.pool(pool) if pool is not None else self.settings
-        name = profile
-        if name is None and pool is not None:
-            name = self.pool(pool).profile_of(session_id)
-        elif name is None and self.settings.profiles:
-            names = list(self.settings.profiles)
-            name = names[next(self._turns) % len(names)]
-        session = BrowserSession(
-            session_id,
-            namespace=self.namespace or "default",
-            pool=pool,
-            profile_name=name,
-            profile=self._identity(name),
-            idle_timeout=policy.idle_timeout,
-            max_age=policy.max_age,
-            max_uses=policy.max_uses,
-            history_limit=self.settings.history_limit,
-            transient=transient,
-            owner=self,
-            clock=self._clock,
-        )
+        session = self._births.new(session_id, pool, profile, transient=transient)
         self._live.add(session)
         self._count("created", 1)
         return session
 
     def _restore(self, record: PersistentSession) -> BrowserSession:
-        session = BrowserSession(
-            record.session_id, history_limit=self.settings.history_limit, owner=self, clock=self._clock
-        )
-        session.restore(record)
+        session = self._births.again(record)
         session.base = record
-        session.dirty = False
         self._live.add(session)
         self._count("restored", 1)
-        self._warn_of_drift(session)
         return session
 
     def _adopt(self, session: BrowserSession, namespace: str | None) -> None:
@@ -475,35 +502,9 @@ class SessionManager:
         self._writer.discard(session)
         self._live.remove(session)
 
-    def _identity(self, name: str | None) -> Profile:
-        """What a session of the profile *name* is born with: what that leaves open is the project's, kept too."""
-        default = self._default_profile
-        if name is None:
-            return default
-        profile = self.settings.profiles[name]
-        agent, language = profile.user_agent or default.user_agent, profile.language or default.language
-        return profile.model_copy(update={"user_agent": agent, "language": language})
 
-    def _warn_of_drift(self, session: BrowserSession) -> None:
-        if self._drift_warned:
-            return
-        name = session.profile_name
-        if name is not None and name not in self.settings.profiles:
-            return
-        profile = self._identity(name)
-        born_with = (session.user_agent, session.language, session.proxy)
-        if born_with != (profile.user_agent, profile.language, profile.proxy):
-            self._drift_warned = True
-            source = "the project's USER_AGENT and Accept-Language" if name is None else f"the profile {name!r}"
-            logger.warning(
-                "The session %r keeps the identity it was born with, though %s changed since: delete sessions to let "
-                "new ones take the new identity",
-                session.id,
-                source,
-            )
-
-
-def _retired(session: BrowserSession) -> SessionRetired:
+def retired(session: BrowserSession) -> SessionRetired:
+    """Return the exception for a request that asks for *session*."""
     return SessionRetired(
         f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin anew, or name another"
     )
@@ -512,26 +513,3 @@ def _retired(session: BrowserSession) -> SessionRetired:
 def _ambiguous(session_id: str, found: list[SessionInfo]) -> AmbiguousSession:
     namespaces = " and ".join(repr(info["namespace"]) for info in found)
     return AmbiguousSession(f"The session {session_id!r} stands in the namespaces {namespaces}: say which one is meant")
-
-
-def store_for(path: str | os.PathLike[str] | None = None, url: Any = None) -> SessionStore:
-    """Return the store at *path* (an SQLite file or its folder), or of the setting *url*, or the project's.
-
-    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a URL that can't be one.
-    """
-    if path is not None:
-        file = Path(path)
-        if file.is_dir() or not file.suffix:
-            file /= "sessions.db"
-        return store_from_url("sqlite://", default_path=file)
-    if url is None and inside_project():
-        url = SessionsSettings.from_settings(get_project_settings()).store
-    if isinstance(url, type) and issubclass(url, SessionStore):
-        return url()
-    if url is not None and not isinstance(url, str):
-        raise SessionConfigurationError(
-            f"SESSIONS_STORE must be a URL, or a SessionStore or its import path, not {type(url).__name__}"
-        )
-    if not url or url == "sqlite://":  # only then: data_path() makes the project's .scrapy folder
-        return store_from_url("sqlite://", default_path=Path(data_path("sessions")) / "sessions.db")
-    return store_from_url(url)

@@ -37,10 +37,12 @@ def merge_records(
     }
     if mine.last_activity >= theirs.last_activity:
         update["last_url"] = mine.last_url
-    if mine.status == "retired" and theirs.status != "retired":
+    if theirs.status != "retired" and (
+        mine.status == "retired"
+        or mine.generation > theirs.generation
+        or (mine.generation == theirs.generation and mine.status != ancestor.status)
+    ):
         update["status"], update["retired_reason"] = mine.status, mine.retired_reason
-    elif theirs.status == "new":
-        update["status"] = mine.status
     if mine.generation > theirs.generation:
         update["cookies"] = mine.cookies
         update.update({name: getattr(mine, name) for name in _MAPPINGS})

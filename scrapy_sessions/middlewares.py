@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
-from scrapy.exceptions import NotConfigured
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
+from scrapy.exceptions import CloseSpider, NotConfigured
+from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
-from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.visits import LAID, strip_leftovers
+from scrapy_sessions.config import Verdict
+from scrapy_sessions.exceptions import CrawlClosing
+from scrapy_sessions.extension import SessionsExtension, is_login
+from scrapy_sessions.judge import pause_of
+from scrapy_sessions.visits import LAID, PLACE, strip_leftovers
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
-    from scrapy.http import Response
     from scrapy.http.request import VerboseCookie
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
     from scrapy_sessions.browser_session import BrowserSession
+    from scrapy_sessions.config import SessionConfig
     from scrapy_sessions.pool import Claim
+    from scrapy_sessions.visits import Visit
 
 __all__ = ["SessionCookiesMiddleware", "SessionMiddleware", "SessionVerdictMiddleware"]
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = frozenset({"ConnectionRefusedError", "DownloadConnectionRefusedError", "TunnelError"})
+"""What a proxy that turns a session away raises. By name: which class it is depends on the download handler, and to
+import one may install a reactor."""
+
+_DONT_CACHE = "_dont_cache"
+"""The meta key by which HttpCacheMiddleware notes that it must not store a response. It takes it off again."""
+
+_PUT_BACK = "_session_put_back"
+"""The meta key that tells which run put a waiting request back into its job's queue, when it was told to close."""
 
 _SEEDED = "_session_seeded"
 """The meta key that tells which ``request.cookies`` went into which session, so that a retry doesn't undo what the
@@ -42,41 +62,68 @@ class SessionMiddleware:
 
     def __init__(self, extension: SessionsExtension) -> None:
         self._extension = extension
+        self._run = time.time() if extension.crawler.settings.get("JOBDIR") else None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(SessionsExtension.of(crawler))
 
-    def process_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
-        """Return ``None`` when the session is in memory, else a coroutine that waits for it."""
+    def process_request(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
+        """Return ``None`` when the session is in memory, and need not log in or wait; else a coroutine."""
         if LAID in request.meta:
             strip_leftovers(request)
         extension = self._extension
+        if PLACE in request.meta:
+            extension.give_back(request)
         claim = extension.claim_of(request)
         if claim is None:
             extension.visits.pop(request, None)
             return None
         claim = extension.manager.settle(claim)
         session = extension.manager.ready_for(claim)
-        if session is None:
-            return self._wait(request, claim)
-        extension.begin(request, claim, session).lay(request)
+        config = extension.configs.of(request.url)
+        if session is None or extension.must_wait(session, config):
+            return self._wait(request, claim, config)
+        self._go(request, claim, session, config)
         return None
 
-    async def _wait(self, request: Request, claim: Claim) -> None:
-        session = await self._extension.manager.obtain(claim)
-        self._extension.begin(request, claim, session).lay(request)
+    async def _wait(self, request: Request, claim: Claim, config: SessionConfig) -> Request | None:
+        try:
+            session = await self._extension.take(request, claim, config)
+        except CrawlClosing:
+            # What a job has begun and not sent goes back to its queue, for the next run. Scheduled requests don't come
+            # here twice in a crawl that closes; one that does is somebody's download_async(), who has to be told.
+            if self._run is None or request.meta.get(_PUT_BACK) == self._run:
+                raise
+            back: Request = request.replace(dont_filter=True)
+            back.meta[_PUT_BACK] = self._run
+            return back
+        self._go(request, claim, session, config)
+        return None
+
+    def _go(self, request: Request, claim: Claim, session: BrowserSession, config: SessionConfig) -> None:
+        visit = self._extension.begin(request, claim, session)
+        visit.lay(request)
+        if config.changes_requests:
+            with visit.noting_changes(request):
+                config.process_request(request, session)
 
 
 class SessionVerdictMiddleware:
-    """At 950: records what a session did, and takes off the request what was laid under it.
+    """At 950: records what a session did, judges it, and takes off the request what was laid under it.
 
-    Next to the wire but for the cookies, so that the HTTP cache (900), retry (550) and redirect (600) copy a request
-    that wears no identity.
+    Next to the wire but for the cookies. So the HTTP cache (900), retry (550) and redirect (600) copy a request that
+    wears no identity, and see no response that is answered by another try: a redirect to the login form is an expiry,
+    not a page, and a 401 is never stored.
     """
 
     def __init__(self, extension: SessionsExtension) -> None:
         self._extension = extension
+        self._caching = extension.crawler.settings.getbool("HTTPCACHE_ENABLED")
+        self._decoder: HttpCompressionMiddleware | None = None
+        with suppress(NotConfigured):
+            self._decoder = HttpCompressionMiddleware.from_crawler(extension.crawler)
+            self._decoder.stats = None  # that at 590 counts
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -87,21 +134,95 @@ class SessionVerdictMiddleware:
         if visit is not None:
             visit.leave(time.time())
 
-    def process_response(self, request: Request, response: Response) -> Response:
+    def process_response(
+        self, request: Request, response: Response
+    ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
         visit = self._extension.visits.get(request)
-        if visit is not None:
-            visit.take_off(request)
-            if "cached" not in response.flags:
-                visit.answered(request, response, time.time())
+        if visit is None:
+            return response
+        visit.take_off(request)
+        if "cached" in response.flags or not visit.left:  # not from the site
             visit.end()
-        return response
+            return response
+        if is_login(request):
+            visit.answered(request, response, time.time(), page=True)
+            visit.end()
+            return response
+        pause = pause_of(response, request)
+        if pause is not None:
+            replay = self._extension.judge.paused(visit.session, request, pause)
+            return self._close(visit, request, response, replay, cacheable=False)
+        config = self._extension.configs.of(request.url)
+        verdict = self._check(config, request, response)
+        if isinstance(verdict, Verdict):
+            return self._apply(visit, verdict, request, response, config)
+        return self._apply_later(visit, verdict, request, response, config)
 
-    def process_exception(self, request: Request, exception: Exception) -> None:
+    def process_exception(self, request: Request, exception: Exception) -> Request | None:
         visit = self._extension.visits.get(request)
-        if visit is not None:
-            visit.take_off(request)
-            visit.failed()
-            visit.end()
+        if visit is None:
+            return None
+        visit.take_off(request)
+        visit.failed()
+        replay = None
+        if visit.by_proxy and _is_refusal(exception) and not is_login(request):
+            config = self._extension.configs.of(request.url)
+            replay = self._extension.judge.apply(Verdict.SUSPECT, visit.session, request, config)
+        visit.end()
+        return replay
+
+    def _check(self, config: SessionConfig, request: Request, response: Response) -> Verdict | Awaitable[Verdict]:
+        try:
+            if config.reads_body and self._decoder is not None and "Content-Encoding" in response.headers:
+                # A copy: the decoder changes the headers of what it is given.
+                decoded = self._decoder.process_response(request, response.copy())
+                return config.check(decoded, request) if isinstance(decoded, Response) else Verdict.OK
+            return config.check(response, request)
+        except Exception as e:  # noqa: BLE001  # the spider's own code: logged and counted
+            return self._fault(e, request)
+
+    def _fault(self, error: Exception, request: Request) -> Verdict:
+        if isinstance(error, CloseSpider):
+            self._extension.close_spider(error.reason)
+        else:
+            self._extension.count("check_errors")
+            logger.error(
+                "check() failed for %s, which counts as OK",
+                request,
+                exc_info=error,
+                extra={"spider": self._extension.crawler.spider},
+            )
+        return Verdict.OK
+
+    async def _apply_later(
+        self, visit: Visit, verdict: Awaitable[Verdict], request: Request, response: Response, config: SessionConfig
+    ) -> Request | Response:
+        try:
+            settled = await verdict
+            if not isinstance(settled, Verdict):
+                raise TypeError(f"check() must return a Verdict, not {type(settled).__name__}")
+        except Exception as e:  # noqa: BLE001  # as above
+            settled = self._fault(e, request)
+        return self._apply(visit, settled, request, response, config)
+
+    def _apply(
+        self, visit: Visit, verdict: Verdict, request: Request, response: Response, config: SessionConfig
+    ) -> Request | Response:
+        judge = self._extension.judge
+        if visit.outdated:
+            replay = judge.outdated(request, verdict)
+        else:
+            replay = judge.apply(verdict, visit.session, request, config)
+        return self._close(visit, request, response, replay, cacheable=verdict is Verdict.OK)
+
+    def _close(
+        self, visit: Visit, request: Request, response: Response, replay: Request | None, *, cacheable: bool
+    ) -> Request | Response:
+        if not cacheable and self._caching:
+            request.meta[_DONT_CACHE] = True
+        visit.answered(request, response, time.time(), page=replay is None)
+        visit.end()
+        return response if replay is None else replay
 
 
 class SessionCookiesMiddleware(CookiesMiddleware):
@@ -168,3 +289,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         # read by one parser.
         formatted = (self._format_cookie(cookie, request) for cookie in cookies)
         session.cookies.store([header for header in formatted if header is not None], url, explicit=True)
+
+
+def _is_refusal(exception: Exception) -> bool:
+    return any(cls.__name__ in _REFUSED for cls in type(exception).__mro__)

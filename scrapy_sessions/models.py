@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypedDict
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
@@ -36,7 +37,8 @@ ExpiryReason = Literal["idle_timeout", "max_age", "max_uses"]
 _MAX_ID_LENGTH = 255
 _CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # token, RFC 9110 section 5.6.2
-_HEADER_VALUE_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_HEADER_VALUE_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_MESSAGE_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 def check_session_id(value: object) -> str:
@@ -76,7 +78,22 @@ def _check_profile_headers(headers: dict[str, str]) -> dict[str, str]:
                 f"{name!r} is a credential, and a profile's headers go to every site: set it on the session, bound to "
                 f"its origin, with session.headers.set()"
             )
+        if name.lower() in _MESSAGE_HEADERS:
+            raise ValueError(f"{name!r} belongs to a request, which sets it itself, and not to an identity")
     return headers
+
+
+def _check_proxy(proxy: str) -> str:
+    fault = ""
+    try:
+        parts = urlsplit(proxy)
+        if not parts.scheme or not parts.hostname or parts.port == 0:
+            fault = "a proxy is a URL, as in 'http://proxy.example:8080'"
+    except ValueError:  # which may quote the password
+        fault = "its host or port can't be read"
+    if fault or _HEADER_VALUE_FORBIDDEN.search(proxy):
+        raise ValueError(fault or "control characters are not allowed in a proxy's URL")
+    return proxy
 
 
 def _check_line(value: str) -> str:
@@ -144,7 +161,7 @@ class Profile(BaseModel):
     viewport_width: Annotated[int, Field(gt=0)] | None = None
     viewport_height: Annotated[int, Field(gt=0)] | None = None
     headers: Annotated[dict[str, str], AfterValidator(_check_profile_headers)] = {}
-    proxy: str | None = Field(default=None, repr=False)
+    proxy: Annotated[str, AfterValidator(_check_proxy)] | None = Field(default=None, repr=False)
 
 
 class Metrics(_Record):
@@ -157,7 +174,7 @@ class Metrics(_Record):
     """
 
     requests: int = 0
-    responses: dict[str, int] = {}
+    responses: dict[Annotated[str, Field(pattern=r"^[0-9]+$")], int] = {}
     logins: int = 0
     failures: int = 0
     bytes: int = 0

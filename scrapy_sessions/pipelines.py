@@ -51,7 +51,7 @@ class _InItemSession(_Base):
         for request in requests:
             if "session_id" not in request.meta and "session_pool" not in request.meta:
                 request.meta["session_id"] = session_id
-                if session is not None and session.pool is not None:
+                if session is not None and self.sessions.manager.pool_of(session) is not None:
                     request.meta["session_pool"] = session.pool  # one file of a pool is one file
         return requests
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -41,9 +41,18 @@ def _pool_name(value: str) -> str:
     return value
 
 
+def _list_from_text(value: object) -> object:
+    """Let a list come from the command line: ``401,403``, or JSON."""
+    if isinstance(value, str):
+        return json.loads(value) if value.lstrip().startswith("[") else [part for part in value.split(",") if part]
+    return value
+
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 SessionId = Annotated[str, AfterValidator(check_session_id)]
+Statuses = Annotated[list[Annotated[int, Field(ge=100, le=599)]], BeforeValidator(_list_from_text)]
+Strategy = Literal["round_robin", "least_used", "random"]
 PoolName = Annotated[str, AfterValidator(_pool_name)]
 
 
@@ -57,6 +66,9 @@ class PoolOptions(BaseModel):
     :param idle_timeout: seconds, 0: no limit
     :param max_age: seconds, 0: no limit
     :param max_uses: requests, 0: no limit
+    :param strategy: whose turn it is: ``"round_robin"`` (default), ``"least_used"`` or ``"random"``
+    :param delay: seconds between two requests of one of its sessions, 0: none
+    :param concurrency: how many requests one of its sessions may have in flight, 0: no limit
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +80,9 @@ class PoolOptions(BaseModel):
     idle_timeout: Seconds | None = None
     max_age: Seconds | None = None
     max_uses: Count | None = None
+    strategy: Strategy = "round_robin"
+    delay: Seconds | None = None
+    concurrency: Count | None = None
 
     @model_validator(mode="after")
     def _either_size_or_sessions(self) -> PoolOptions:
@@ -124,7 +139,7 @@ class SessionsSettings(BaseModel):
         {},
         description=(
             "Pools by name, each a dict of ``size`` or ``sessions``, ``profiles``, ``sticky``, ``idle_timeout``, "
-            "``max_age``, ``max_uses``."
+            "``max_age``, ``max_uses``, ``strategy``, ``delay``, ``concurrency``."
         ),
     )
     sticky: bool = Field(
@@ -132,6 +147,13 @@ class SessionsSettings(BaseModel):
         description=(
             "Whether what a callback yields stays in the very session its response came in, when that was drawn from a "
             "pool. Off: it stays in the pool."
+        ),
+    )
+    config: Any = Field(
+        None,
+        description=(
+            "A :class:`~scrapy_sessions.SessionConfig` or its import path: how to log in, and what a response says of "
+            "its session. A spider's ``session_config``, and a class registered for the URL, come first."
         ),
     )
     idle_timeout: Seconds = Field(
@@ -155,6 +177,54 @@ class SessionsSettings(BaseModel):
         description=(
             "How many sessions stay in memory. The least recently used ones that are saved leave it, and come back on "
             "demand. 0: no limit."
+        ),
+    )
+    retry_times: Count = Field(
+        3,
+        description=(
+            "How often a request is sent again for what its session met: expiry, suspicion, a pause that the site asks "
+            "for. Apart from Scrapy's ``RETRY_TIMES``. 0: never, the response goes to the spider."
+        ),
+    )
+    expired_statuses: Statuses = Field(
+        [401], description="Statuses by which a site says that it doesn't know the session any more."
+    )
+    suspect_statuses: Statuses = Field(
+        [403], description="Statuses that cast suspicion: on the session, or on the page if it fails in every session."
+    )
+    blocked_statuses: Statuses = Field(
+        [], description="Statuses that retire an anonymous session at once. A status never retires a named session."
+    )
+    max_errors: Count = Field(
+        3,
+        description=(
+            "After how many failures in a row, over distinct URLs and without a success, an anonymous session is "
+            "retired, and a named one logs in again. 0: never."
+        ),
+    )
+    login_attempts: Annotated[int, Field(ge=1)] = Field(
+        3,
+        description=(
+            "How often a login is tried before its requests fail with ``LoginFailed``. As many failures in a row over "
+            "a whole pool close the spider with the reason ``session_login_failed``."
+        ),
+    )
+    login_backoff: Seconds = Field(
+        1.0, description="Seconds before a login is tried again; doubled each time, with jitter of up to a half."
+    )
+    login_timeout: Seconds = Field(60.0, description="Seconds that a login may take. 0: no limit.")
+    delay: Seconds = Field(
+        0.0,
+        description=(
+            "Seconds between two requests of one session. Beside ``DOWNLOAD_DELAY``, which bounds what the site gets "
+            "in all. 0: none."
+        ),
+    )
+    concurrency: Count = Field(0, description="How many requests of one session may be in flight. 0: no limit.")
+    lease_ttl: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        30.0,
+        description=(
+            "Seconds after which another process may take over a login whose process died. A living one renews it."
         ),
     )
     item_field: str | None = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,13 +13,18 @@ from scrapy.http import Headers, Response
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.pace import free
 from scrapy_sessions.session_headers import origin_of
 
-__all__ = ["LAID", "Visit", "strip_leftovers"]
+__all__ = ["LAID", "PLACE", "Visit", "strip_leftovers"]
 
 LAID = "_session_laid"
 """The meta key that tells what a request wears of its session, by digest. It is there only while the request is on its
 way: a copy made by a middleware in between carries it, and is freed of the old identity by it."""
+
+PLACE = "_session_place"
+"""The meta key of the visit that takes up one of a bounded number of places. It is there only while the request is on
+its way: a copy that comes in its place tells by it that the visit is over."""
 
 _PROXY = "proxy"
 _ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
@@ -40,7 +46,18 @@ class Visit:
     no response method runs.
     """
 
-    __slots__ = ("_cookie", "_ended", "_laid", "_left", "_proxy", "generation", "session")
+    __slots__ = (
+        "__weakref__",
+        "_by_proxy",
+        "_cookie",
+        "_ended",
+        "_laid",
+        "_left",
+        "_proxy",
+        "_replaced",
+        "generation",
+        "session",
+    )
 
     def __init__(self, session: BrowserSession) -> None:
         self.session = session
@@ -48,6 +65,8 @@ class Visit:
         self._left = False
         self._ended = False
         self._laid: list[tuple[bytes, list[bytes]]] = []
+        self._replaced: list[tuple[bytes, list[bytes]]] = []
+        self._by_proxy = False
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
         session.in_flight += 1
@@ -71,6 +90,7 @@ class Visit:
         # Scrapy marks a proxy that it took from the environment: a default, which loses.
         if session.proxy is not None and ("proxy" not in meta or meta.pop("_scheme_proxy", False)):
             meta["proxy"] = session.proxy
+            self._by_proxy = True
             self._proxy = _without_credentials(session.proxy)
             note = {**note, _PROXY: _digest(self._proxy.encode())}
         if note:
@@ -92,6 +112,9 @@ class Visit:
             if headers.getlist(key) is value:
                 del headers[key]
         self._laid.clear()
+        for key, value in self._replaced:
+            headers.setdefault(key, value)
+        self._replaced.clear()
         if self._cookie is not None:
             if headers.getlist(b"Cookie") is self._cookie:
                 del headers[b"Cookie"]
@@ -100,36 +123,71 @@ class Visit:
             _take_off_proxy(request, self._proxy)
             self._proxy = None
         request.meta.pop(LAID, None)
+        request.meta.pop(PLACE, None)
 
     def leave(self, now: float) -> None:
-        """Note that the request goes out now (UNIX seconds), under the session's present generation."""
+        """Note that the request goes out now (UNIX seconds), under the session's present generation; during a login it
+        still belongs to the one before, as it has no part in what that login brings."""
         session = self.session
         self._left = True
-        self.generation = session.generation
+        if session.status != "new":
+            self.generation = session.generation
         session.requests += 1
         session.last_activity = now
         session.changed()
 
-    def answered(self, request: Request, response: Response, now: float) -> None:
-        """Record *response*, which came now, unless the session has begun a new generation since."""
+    @property
+    def left(self) -> bool:
+        """Whether the request went out to the site."""
+        return self._left
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the session has begun a new generation since the request left."""
+        return self.generation != self.session.generation
+
+    @property
+    def by_proxy(self) -> bool:
+        """Whether the request went by the session's proxy."""
+        return self._by_proxy
+
+    @contextmanager
+    def noting_changes(self, request: Request) -> Iterator[None]:
+        """Note the headers that are set meanwhile as laid under *request*, and those they take the place of."""
+        before = dict(request.headers.items())
+        yield
+        note = dict(request.meta.get(LAID, ()))
+        for key, value in request.headers.items():
+            if before.get(key) is not value:
+                self._laid.append((key, value))
+                if key in before:
+                    self._replaced.append((key, before[key]))
+                elif value:
+                    note[key.decode()] = _digest(value[-1])
+        if note:
+            request.meta[LAID] = note
+
+    def answered(self, request: Request, response: Response, now: float, *, page: bool) -> None:
+        """Record *response*, which came now, unless the session has begun a new generation since.
+
+        :param page: whether it is handed on, and not answered by another try
+        """
         session = self.session
-        if not self._left or self.generation != session.generation:
+        if not self._left or self.outdated:
             return
         status = response.status
         session.last_activity = now
         session.responses[status] = session.responses.get(status, 0) + 1
         session.bytes += len(response.body)
         session.latency += request.meta.get("download_latency", 0.0)
-        if status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
+        if page and status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
             session.pages_visited += 1
             session.last_url = request.url
-            if session.status == "new":
-                session.status = "ready"
         session.record(f"{request.method} {request.url} {status}")
 
     def failed(self) -> None:
         """Record that the download failed."""
-        if self._left and self.generation == self.session.generation:
+        if self._left and not self.outdated:
             self.session.failures += 1
             self.session.changed()
 
@@ -137,9 +195,12 @@ class Visit:
         """Note that the request is no longer in flight. Idempotent."""
         if not self._ended:
             self._ended = True
-            self.session.in_flight -= 1
+            session = self.session
+            session.in_flight -= 1
             if not self._left:
-                self.session.uses -= 1
+                session.uses -= 1
+            if session.queue:
+                free(session)
 
 
 def strip_leftovers(request: Request) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from weakref import WeakSet
 
 from scrapy_sessions.browser_session import BrowserSession
@@ -23,6 +24,11 @@ logger = logging.getLogger(__name__)
 # does with all of them at one go (makes values of them, notes outcomes) is a fraction of a millisecond.
 _BATCH = 200
 _SLICE = 0.001  # seconds of encoding after which the event loop gets its turn
+_LEAST_NEEDED = (
+    ("data", "local_storage", "session_storage"),
+    ("actions_performed", "headers", "last_url", "retired_reason", "status"),
+    ("user_agent", "language", "timezone", "proxy"),
+)  # what a session that can't be encoded goes back in, to what was last saved, so that its cookies are kept
 _MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
 
 
@@ -101,13 +107,24 @@ class WriteBehind:
 
     async def _flush(self) -> None:
         async with self.lock:
+            until = time.perf_counter() + _SLICE
             for session in list(self._watched):
                 if not session.dirty and session.trees_changed():
                     session.changed()
+                if time.perf_counter() > until:
+                    await asyncio.sleep(0)
+                    until = time.perf_counter() + _SLICE
             pending = list(self._dirty)
             for start in range(0, len(pending), _BATCH):
                 await self._save(pending[start : start + _BATCH])
             self._failing = False
+
+    async def pull(self, session: BrowserSession) -> None:
+        """Take into *session* what other holders have saved of it. Raises as :meth:`flush`."""
+        async with self.lock:
+            row = await self._store.load(Key(session.namespace, session.id))
+            if row is not None and not session.closed and row.revision != session.revision:
+                await self._rebase(session)
 
     async def close(self) -> None:
         """Save what is left and stop. Raises as :meth:`flush`; the timer is stopped in any case."""
@@ -146,7 +163,7 @@ class WriteBehind:
             if not self._failing:  # said once, until a save works again
                 self._failing = True
                 logger.error("Sessions could not be saved; they stay in memory and are tried again: %s", e)
-        if self._dirty:
+        if self._dirty or self._watched:  # whose data may be changed in place at any time, without a word
             self._schedule()
 
     async def _save(self, sessions: Iterable[BrowserSession]) -> None:
@@ -212,14 +229,15 @@ class WriteBehind:
             if session not in self._reported:
                 self._reported.add(session)
                 logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
-            base = _base_of(session)
-            for name in ("data", "local_storage", "session_storage"):
-                setattr(record, name, getattr(base, name) if base is not None else {})
-        try:
-            return encode(record)
-        except StoreError as e:  # one session that can't be saved must not keep the others from it
-            logger.error("%s, and at what was set on the session otherwise. It is not saved", e)
-            return None
+        base = _base_of(session) or PersistentSession(session_id=session.id)
+        for names in _LEAST_NEEDED:
+            for name in names:
+                setattr(record, name, getattr(base, name))
+            with suppress(StoreError):
+                return encode(record)
+        # One session that can't be saved must not keep the others from it.
+        logger.error("The session %r holds something else that can't be saved: it is not saved", session.id)
+        return None
 
     async def _rebase(self, session: BrowserSession) -> bool:
         """Merge what another holder saved into *session*, and say whether it is to be saved again."""

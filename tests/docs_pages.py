@@ -1,9 +1,12 @@
-"""The pages of the documentation, as tests read them."""
+"""The pages of the documentation, as tests read them, and somebody who follows them."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +15,20 @@ from types import ModuleType
 
 import scrapy_sessions
 
-__all__ = ["DOCS", "PACKAGE", "PAGES", "README", "Block", "blocks", "commands", "demo", "generated", "text_of"]
+__all__ = [
+    "DOCS",
+    "NOT_RUN",
+    "PACKAGE",
+    "PAGES",
+    "README",
+    "Block",
+    "Reader",
+    "blocks",
+    "commands",
+    "demo",
+    "generated",
+    "text_of",
+]
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -61,6 +77,60 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
             elif line.strip():
                 shown[-1][1].append(line)
     return shown
+
+
+# Commands that no test runs: they install, need the network, never end by themselves, or are other tests.
+NOT_RUN = re.compile(r"python -m (pip|tox|shop_site) |cd example_project$|scrapy shell ")
+
+
+class Reader:
+    """Somebody who does in *folder* what a page says. Names of sites in the page are those of *sites* here."""
+
+    def __init__(self, folder: Path, sites: dict[str, str] | None = None) -> None:
+        self._start = self._folder = folder
+        self._output = ""
+        self._sites = sites or {}
+
+    def follow(self, page: Path) -> None:
+        """Write the files and give the commands of *page*, in their order, and look for what it shows below them."""
+        for block in blocks(page):
+            if block.file:
+                self.write(block.file, block.text)
+            elif block.language == "console":
+                for line in filter(None, block.text.splitlines()):
+                    if not line.startswith("$ "):
+                        assert line in self._output
+                    elif not NOT_RUN.match(line.removeprefix("$ ")):
+                        self._output = self.run(line.removeprefix("$ "))
+
+    def write(self, name: str, text: str) -> None:
+        """Write the file *name*; what a page says of a file that is there already is added to it."""
+        for shown, real in self._sites.items():
+            text = text.replace(shown, real)
+        file = self._start / name
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write("\n" + text)
+
+    def run(self, command: str) -> str:
+        """Run *command* and return all that it wrote. It has to succeed."""
+        program, *arguments = shlex.split(command)
+        if program == "cd":
+            self._folder /= arguments[0]
+            return ""
+        words = {"python": [sys.executable], "scrapy": [sys.executable, "-m", "scrapy"]}[program] + arguments
+        if arguments[0] in {"crawl", "runspider"}:
+            words += ["-s", "DOWNLOAD_DELAY=0"]  # startproject sets it, rightly so
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PACKAGE.parent),
+            "SHOP_PASSWORD": "wonderland",
+            "PYTEST_ADDOPTS": "",
+        }
+        done = subprocess.run(words, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        assert " ERROR: " not in output, output
+        return output
 
 
 def module(path: Path) -> ModuleType:

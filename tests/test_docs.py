@@ -10,13 +10,20 @@ from typing import get_args
 import pytest
 from scrapy.utils.misc import load_object
 
-from scrapy_sessions import exceptions
+from scrapy_sessions import Verdict, exceptions
 from scrapy_sessions.cookies import REFUSAL_REASONS
 from scrapy_sessions.models import ExpiryReason
 from scrapy_sessions.settings import SessionsSettings, setting_name
 from tests.docs_pages import DOCS, PACKAGE, PAGES, README, generated, text_of
 
-SCRAPYS_META = {"dont_obey_robotstxt", "download_latency", "_auth_proxy", "_scheme_proxy"}  # notes of Scrapy's own
+SCRAPYS_META = {
+    "cached_response",
+    "dont_obey_robotstxt",
+    "download_latency",
+    "redirect_urls",
+    "_auth_proxy",
+    "_scheme_proxy",
+}  # notes of Scrapy's own
 
 
 def test_readme_has_the_two_commands() -> None:
@@ -95,7 +102,11 @@ def test_every_stat_is_documented() -> None:
     """The reference lists every stat that the package counts, and no other."""
     events = set().union(*(counted(text_of(path)) for path in PACKAGE.rglob("*.py")))
     assert {"created", "save_errors", "expired/{}", "cookies/refused/{}"} <= events  # the search does find them
-    filled = {"expired/{}": get_args(ExpiryReason), "cookies/refused/{}": tuple(REFUSAL_REASONS)}
+    filled = {
+        "expired/{}": get_args(ExpiryReason),
+        "cookies/refused/{}": tuple(REFUSAL_REASONS),
+        "verdicts/{}": tuple(verdict.value for verdict in Verdict if verdict is not Verdict.OK),
+    }
     names = {f"sessions/{event.replace('{}', part)}" for event in events for part in filled.get(event, ("{}",))}
     page = text_of(DOCS / "reference" / "stats.rst")
     assert ".. session-refusals::" in page

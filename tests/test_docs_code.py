@@ -5,11 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,63 +15,10 @@ from scrapy.settings import Settings
 from scrapy.utils.misc import load_object
 
 from scrapy_sessions import SessionsAddon
-from tests.docs_pages import DOCS, PACKAGE, PAGES, README, blocks, commands, demo
+from tests.docs_pages import DOCS, NOT_RUN, PAGES, README, Reader, blocks, commands, demo
 from tests.site import Site
 
 pytest_plugins = ("tests.site.fixtures",)
-
-# Commands that no test runs: they install, need the network, never end by themselves, or are other tests.
-NOT_RUN = re.compile(r"python -m (pip|tox|shop_site) |cd example_project$|scrapy shell ")
-
-
-class Reader:
-    """Somebody who does in *folder* what a page says. Names of sites in the page are those of *sites* here."""
-
-    def __init__(self, folder: Path, sites: dict[str, str] | None = None) -> None:
-        self._start = self._folder = folder
-        self._output = ""
-        self._sites = sites or {}
-
-    def follow(self, page: Path) -> None:
-        """Write the files and give the commands of *page*, in their order, and look for what it shows below them."""
-        for block in blocks(page):
-            if block.file:
-                self.write(block.file, block.text)
-            elif block.language == "console":
-                for line in filter(None, block.text.splitlines()):
-                    if not line.startswith("$ "):
-                        assert line in self._output
-                    elif not NOT_RUN.match(line.removeprefix("$ ")):
-                        self._output = self.run(line.removeprefix("$ "))
-
-    def write(self, name: str, text: str) -> None:
-        """Write the file *name*; what a page says of a file that is there already is added to it."""
-        for shown, real in self._sites.items():
-            text = text.replace(shown, real)
-        file = self._start / name
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write("\n" + text)
-
-    def run(self, command: str) -> str:
-        """Run *command* and return all that it wrote. It has to succeed."""
-        program, *arguments = shlex.split(command)
-        if program == "cd":
-            self._folder /= arguments[0]
-            return ""
-        words = {"python": [sys.executable], "scrapy": [sys.executable, "-m", "scrapy"]}[program] + arguments
-        if arguments[0] in {"crawl", "runspider"}:
-            words += ["-s", "DOWNLOAD_DELAY=0"]  # startproject sets it, rightly so
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(PACKAGE.parent),
-            "SHOP_PASSWORD": "wonderland",
-            "PYTEST_ADDOPTS": "",
-        }
-        done = subprocess.run(words, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output
-        assert " ERROR: " not in output, output
-        return output
 
 
 @pytest.fixture
@@ -113,9 +56,9 @@ def test_readme_before_and_after_run(tmp_path: Path, shop: str, command: str) ->
 
 
 def test_tutorial_runs(tmp_path: Path, shop: str) -> None:
-    """The tutorial's project does what the tutorial says, and logs in four times in all: never in a second run."""
+    """The tutorial's project does what the tutorial says, and logs in five times in all: never without need."""
     Reader(tmp_path, {"http://127.0.0.1:8080": shop}).follow(DOCS / "tutorial.rst")
-    assert demo.seen_by_shop(shop)["logins"] == 4
+    assert demo.seen_by_shop(shop)["logins"] == 5
 
 
 @pytest.mark.parametrize("name", ["cookies", "manager", "storage", "store"])
@@ -127,6 +70,7 @@ def test_topic_runs(tmp_path: Path, name: str) -> None:
 def test_every_command_is_run_or_known_not_to_be() -> None:
     """A command in the documentation is on a page that a test follows, unless it is of those that no test can run."""
     followed = {"README.md", "tutorial.rst", "cookies.rst", "manager.rst", "storage.rst", "store.rst"}
+    followed |= {"login.rst", "health.rst", "sharing.rst"}  # by tests/test_docs_sessions.py
     loose = [
         command
         for page in PAGES

@@ -283,7 +283,51 @@ def test_the_stats_count(address: str, client: Client) -> None:
     Client(address).get("/")
     after = stats(client)
     grown = {name: after[name] - before[name] for name in after}
-    assert grown == {"requests": 3, "sessions": 2, "logins": 1, "failed_logins": 0, "mixed_identities": 0}
+    others = {"failed_logins": 0, "mixed_identities": 0, "expired": 0, "refused": 0}
+    assert grown == {"requests": 3, "sessions": 2, "logins": 1, **others}
+
+
+def test_the_shop_logs_a_user_out_on_request(address: str, alice: Client) -> None:
+    """``/admin/expire`` ends the login of one user, once, after so many pages more; the basket and cookie stay."""
+    bob = Client(address)
+    bob.log_in("bob", "builder")
+    before, sid = stats(alice), alice.sid
+    assert Client(address).post("/admin/expire?user=alice&after=2").status == 200
+    assert [alice.get("/account").status for _ in range(4)] == [200, 200, 302, 302]
+    assert bob.get("/account").status == 200
+    assert alice.sid == sid
+    assert stats(alice)["expired"] - before["expired"] == 1
+    assert alice.log_in("alice", "wonderland").status == 303
+    assert [alice.get("/account").status for _ in range(4)] == [200] * 4
+
+
+@pytest.fixture
+def _bans_end(client: Client) -> Iterator[None]:
+    """Let no ban outlast its test: the shop serves them all."""
+    yield
+    client.post("/admin/ban")
+
+
+@pytest.mark.usefixtures("_bans_end")
+def test_the_shop_bans_on_request(address: str, client: Client) -> None:
+    """After ``/admin/ban`` each session may read so many pages, and finds all closed from then on."""
+    before = stats(client)["refused"]
+    client.post("/admin/ban?after=3")
+    assert [client.get("/catalogue").status for _ in range(5)] == [200, 200, 200, 403, 403]
+    assert Client(address).get("/catalogue").status == 200
+    assert stats(client)["refused"] - before == 2
+    client.post("/admin/ban")
+    assert client.get("/catalogue").status == 200
+
+
+@pytest.mark.parametrize("path", ["/admin/expire", "/admin/expire?user=alice", "/admin/ban?after=1", "/admin/else"])
+def test_only_a_complete_post_administrates(client: Client, path: str) -> None:
+    """What isn't a POST to a control that there is, with all that it needs, changes nothing."""
+    assert client.get(path).status == 404
+    if "?" not in path:
+        assert client.post(path).status == 404
+    assert client.get("/catalogue").status == 200
+    assert client.get("/catalogue").status == 200
 
 
 def test_what_a_visitor_sends_is_escaped(alice: Client, client: Client) -> None:

@@ -22,10 +22,12 @@ LAYERS = (
     ("exceptions", "models"),
     ("settings", "cookies"),
     ("storage", "browser_session", "merging", "session_headers", "testing"),
-    ("pool", "config", "login", "live", "write_behind"),
+    ("pool", "strategies", "pace", "closing", "config", "shared", "live", "births", "write_behind"),
+    ("login",),
     ("manager",),
     (
-        *("visits", "extension", "middlewares", "spidermiddlewares", "fingerprint", "pipelines"),
+        *("visits", "judge", "extension", "spider_sessions", "middlewares", "spidermiddlewares", "fingerprint"),
+        "pipelines",
         *("playwright", "commands", "report"),
     ),
     ("addon",),
@@ -33,7 +35,7 @@ LAYERS = (
 )
 MANAGER_LAYER = next(level for level, names in enumerate(LAYERS) if "manager" in names)
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
-OPTIONAL = ("cryptography.fernet", "playwright", "pytest", "redis", "rich", "url_matcher", "valkey")
+OPTIONAL = ("cryptography.fernet", "playwright", "pytest", "redis", "rich", "valkey")
 
 
 def modules() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import InvalidSessionId, PoolExhausted, SessionManager, SessionRetired, UnknownPool, UnknownProfile
-from scrapy_sessions.pool import PICKED, Claim, Pool, check_profile, cookiejar_id, is_named, read_claim
+from scrapy_sessions.pool import PICKED, TRIES, Claim, Pool, check_profile, cookiejar_id, is_named, read_claim
 from scrapy_sessions.settings import SessionsSettings
 
 
@@ -34,7 +34,7 @@ def test_the_size_of_a_pool_without_one() -> None:
 
 
 def test_a_retired_anonymous_session_gets_a_successor() -> None:
-    """The next number takes the place of a retired anonymous session."""
+    """The next number of its slot takes the place of a retired anonymous session."""
     shop = pool(pools={"shop": {"size": 2}})
     shop.pick(), shop.pick()
     shop.replace("shop#1")
@@ -60,11 +60,17 @@ def test_replacing_twice_changes_nothing_more() -> None:
 
 
 def test_an_exhausted_pool_says_so() -> None:
-    """When all named sessions are retired, the error names the pool and the remedy."""
-    shop = pool(pools={"shop": {"sessions": ["alice"]}})
-    shop.replace("alice")
-    with pytest.raises(PoolExhausted, match=r"'shop' is retired: delete them .*SESSIONS_POOLS\['shop'\]"):
-        shop.pick()
+    """When all named sessions are retired, the error names the pool, each reason and the remedy, given a key too."""
+    shop = pool(pools={"shop": {"sessions": ["alice", "bob"]}})
+    shop.replace("alice", "blocked at http://x.example/p")
+    shop.replace("bob", "suspended")
+    for key in (None, "k"):
+        with pytest.raises(PoolExhausted) as caught:
+            shop.pick(key)
+        assert str(caught.value) == (
+            "Every session of the pool 'shop' is retired (alice: blocked at http://x.example/p; bob: suspended): "
+            "delete them to begin anew, or add others to SESSIONS_POOLS['shop']['sessions']"
+        )
 
 
 def test_an_undeclared_pool() -> None:
@@ -107,14 +113,20 @@ def test_an_undeclared_profile() -> None:
 @pytest.mark.parametrize(
     ("meta", "claim"),
     [
-        ({}, Claim(None, "default")),
+        ({}, Claim(None, "default", untagged=True)),
+        ({"session_key": 5}, Claim(None, "default", key="5", untagged=True)),
+        ({"session_pool": "p", "session_key": "k"}, Claim(None, "p", key="k")),
+        (
+            {"session_pool": "p", TRIES: [["p#1", 0, 0], ["p#2", 1, 1]]},
+            Claim(None, "p", avoid=frozenset({"p#1", "p#2"})),
+        ),
         ({"session_id": None}, None),
         ({"session_id": "alice"}, Claim("alice", None)),
         ({"session_id": "alice", "session_pool": "staff"}, Claim("alice", "staff")),
         ({"session_pool": "staff", "session_profile": "desk"}, Claim(None, "staff", "desk")),
         ({"cookiejar": "bob"}, Claim("bob", None)),
         ({"cookiejar": 1}, Claim("cookiejar:int:1", None)),
-        ({"cookiejar": None}, Claim(None, "default")),
+        ({"cookiejar": None}, Claim(None, "default", untagged=True)),
         ({"cookiejar": "bob", "session_id": "alice"}, Claim("alice", None)),
         ({"cookiejar": "bob", "session_id": "x", PICKED: "x"}, Claim("bob", None, before="x")),
         ({"session_id": "x", PICKED: "x", "session_pool": "p"}, Claim("x", "p", before="x")),
@@ -128,7 +140,7 @@ def test_what_a_request_asks_for(meta: dict[str, Any], claim: Claim | None) -> N
 
 def test_the_default_id() -> None:
     """SESSIONS_DEFAULT_ID is for requests that ask for nothing, and for no others."""
-    assert read_claim({}, "me") == Claim("me", None)
+    assert read_claim({}, "me") == Claim("me", None, untagged=True)
     assert read_claim({"session_pool": "staff"}, "me") == Claim(None, "staff")
 
 
@@ -139,6 +151,13 @@ def test_bad_ids_are_refused(meta: dict[str, Any]) -> None:
     """A session_id that can't be one is refused."""
     with pytest.raises(InvalidSessionId):
         read_claim(meta)
+
+
+@pytest.mark.parametrize("key", [1.5, b"k", ("k",)])
+def test_a_key_of_a_wrong_type_is_refused(key: Any) -> None:
+    """A session_key that is neither string nor int is refused by its type."""
+    with pytest.raises(InvalidSessionId, match=f"'session_key' must be a string or int, not {type(key).__name__}"):
+        read_claim({"session_key": key})
 
 
 def test_a_pool_of_a_wrong_type_is_refused() -> None:

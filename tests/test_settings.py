@@ -29,6 +29,10 @@ def test_defaults() -> None:
     assert (settings.idle_timeout, settings.max_age, settings.max_uses) == (1800, 0, 0)
     assert (settings.save_interval, settings.cleanup_interval) == (1, 60)
     assert (settings.history_limit, settings.cache_size) == (100, 10_000)
+    statuses = (settings.expired_statuses, settings.suspect_statuses, settings.blocked_statuses)
+    assert (statuses, settings.retry_times, settings.max_errors) == (([401], [403], []), 3, 3)
+    assert (settings.login_attempts, settings.login_backoff, settings.login_timeout) == (3, 1, 60)
+    assert (settings.delay, settings.concurrency, settings.lease_ttl) == (0, 0, 30)
 
 
 def test_every_setting_says_what_it_is_for() -> None:
@@ -48,6 +52,10 @@ def test_none_is_unset() -> None:
         ("MAX_USES", "5", 5),
         ("STICKY", "true", True),
         ("ENABLED", "0", False),
+        ("EXPIRED_STATUSES", "401,419", [401, 419]),
+        ("SUSPECT_STATUSES", "[403, 503]", [403, 503]),
+        ("BLOCKED_STATUSES", "", []),
+        ("DELAY", "1.5", 1.5),
         ("POOLS", '{"shop": {"size": 2}}', {"shop": {"size": 2}}),
         ("PROFILES", '{"desk": {"user_agent": "D"}}', {"desk": {"user_agent": "D"}}),
     ],
@@ -100,6 +108,19 @@ def test_a_misspelt_setting(name: str, nearest: str) -> None:
             {"POOLS": {"shop": {"profiles": ["dsek"]}}, "PROFILES": {"desk": {}}},
             ["the pool 'shop' names the profile 'dsek'", "did you mean desk?"],
         ),
+        (
+            {"POOLS": {"shop": {"strategy": "fair"}}},
+            ["SESSIONS_POOLS['shop']['strategy']", "'round_robin', 'least_used' or 'random'", "got 'fair'"],
+        ),
+        ({"POOLS": {"shop": {"delay": -1}}}, ["SESSIONS_POOLS['shop']['delay']", "greater than or equal to 0"]),
+        ({"POOLS": {"shop": {"concurrency": 1.5}}}, ["SESSIONS_POOLS['shop']['concurrency']", "integer"]),
+        ({"DELAY": float("inf")}, ["SESSIONS_DELAY: ", "finite"]),
+        ({"CONCURRENCY": -1}, ["SESSIONS_CONCURRENCY: ", "greater than or equal to 0"]),
+        ({"EXPIRED_STATUSES": "401,x"}, ["SESSIONS_EXPIRED_STATUSES['1']: ", "integer", "got 'x'"]),
+        ({"BLOCKED_STATUSES": [99]}, ["SESSIONS_BLOCKED_STATUSES['0']: ", "greater than or equal to 100"]),
+        ({"LOGIN_ATTEMPTS": 0}, ["SESSIONS_LOGIN_ATTEMPTS: ", "greater than or equal to 1"]),
+        ({"LEASE_TTL": 0}, ["SESSIONS_LEASE_TTL: ", "greater than 0"]),
+        ({"MAX_ERRORS": -1}, ["SESSIONS_MAX_ERRORS: ", "greater than or equal to 0", "0: never"]),
         ({"PROFILES": {"desk": {"user_agnet": "x"}}}, ["SESSIONS_PROFILES['desk']['user_agnet']", "user_agent?"]),
         ({"PROFILES": {"desk": {"viewport_width": 0}}}, ["SESSIONS_PROFILES['desk']['viewport_width']", "greater"]),
         ({"PROFILES": {"desk": {"user_agent": "a\nb"}}}, ["SESSIONS_PROFILES['desk']['user_agent']", "control char"]),

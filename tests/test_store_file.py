@@ -15,6 +15,7 @@ import pytest
 
 from scrapy_sessions.exceptions import NewerSchema, StoreError
 from scrapy_sessions.storage import Key, Outcome, SQLiteStore
+from scrapy_sessions.storage.migrations import LATEST
 from scrapy_sessions.storage.sqlite_file import APPLICATION_ID
 from scrapy_sessions.testing import make_row
 
@@ -185,7 +186,7 @@ def test_file_of_a_newer_version(tmp_path: Path) -> None:
     """A store of a newer version is refused, with both versions, and stays as it is."""
     with_store(tmp_path / "s.db")
     make_sqlite(tmp_path / "s.db", "PRAGMA user_version = 99", "DROP TABLE sessions")
-    refused(tmp_path / "s.db", NewerSchema, "version 99.*up to 3.*upgrade")
+    refused(tmp_path / "s.db", NewerSchema, f"version 99.*up to {LATEST}.*upgrade")
 
 
 def test_file_with_damaged_pages(tmp_path: Path) -> None:

@@ -315,7 +315,8 @@ async def test_a_session_that_cannot_be_saved_keeps_no_other(caplog: pytest.LogC
     store = Failing()
     counts: Counter[str] = Counter()
     async with manager_of(store, counts) as manager:
-        (await manager.get("alice")).record(b"bytes")  # type: ignore[arg-type]
+        (await manager.get("alice")).last_activity = float("inf")
+        (await manager.get("alice")).record("came")
         (await manager.get("bob")).record("came")
         await manager.flush()
         assert [[row.session_id for row in rows] for rows in store.saves] == [["bob"]]

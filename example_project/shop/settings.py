@@ -26,7 +26,7 @@ SESSIONS_POOLS = {"shoppers": {"size": 4}}
 # Every item says which session it was seen in.
 SESSIONS_ITEM_FIELD = "session"
 
-# Where the shop is: `python -m shop_site --port 8080` opens it there. `-a site=http://...` names another place.
+# Where the shop is: `python -m shop_site --port 8080` opens it there. `-s SHOP_SITE=http://...` names another place.
 SHOP_SITE = "http://127.0.0.1:8080"
 # The example's own customers. Yours come from the environment, or from wherever you keep secrets.
 SHOP_PASSWORDS = {"alice": "wonderland", "bob": "builder"}

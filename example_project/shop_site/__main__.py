@@ -15,14 +15,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from shop_site.goods import negotiate
-from shop_site.pages import Query, find, out_of_date
+from shop_site.pages import Query, find, out_of_date, shut_out
 from shop_site.visits import Visits
 
 # Twisted's module stands for whichever reactor is installed, which no type says.
 reactor = cast("Any", installed_reactor)
 
 # /logout is a plain link, as on many sites: a spider that followed every link would end its own session there.
-ROBOTS = "User-agent: *\nDisallow: /logout\nDisallow: /stats\n"
+ROBOTS = "User-agent: *\nDisallow: /logout\nDisallow: /stats\nDisallow: /admin/\n"
 
 
 class Shop(Resource):
@@ -39,16 +39,31 @@ class Shop(Resource):
         if path == "/stats":
             request.setHeader("Content-Type", "application/json")
             return json.dumps(self._visits.stats.as_dict()).encode()
+        if path.startswith("/admin/"):
+            return self._administrate(request, path)
         self._visits.stats.requests += 1
         if path == "/robots.txt":
             request.setHeader("Content-Type", "text/plain")
             return ROBOTS.encode()
         return self._page(request, path)
 
+    def _administrate(self, request: Request, path: str) -> bytes:
+        """What a demo does to its shop: ``POST /admin/expire?user=alice&after=3``, ``POST /admin/ban?after=30``."""
+        arguments = {name.decode(): values[0].decode() for name, values in (request.args or {}).items()}
+        after = int(arguments.get("after", "0"))
+        if request.method == b"POST" and path == "/admin/expire" and "user" in arguments:
+            self._visits.expire(arguments["user"], after)
+        elif request.method == b"POST" and path == "/admin/ban":
+            self._visits.ban(after)
+        else:
+            request.setResponseCode(404)
+        return b""
+
     def _page(self, request: Request, path: str) -> bytes:
         cookie = request.getCookie(b"sid")
         visit, new = self._visits.arrive(cookie.decode("latin-1") if cookie else None, _header(request, "User-Agent"))
         sid = None if new else visit.sid
+        self._visits.count_down(visit)
         method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
         view, number = find(method, path)
         query = Query(
@@ -64,6 +79,8 @@ class Shop(Resource):
         token = query.parameters.get("csrf", "")
         if method == "POST" and not hmac.compare_digest(token.encode(), visit.csrf.encode()):
             view = out_of_date
+        if self._visits.is_banned(visit):
+            view = shut_out
         page = view(self._visits, visit, query)
         request.setResponseCode(page.status)
         request.setHeader("Content-Type", "text/html; charset=utf-8")

@@ -195,6 +195,10 @@ def out_of_date(visits: Visits, visit: Visit, query: Query) -> Page:
     return Page(frame(query.text("shop"), paragraph(query.text("expired"), "error"), visit, query.language), 403)
 
 
+def shut_out(visits: Visits, visit: Visit, query: Query) -> Page:
+    return Page(frame(query.text("shop"), paragraph(query.text("suspicious"), "error"), visit, query.language), 403)
+
+
 def _redirect(location: str) -> Page:
     return Page(status=303, location=location)
 

@@ -20,17 +20,24 @@ class Visit:
     user: str | None = None
     basket: Counter[int] = field(default_factory=Counter)
     mixed: bool = False
+    pages: int = 0
 
 
 @dataclass
 class Stats:
-    """Counts since the server started. ``mixed_identities``: requests of a session with another user agent."""
+    """Counts since the server started.
+
+    ``mixed_identities``: requests of a session with another user agent. ``expired``: sessions logged out by
+    ``/admin/expire``. ``refused``: requests of sessions that ``/admin/ban`` has shut out.
+    """
 
     requests: int = 0
     sessions: int = 0
     logins: int = 0
     failed_logins: int = 0
     mixed_identities: int = 0
+    expired: int = 0
+    refused: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,6 +49,8 @@ class Visits:
     def __init__(self) -> None:
         self.stats = Stats()
         self._visits: dict[str, Visit] = {}
+        self._expiring: dict[str, int] = {}  # by user: pages until the logout
+        self._allowed = 0  # pages that a session may read; 0: no limit
 
     def arrive(self, sid: str | None, user_agent: str) -> tuple[Visit, bool]:
         """Return the session of *sid* and False, or, if there is none, a new one and True."""
@@ -62,6 +71,31 @@ class Visits:
         visit.sid, visit.csrf = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         visit.user = user
         self._visits[visit.sid] = visit
+
+    def expire(self, user: str, after: int) -> None:
+        """Log *user* out, once *after* more pages have been read as this user."""
+        self._expiring[user] = after
+
+    def ban(self, after: int) -> None:
+        """Shut out every session that has read *after* pages; 0: none."""
+        self._allowed = after
+
+    def is_banned(self, visit: Visit) -> bool:
+        """Count a page of *visit*, and say whether it is one too many."""
+        visit.pages += 1
+        banned = 0 < self._allowed < visit.pages
+        self.stats.refused += banned
+        return banned
+
+    def count_down(self, visit: Visit) -> None:
+        """Log *visit* out if its time has come."""
+        if visit.user is None or visit.user not in self._expiring:
+            return
+        self._expiring[visit.user] -= 1
+        if self._expiring[visit.user] < 0:
+            del self._expiring[visit.user]
+            visit.user = None
+            self.stats.expired += 1
 
     def end(self, visit: Visit) -> None:
         """Forget *visit*, and its basket with it."""

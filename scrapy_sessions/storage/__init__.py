@@ -9,7 +9,7 @@ import os
 import re
 
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore
+from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore, SharedStore
 from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite import SQLiteStore
 
@@ -23,6 +23,7 @@ __all__ = [
     "Row",
     "SQLiteStore",
     "SessionStore",
+    "SharedStore",
     "store_from_url",
 ]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
-__all__ = ["Expired", "Key", "Lease", "LeaseStore", "Outcome", "Row", "SessionStore"]
+__all__ = ["Expired", "Key", "Lease", "LeaseStore", "Outcome", "Row", "SessionStore", "SharedStore"]
 
 
 class Key(NamedTuple):
@@ -165,3 +165,15 @@ class LeaseStore(ABC):
     @abstractmethod
     async def release(self, lease: Lease) -> bool:
         """Give *lease* back; False if it was no longer held under its token."""
+
+
+class SharedStore(ABC):
+    """The ability to keep one JSON object per namespace, changed by compare and set."""
+
+    @abstractmethod
+    async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
+        """Return the object of *namespace*, encoded, and its version; ``(None, 0)`` if there is none."""
+
+    @abstractmethod
+    async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
+        """Put *body* in place of *version*, as the next one. Returns False, changing nothing, if it is another now."""

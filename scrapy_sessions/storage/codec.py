@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json
 
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
-from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession
+from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession, Status
 from scrapy_sessions.storage.base import Row
 
 __all__ = ["RECORD_MIGRATIONS", "RecordMigration", "decode", "encode"]
 
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
+
+_STATUSES = frozenset(get_args(Status))
 
 RECORD_MIGRATIONS: dict[int, RecordMigration] = {}
 """By the schema version they start from: each turns a record's JSON into that of the next version.
@@ -36,7 +38,7 @@ def encode(record: PersistentSession) -> Row:
             f"The record of {_name(record)} can't be saved: start_time, last_activity, idle_timeout and max_age must "
             f"be finite numbers of seconds (0 in a limit means no limit)"
         )
-    fault = ""
+    fault = "" if record.status in _STATUSES else "its status is not one of a session"
     body = b""
     try:
         # "error": the default warns of a wrong type, with the value in the warning, and writes it all the same.

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from scrapy_sessions.models import SessionInfo, Status
-from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore
+from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore, SharedStore
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(SessionStore, LeaseStore):
+class MemoryStore(SessionStore, LeaseStore, SharedStore):
     """Keeps rows in memory. What it holds is gone with the instance, not with :meth:`close`.
 
     Atomic because no method awaits anything; use one instance from one event loop.
@@ -25,6 +25,7 @@ class MemoryStore(SessionStore, LeaseStore):
         self._rows: dict[Key, Row] = {}
         self._quarantine: list[tuple[Key, str]] = []
         self._leases: dict[str, Lease] = {}
+        self._shared: dict[str, tuple[bytes, int]] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -146,6 +147,15 @@ class MemoryStore(SessionStore, LeaseStore):
         if after is not None:
             infos = [info for info in infos if _place(info) > _place(after)]
         return infos[:limit]
+
+    async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
+        return self._shared.get(namespace, (None, 0))
+
+    async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
+        if self._shared.get(namespace, (None, 0))[1] != version:
+            return False
+        self._shared[namespace] = body, version + 1
+        return True
 
 
 def _place(info: SessionInfo) -> tuple[float, str, str]:

@@ -74,7 +74,17 @@ def _leases(connection: sqlite3.Connection) -> None:
     """)
 
 
-MIGRATIONS: tuple[tuple[int, Migration], ...] = ((1, _sessions), (2, _quarantine), (3, _leases))
+def _shared(connection: sqlite3.Connection) -> None:
+    connection.execute("""
+        CREATE TABLE shared (
+            namespace TEXT PRIMARY KEY,
+            version INTEGER NOT NULL,
+            body BLOB NOT NULL
+        )
+    """)
+
+
+MIGRATIONS: tuple[tuple[int, Migration], ...] = ((1, _sessions), (2, _quarantine), (3, _leases), (4, _shared))
 
 LATEST = MIGRATIONS[-1][0]
 """The schema that this version reads and writes."""

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.models import SessionInfo, Status
-from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore
+from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore, SharedStore
 from scrapy_sessions.storage.sqlite_file import explain, open_file
 
 __all__ = ["SQLiteStore"]
@@ -80,12 +80,14 @@ _LEASE = """
     ON CONFLICT (name) DO UPDATE SET token = token + 1, expires_at = excluded.expires_at WHERE expires_at <= ?
 """
 _LEASE_UNTIL = "UPDATE leases SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
+_SHARE = "INSERT INTO shared (namespace, version, body) VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
+_SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace = ? AND version = ?"
 
 _insert_values = attrgetter(*_FIELDS)
 _update_values = attrgetter(*_CHANGING, "session_id", "namespace")
 
 
-class SQLiteStore(SessionStore, LeaseStore):
+class SQLiteStore(SessionStore, LeaseStore, SharedStore):
     """Keeps rows in the SQLite file *path*, which any number of processes of one machine may share.
 
     All of SQLite's work is done in one thread of its own. A method that is cancelled while it waits either takes place
@@ -166,6 +168,12 @@ class SQLiteStore(SessionStore, LeaseStore):
 
     async def release(self, lease: Lease) -> bool:
         return await self._call(self._release, lease)
+
+    async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
+        return await self._call(self._read_shared, namespace)
+
+    async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
+        return await self._call(self._write_shared, namespace, version, body)
 
     def _thread(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -272,6 +280,18 @@ class SQLiteStore(SessionStore, LeaseStore):
     def _release(self, connection: sqlite3.Connection, lease: Lease) -> bool:
         with _transaction(connection):
             return connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
+
+    def _read_shared(self, connection: sqlite3.Connection, namespace: str) -> tuple[bytes | None, int]:
+        found = connection.execute("SELECT body, version FROM shared WHERE namespace = ?", (namespace,)).fetchone()
+        return (None, 0) if found is None else found
+
+    def _write_shared(self, connection: sqlite3.Connection, namespace: str, version: int, body: bytes) -> bool:
+        with _transaction(connection):
+            if version:
+                cursor = connection.execute(_SHARE_ANEW, (body, namespace, version))
+            else:
+                cursor = connection.execute(_SHARE, (namespace, body))
+        return cursor.rowcount == 1
 
     def _info(self, found: tuple[Any, ...], now: float) -> SessionInfo:
         session_id, namespace, pool, profile_name, status, start_time, last_activity, pages, actions, expires = found

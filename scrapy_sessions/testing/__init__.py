@@ -6,11 +6,12 @@ from scrapy_sessions.testing._base import Clock, make_row
 from scrapy_sessions.testing._leases import LeaseContract
 from scrapy_sessions.testing._listing import ListingContract
 from scrapy_sessions.testing._rows import RowContract
+from scrapy_sessions.testing._shared import SharedContract
 
 __all__ = ["Clock", "StoreContract", "make_row"]
 
 
-class StoreContract(RowContract, ListingContract, LeaseContract):
+class StoreContract(RowContract, ListingContract, LeaseContract, SharedContract):
     """The tests that every :class:`~scrapy_sessions.storage.SessionStore` passes.
 
     Inherit it in a class that pytest collects, and give it the store::
@@ -19,6 +20,7 @@ class StoreContract(RowContract, ListingContract, LeaseContract):
             def make_store(self, clock):
                 return MyStore(clock=clock)
 
-    The tests of leases are skipped for a store that isn't a :class:`~scrapy_sessions.storage.LeaseStore`. For
-    pytest's detailed assertions put ``pytest.register_assert_rewrite("scrapy_sessions.testing")`` in ``conftest.py``.
+    The tests of leases are skipped for a store that isn't a :class:`~scrapy_sessions.storage.LeaseStore`, those of
+    shared data for one that isn't a :class:`~scrapy_sessions.storage.SharedStore`. For pytest's detailed assertions put
+    ``pytest.register_assert_rewrite("scrapy_sessions.testing")`` in ``conftest.py``.
     """

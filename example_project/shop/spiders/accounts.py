@@ -8,33 +8,44 @@ from typing import Any
 from scrapy import FormRequest, Request, Spider
 from scrapy.http import Response
 
+from scrapy_sessions import BrowserSession, SessionConfig
+from scrapy_sessions.config import Fetch
 from shop.items import Account, Order, Profile
 
-__all__ = ["AccountsSpider"]
+__all__ = ["AccountsSpider", "ShopSession"]
+
+
+class ShopSession(SessionConfig):
+    """How to log in to the shop, and how it says that a login has run out: it redirects to its form."""
+
+    login_url = "/login"
+
+    async def login(self, session: BrowserSession, fetch: Fetch) -> bool:
+        response = await fetch(Request(f"{self.crawler.settings['SHOP_SITE']}/login"))
+        form = response.css("form#login")
+        data = {
+            "csrf": form.css("[name=csrf]::attr(value)").get(""),  # the shop made it for this session only
+            "user": session.id,
+            "password": self.crawler.settings.getdict("SHOP_PASSWORDS")[session.id],
+        }
+        response = await fetch(FormRequest(response.urljoin(form.attrib["action"]), formdata=data))
+        return not response.css("form#login")  # the form again: the shop didn't like the password
 
 
 class AccountsSpider(Spider):
-    """Reads the accounts of all customers at once: ``scrapy crawl accounts -a site=http://127.0.0.1:8080``."""
+    """Reads the accounts of all customers at once: ``scrapy crawl accounts -s SHOP_SITE=http://127.0.0.1:8080``."""
 
     name = "accounts"
-    site: str | None = None
+    session_config = ShopSession
 
     async def start(self) -> AsyncIterator[Request]:
-        site = self.site or self.settings["SHOP_SITE"]
         for user in self.settings.getdict("SHOP_PASSWORDS"):
             # "session_id" says who asks; the same page for alice and for bob is two requests. The profile is used when
             # the session is new: one that was saved keeps what it was born with.
-            yield Request(f"{site}/account", self.parse_account, meta={"session_id": user, "session_profile": user})
+            meta = {"session_id": user, "session_profile": user}
+            yield Request(f"{self.settings['SHOP_SITE']}/account", self.parse_account, meta=meta)
 
-    def parse_account(self, response: Response, tried: bool = False) -> Iterator[Any]:
-        user = response.meta["session_id"]
-        if response.css("form#login"):
-            # The shop doesn't know this session (yet, or any more), and led us to its login form.
-            if tried:
-                self.logger.error("The shop doesn't accept the password of %s", user)
-            else:
-                yield self.log_in(response, user)
-            return
+    def parse_account(self, response: Response) -> Iterator[Any]:
         yield Account(
             user=response.css("#account .user::text").get(""),
             language=self.language(response),
@@ -44,23 +55,6 @@ class AccountsSpider(Spider):
         # No meta here: what a callback yields stays in the session of its response.
         yield from response.follow_all(response.css("a.orders::attr(href)").getall(), callback=self.parse_orders)
         yield from response.follow_all(response.css("a.profile::attr(href)").getall(), callback=self.parse_profile)
-
-    def log_in(self, response: Response, user: str) -> Request:
-        assert self.crawler.stats is not None
-        self.crawler.stats.inc_value("accounts/logins")
-        form = response.css("form#login")
-        return FormRequest(
-            response.urljoin(form.attrib["action"]),
-            self.parse_account,
-            formdata={
-                "csrf": form.css("[name=csrf]::attr(value)").get(""),  # the shop made it for this session only
-                "user": user,
-                "password": self.settings.getdict("SHOP_PASSWORDS")[user],
-            },
-            cb_kwargs={"tried": True},
-            # The shop redirects to the page we came from, which the duplicate filter has seen.
-            dont_filter=True,
-        )
 
     def parse_orders(self, response: Response) -> Iterator[Request]:
         yield from response.follow_all(response.css("a.order::attr(href)").getall(), callback=self.parse_order)

@@ -14,18 +14,17 @@ __all__ = ["CatalogueSpider"]
 
 
 class CatalogueSpider(Spider):
-    """Puts every product into a basket: ``scrapy crawl catalogue -a site=http://127.0.0.1:8080``."""
+    """Puts every product into a basket: ``scrapy crawl catalogue -s SHOP_SITE=http://127.0.0.1:8080``."""
 
     name = "catalogue"
     site: str | None = None
     pages = 4
 
     async def start(self) -> AsyncIterator[Request]:
-        site = self.site or self.settings["SHOP_SITE"]
         # Any session of the pool will do: they are drawn in turn, one page of the catalogue for each. None sends its
         # second request before its first is answered, so that the shop gives no visitor two cookies.
         for page in range(1, self.pages + 1):
-            yield Request(f"{site}/catalogue?page={page}", meta={"session_pool": "shoppers"})
+            yield Request(f"{self.settings['SHOP_SITE']}/catalogue?page={page}", meta={"session_pool": "shoppers"})
 
     def parse(self, response: Response) -> Iterator[Request]:
         products = response.css("a.product::attr(href)").getall()

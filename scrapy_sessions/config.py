@@ -1,0 +1,258 @@
+"""What a site means by a session: how to log in, and what a response says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from scrapy.utils.misc import load_object
+
+from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.settings import SessionsSettings
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    # typing.Self requires Python 3.11
+    from typing_extensions import Self
+    from url_matcher import URLMatcher
+
+    from scrapy_sessions.browser_session import BrowserSession
+
+__all__ = ["Configs", "Fetch", "SessionConfig", "Verdict", "registered_config", "session_config"]
+
+Fetch = Callable[["Request"], Awaitable["Response"]]
+_Config = TypeVar("_Config", bound="type[SessionConfig]")
+
+_PROXY_REFUSES = 407
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Verdict(Enum):
+    """What a response says of the session it came in."""
+
+    OK = "ok"
+    SUSPECT = "suspect"
+    """Something is wrong, with the session or with the page: noted as a failure, and tried again."""
+    EXPIRED = "expired"
+    """The site doesn't know the session any more: it logs in again."""
+    BLOCKED = "blocked"
+    """The site doesn't want the session any more: it is retired."""
+
+
+class SessionConfig:
+    """A policy of small override points, for one site or spider. The defaults go by status.
+
+    A spider's ``session_config`` comes first, then a class registered for the URL with :func:`session_config`, then
+    ``SESSIONS_CONFIG``, then this class. One object serves the whole crawl.
+
+    .. code-block:: python
+
+        class Shop(SessionConfig):
+            login_url = "https://shop.example/login"
+
+            async def login(self, session, fetch):
+                form = await fetch(Request(self.login_url))
+                token = form.css("[name=csrf]::attr(value)").get()
+                password = self.crawler.settings["SHOP_PASSWORDS"][session.id]
+                data = {"csrf": token, "user": session.id, "password": password}
+                await fetch(FormRequest(self.login_url, formdata=data))
+    """
+
+    login_url: str | None = None
+    """A redirect to this URL, its query aside, is an expiry. Relative to the URL that redirects."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self.crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    @cached_property
+    def settings(self) -> SessionsSettings:
+        """The ``SESSIONS_*`` settings in force."""
+        return SessionsSettings.from_settings(self.crawler.settings)
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether :meth:`login` is overridden."""
+        return type(self).login is not SessionConfig.login
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether :meth:`check` is overridden, and so may want to see a decoded body."""
+        return type(self).check is not SessionConfig.check
+
+    @property
+    def sets_pace(self) -> bool:
+        """Whether :meth:`delay` is overridden."""
+        return type(self).delay is not SessionConfig.delay
+
+    @property
+    def changes_requests(self) -> bool:
+        """Whether :meth:`process_request` is overridden."""
+        return type(self).process_request is not SessionConfig.process_request
+
+    def pool(self, request: Request) -> str | None:
+        """Return the name of the pool that *request*, which has no session key, draws from; ``None``: the default."""
+        return None
+
+    async def login(self, session: BrowserSession, fetch: Fetch) -> Verdict | bool | None:
+        """Log *session* in. Called once for a new or expired session, however many requests wait for it.
+
+        ``response = await fetch(request)`` sends any number of requests in the session: redirects are followed,
+        robots.txt and delays obeyed, the HTTP cache bypassed; the responses draw no verdict. The result is saved at
+        once.
+
+        Raise, or return ``False`` or a verdict that isn't OK, if it fails: it is tried again, up to
+        ``SESSIONS_LOGIN_ATTEMPTS`` times. ``BLOCKED`` retires the session at once.
+        """
+        raise NotImplementedError
+
+    def check(self, response: Response, request: Request) -> Verdict | Awaitable[Verdict]:
+        """Say what *response* tells of its session. May be a coroutine function; may raise
+        :exc:`~scrapy.exceptions.CloseSpider`. Any other exception is logged, and means OK.
+
+        It sees every response of a session as it comes from the site: redirects too, and before a retry. By default
+        ``SESSIONS_EXPIRED_STATUSES``, ``SESSIONS_SUSPECT_STATUSES`` and ``SESSIONS_BLOCKED_STATUSES`` settle it, and a
+        redirect to :attr:`login_url`.
+        """
+        status = response.status
+        settings = self.settings
+        blocked = status in settings.blocked_statuses
+        if blocked and self._is_anonymous(request):
+            return Verdict.BLOCKED  # first: by default no status is, so whoever lists one means it
+        if status in settings.expired_statuses or (status in _REDIRECTS and self.leads_to_login(response)):
+            return Verdict.EXPIRED
+        # A status alone never retires a named session, also where an override asks this method.
+        if blocked or status in settings.suspect_statuses or status == _PROXY_REFUSES:
+            return Verdict.SUSPECT
+        return Verdict.OK
+
+    def _is_anonymous(self, request: Request) -> bool:
+        pool: str | None = request.meta.get("session_pool")
+        if pool is None:
+            return False
+        options = self.settings.pools.get(pool)
+        return options is None or options.sessions is None
+
+    def leads_to_login(self, response: Response) -> bool:
+        """Whether *response* redirects to :attr:`login_url`."""
+        location = response.headers.get("Location")
+        if self.login_url is None or location is None:
+            return False
+        there = urlsplit(urljoin(response.url, location.decode("latin-1")))
+        login = urlsplit(urljoin(response.url, self.login_url))
+        return (there.scheme, there.netloc, there.path) == (login.scheme, login.netloc, login.path)
+
+    def process_request(self, request: Request, session: BrowserSession) -> None:
+        """Change *request*, which is about to go out in *session*: a CSRF header, for example."""
+
+    def delay(self, session: BrowserSession) -> float:
+        """Return the seconds from a request of *session* to its next one: its pace, its habits."""
+        return self.settings.delay if session.delay is None else session.delay
+
+
+class Configs:
+    """The :class:`SessionConfig` of each URL in a crawl: one object of each class."""
+
+    def __init__(self, crawler: Crawler, setting: Any) -> None:
+        self._crawler = crawler
+        self._made: dict[type[SessionConfig], SessionConfig] = {}
+        self._spider: SessionConfig | None = None
+        self._looked_at_spider = False
+        self._default = self._make(setting if setting is not None else SessionConfig, "SESSIONS_CONFIG")
+
+    def of(self, url: str) -> SessionConfig:
+        """Return the config for *url*.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a ``session_config`` of the spider that
+        isn't one.
+        """
+        if not self._looked_at_spider:
+            self.look_at_spider()
+        if self._spider is not None:
+            return self._spider
+        registered = registered_config(url) if _registered else None
+        if registered is not None:
+            return self._make(registered, url)
+        return self._default
+
+    def look_at_spider(self) -> None:
+        """Take the spider's ``session_config``, once there is a spider."""
+        spider = self._crawler.spider
+        self._looked_at_spider = spider is not None
+        own = getattr(spider, "session_config", None)
+        if own is not None:
+            self._spider = own if isinstance(own, SessionConfig) else self._make(own, "session_config of the spider")
+
+    def _make(self, value: Any, source: str) -> SessionConfig:
+        try:
+            cls = load_object(value)
+        except (ImportError, NameError, ValueError, TypeError) as e:
+            raise SessionConfigurationError(f"{source}: {value!r} can't be imported ({e})") from e
+        if not _is_config(cls):
+            raise SessionConfigurationError(f"{source}: {value!r} is not a subclass of scrapy_sessions.SessionConfig")
+        config = self._made.get(cls)
+        if config is None:
+            config = self._made[cls] = cls.from_crawler(self._crawler)
+        return config
+
+
+_registered: set[type[SessionConfig]] = set()
+
+
+@cache
+def _matcher() -> URLMatcher:
+    # Imported by those who register something: it brings the list of public suffixes along, which takes its time.
+    from url_matcher import URLMatcher  # noqa: PLC0415
+
+    return URLMatcher()
+
+
+def session_config(
+    include: str | list[str], *, exclude: str | list[str] | None = None, priority: int = 500
+) -> Callable[[_Config], _Config]:
+    """Register a :class:`SessionConfig` for URLs that fit the patterns of *include* and none of *exclude*.
+
+    Patterns are those of the library ``url-matcher``: ``"shop.example"``, ``"shop.example/account"``. The highest
+    *priority* wins, then the most specific pattern.
+
+    .. code-block:: python
+
+        @session_config("shop.example")
+        class Shop(SessionConfig): ...
+    """
+
+    def register(cls: _Config) -> _Config:
+        if not _is_config(cls):
+            raise SessionConfigurationError(f"@session_config: {cls!r} is not a subclass of SessionConfig")
+        from url_matcher import Patterns  # noqa: PLC0415  # as above
+
+        _matcher().add_or_update(cls, Patterns(_listed(include), _listed(exclude or []), priority=priority))
+        _registered.add(cls)
+        registered_config.cache_clear()
+        return cls
+
+    return register
+
+
+@lru_cache(maxsize=4096)
+def registered_config(url: str) -> type[SessionConfig] | None:
+    """Return the class that is registered for *url*, if any."""
+    found: type[SessionConfig] | None = _matcher().match(url)
+    return found
+
+
+def _is_config(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, SessionConfig)
+
+
+def _listed(patterns: str | list[str]) -> list[Any]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)

@@ -1,0 +1,88 @@
+"""What the sessions of a namespace tell each other: one JSON object, saved, and safe across processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import JsonValue
+
+from scrapy_sessions.exceptions import CorruptRecord, SessionError, StoreError
+from scrapy_sessions.storage.base import SharedStore
+
+__all__ = ["SharedData"]
+
+_TRIES = 100  # each failed one means that another holder succeeded
+
+
+class SharedData:
+    """The JSON object that the sessions of *namespace* share. Every call reads the store: none is out of date."""
+
+    def __init__(self, store: object, namespace: str, opened: Callable[[], Any]) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._opened = opened
+        self._lock = asyncio.Lock()  # many callbacks at once would fail each other's writes, more often than we try
+
+    async def get(self) -> dict[str, JsonValue]:
+        """Return a copy of the object; ``{}`` if nobody has put anything there."""
+        data, _ = await self._read(await self._open())
+        return data
+
+    async def update(
+        self, function: Callable[[dict[str, JsonValue]], dict[str, JsonValue] | None]
+    ) -> dict[str, JsonValue]:
+        """Change the object by *function*, save it, and return it.
+
+        *function* gets a copy, and changes it or returns another one. It is called again, with what is there then, if
+        another process was faster (compare and set): it should do nothing else. Raises
+        :exc:`~scrapy_sessions.exceptions.SessionError` for what isn't JSON, and
+        :exc:`~scrapy_sessions.exceptions.StoreError`.
+        """
+        store = await self._open()
+        async with self._lock:
+            return await self._update(store, function)
+
+    async def _update(
+        self, store: SharedStore, function: Callable[[dict[str, JsonValue]], dict[str, JsonValue] | None]
+    ) -> dict[str, JsonValue]:
+        for _ in range(_TRIES):
+            data, version = await self._read(store)
+            changed = function(data)
+            if changed is None:
+                changed = data
+            if not isinstance(changed, dict):
+                raise SessionError(
+                    f"The shared data of {self._namespace!r} must be a dict, not {type(changed).__name__}"
+                )
+            try:
+                body = json.dumps(changed, allow_nan=False).encode()
+            except (TypeError, ValueError) as e:
+                raise SessionError(
+                    f"The shared data of {self._namespace!r} must be JSON ({type(e).__name__})"
+                ) from None
+            if await store.write_shared(self._namespace, version, body):
+                return changed
+        raise StoreError(f"The shared data of {self._namespace!r} changes elsewhere faster than it can be saved")
+
+    async def _open(self) -> SharedStore:
+        if not isinstance(self._store, SharedStore):
+            raise SessionError(f"{type(self._store).__name__} can't keep shared data: it is no SharedStore")
+        await self._opened()
+        return self._store
+
+    async def _read(self, store: SharedStore) -> tuple[dict[str, JsonValue], int]:
+        body, version = await store.read_shared(self._namespace)
+        if body is None:
+            return {}, version
+        try:
+            data = json.loads(body)
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise CorruptRecord(
+                f"The shared data of {self._namespace!r} can't be read: delete it, or restore the store"
+            )
+        return data, version
