@@ -144,10 +144,6 @@ class Judge:
         self._count("replays", 1)
         replay = _copied(request)
         replay.meta[TRIES] = tries
-        if len(tries) == max(pool.size, self._settings.retry_times) and undecided:
-            # Page or sessions? The pages that wait will tell: let them go first. Else the scheduler, which takes the
-            # newest first, brings this one back until its tries are used up.
-            replay.priority -= 1
         replay.meta.pop("session_id", None)
         # Not for a session that is alone in its pool, which is all that a spider has: to a fresh one, any site shows
         # something, its login form for example.
