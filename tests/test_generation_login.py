@@ -99,7 +99,7 @@ async def test_a_request_that_leaves_during_a_login_belongs_to_the_time_before(s
 def test_a_job_resumed_after_its_login_expired_logs_in_once(shop: Shop, tmp_path: Path) -> None:
     """A job is stopped in the middle, the site forgets the login, the job is resumed: one login more, and over both
     runs every page is fetched."""
-    count = 40
+    count = 200
     settings = {**PLAIN, "JOBDIR": str(tmp_path / "job"), "SESSIONS_STORE": sqlite_url(tmp_path / "s.db")}
     arguments = {
         "base": shop.url(""),
@@ -107,7 +107,7 @@ def test_a_job_resumed_after_its_login_expired_logs_in_once(shop: Shop, tmp_path
         "requests": [{"path": f"/secret/page/{n}", "dont_filter": False} for n in range(count)],
     }
     got: list[set[str]] = []
-    for stopping in ("/secret/page/12", ""):
+    for stopping in ("/secret/page/100", ""):
         given = command({**settings, "CONCURRENT_REQUESTS": 4}, {**arguments, "stop": stopping})
         done = subprocess.run(given, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
         stats = json.loads(done.stdout.splitlines()[-1])

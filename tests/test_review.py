@@ -46,7 +46,9 @@ def test_a_project_without_cookies_stays_without(site: Site) -> None:
     """Where the project has switched the cookie middleware off, the add-on switches none on."""
     path = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
     crawler = get_crawler(settings_dict={**ADDON, "DOWNLOADER_MIDDLEWARES": {path: None}})
-    middlewares = crawler.settings.get_component_priority_dict_with_base("DOWNLOADER_MIDDLEWARES")
+    settings = crawler.settings
+    merged = getattr(settings, "get_component_priority_dict_with_base", settings.getwithbase)  # Scrapy 2.14
+    middlewares = merged("DOWNLOADER_MIDDLEWARES")
     on = {load_object(name) for name, place in middlewares.items() if place is not None}
     assert not on & {CookiesMiddleware, SessionCookiesMiddleware}
 
