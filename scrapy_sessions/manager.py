@@ -274,9 +274,9 @@ class SessionManager:
             return claim
         pool = self.pool(claim.pool)
         if claim.session_id is not None:
-            if pool.members is not None and claim.session_id not in pool.members:
+            if not pool.may_hold(claim.session_id):
                 raise InvalidSessionId(
-                    f"The pool {pool.name!r} has no session {claim.session_id!r}: it has {', '.join(pool.members)}"
+                    f"The pool {pool.name!r} has no session {claim.session_id!r}: it has {', '.join(pool.accounts)}"
                 )
             pool.used(claim.session_id)
             return claim

@@ -144,12 +144,11 @@ class Pool:
         self.delay = options.delay
         self.concurrency = settings.concurrency if options.concurrency is None else options.concurrency
         self.named = options.sessions is not None
-        self.members = None if options.sessions is None else dict.fromkeys(options.sessions)
-        self.size = len(set(options.sessions)) if options.sessions is not None else options.size or settings.pool_size
+        self.accounts = tuple(dict.fromkeys(options.sessions or ()))
+        self.size = len(self.accounts) or options.size or settings.pool_size
         self._profiles = options.profiles or list(settings.profiles)
         self._strategy = STRATEGIES[options.strategy]()
-        self._accounts = tuple(dict.fromkeys(options.sessions or ()))
-        self._ids: dict[int, str] = dict(enumerate(self._accounts))  # by slot
+        self._ids: dict[int, str] = dict(enumerate(self.accounts))  # by slot
         self._slots: dict[str, int] = {session_id: slot for slot, session_id in self._ids.items()}
         self._places: dict[str, int] = self._slots.copy()  # of the named ones in the settings
         self._heirs: dict[int, int] = {}  # by the place of a retired one
@@ -199,6 +198,10 @@ class Pool:
         slot = min(looks)[-1]
         self._strategy.used(slot)
         return self._of_slot(slot)
+
+    def may_hold(self, session_id: str) -> bool:
+        """Whether *session_id* can be one of the pool: a pool of named sessions has those of the settings only."""
+        return not self.named or session_id in self._places
 
     def replace(self, session_id: str, reason: str = "retired") -> None:
         """Take *session_id*, which is retired, out of the turn; an anonymous one gets a successor."""
@@ -260,7 +263,7 @@ class Pool:
             slot = jump
             number = (number * 2862933555777941757 + 1) & 0xFFFFFFFFFFFFFFFF
             jump = int((slot + 1) * ((1 << 31) / ((number >> 33) + 1)))
-        return self._accounts[self._heir(slot)] if self.named else self._of_slot(slot)
+        return self.accounts[self._heir(slot)] if self.named else self._of_slot(slot)
 
     def _heir(self, place: int) -> int:
         """Return the place of the account that stands in for the one at *place*: itself, or the next that lives."""
