@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import JsonValue
 
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.exceptions import SessionError
+from scrapy_sessions.history import History, storable
 from scrapy_sessions.models import (
     EVERYWHERE,
     SCHEMA_VERSION,
@@ -28,12 +31,21 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
+    from scrapy_sessions.encoding import Parts
     from scrapy_sessions.storage.base import Row
 
 __all__ = ["BrowserSession", "SessionOwner"]
 
 _T = TypeVar("_T")
 _DEEPEST = 200  # levels of nested data: deeper than what the codec takes
+_SETTLED = (
+    *("namespace", "pool", "profile_name", "user_agent", "language", "timezone", "viewport_width", "viewport_height"),
+    *("proxy", "start_time", "idle_timeout", "max_age", "max_uses"),
+)  # what is given at birth, beside headers and storages
+_settled_values = attrgetter(*_SETTLED)
+_NONE: frozenset[str] = frozenset()
+_EMPTY: Mapping[Any, Any] = MappingProxyType({})
+_NO_EXTRA: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 _Trees = tuple[dict[str, JsonValue], dict[str, dict[str, str]], dict[str, dict[str, str]]]
 
 
@@ -64,13 +76,11 @@ class BrowserSession:
 
     __slots__ = (
         "__weakref__",
-        "_actions",
-        "_data",
         "_extra",
-        "_local_storage",
         "_owner",
         "_seen_trees",
-        "_session_storage",
+        "_settled",
+        "_trees",
         "alone_first",
         "base",
         "bytes",
@@ -83,8 +93,10 @@ class BrowserSession:
         "fruitless",
         "generation",
         "headers",
+        "history",
         "id",
         "identities",
+        "identity",
         "idle_timeout",
         "in_flight",
         "language",
@@ -158,11 +170,10 @@ class BrowserSession:
         self.last_activity = now
         self.last_url: str | None = None
         self.pages_visited = 0
-        self._actions: deque[str] = deque(maxlen=history_limit or None)
-        self._data: dict[str, JsonValue] = {}
-        self._local_storage: dict[str, dict[str, str]] = {}
-        self._session_storage: dict[str, dict[str, str]] = {}
+        self.history = History(limit=history_limit)
+        self._trees: _Trees | None = None  # data, local and session storage; None: nobody has asked for them
         self._seen_trees: _Trees | None = None
+        self._settled: tuple[tuple[Any, ...], bytes] | None = None  # see settled()
         self.status: Status = "new"
         self.retired_reason: str | None = None
         self.idle_timeout = idle_timeout
@@ -176,19 +187,21 @@ class BrowserSession:
         self.failures = 0
         self.bytes = 0
         self.latency = 0.0
-        self._extra: tuple[dict[str, Any] | None, dict[str, Any] | None] = (None, None)
+        self._extra: tuple[dict[str, Any], dict[str, Any]] = _NO_EXTRA  # unknown fields of the record, of its metrics
         # What only this process knows.
-        # The record as last loaded or saved: the base of a merge. Encoded as soon as it can be: as objects, the bases
-        # of 10,000 sessions are half a million more for the garbage collector to walk, half a second at once.
-        self.base: Row | PersistentSession | None = None
+        # The record as last loaded or saved, encoded: the base of a merge. As objects, the bases of 10,000 sessions
+        # would be half a million more for the garbage collector to walk, half a second at once.
+        self.base: Row | Parts | None = None
         self.dirty = False
         self.closed = False  # deleted, expired or replaced: nothing of it is saved any more
         self.transient = transient  # lives for this crawl only
         self.in_flight = 0
-        self.identities: dict[Any, Any] = {}  # a cache of visits.py: what is laid under a request, by scheme and host
+        # Caches of visits.py: what is laid under a request, wherever it goes, or by scheme and host.
+        self.identity: Any = None
+        self.identities: Mapping[tuple[str, str], Any] = _EMPTY
         self.uses = 0  # requests sent, and those on their way to be
         self.successes = 0  # responses that drew the verdict OK
-        self.suspects: set[str] = set()  # URLs that have failed since the last success
+        self.suspects: frozenset[str] = _NONE  # URLs that have failed since the last success
         self.fruitless = 0  # logins since the last success
         self.login_error: str | None = None  # why it is given up: not tried again in this process
         self.delay = delay  # seconds between two requests; None: as the settings say
@@ -196,42 +209,39 @@ class BrowserSession:
         self.alone_first = False  # its first request goes alone
         self.next_at = 0.0  # when its next request may go (time.monotonic())
         self.pauses = 0  # how often the site asked for a pause
-        self.queue: deque[asyncio.Future[None]] = deque()  # requests that wait for one of its own to end
+        self.queue: deque[asyncio.Future[None]] | None = None  # requests that wait for one of its own to end
 
     # What a spider uses
 
     @property
     def data(self) -> dict[str, JsonValue]:
         """The spider's own JSON data, saved with the session. Change it as you like, in place too."""
-        self._watch_trees()
-        return self._data
+        return self._watch_trees()[0]
 
     @property
     def local_storage(self) -> dict[str, dict[str, str]]:
         """The browser's ``localStorage`` by origin."""
-        self._watch_trees()
-        return self._local_storage
+        return self._watch_trees()[1]
 
     @property
     def session_storage(self) -> dict[str, dict[str, str]]:
         """The browser's ``sessionStorage`` by origin."""
-        self._watch_trees()
-        return self._session_storage
+        return self._watch_trees()[2]
 
     @property
     def actions(self) -> list[str]:
         """What it did, oldest first: ``"GET https://shop.example/p/1 200"``, and what :meth:`record` added."""
-        return list(self._actions)
+        return self.history.texts()
 
     def record(self, text: str) -> None:
         """Add *text* to the session's history."""
-        self._actions.append(_storable(text))
+        self.history.add(storable(text))
         self.changed()
 
     def retire(self, reason: str) -> None:
         """Take the session out of use for good: no further request goes out in it. Its record stays, with *reason*."""
         self.status = "retired"
-        self.retired_reason = _storable(reason)
+        self.retired_reason = storable(reason)
         self.changed()
 
     def refresh(self) -> None:
@@ -272,10 +282,10 @@ class BrowserSession:
 
     def trees_changed(self) -> bool:
         """Whether ``data`` or a storage was changed in place since the last look."""
-        trees = (self._data, self._local_storage, self._session_storage)
-        if self._seen_trees is None or self._seen_trees == trees:
+        if self._seen_trees is None or self._seen_trees == self._trees:
             return False
-        self._seen_trees = _copied(trees)
+        self._seen_trees = _copied(self._trees)
+        self._settled = None
         return True
 
     def expired(self, now: float) -> ExpiryReason | None:
@@ -290,47 +300,58 @@ class BrowserSession:
 
     def snapshot(self) -> PersistentSession:
         """Return the record of the session as it is now; it shares no mutable part with the session."""
-        extra, metrics_extra = self._extra
+        metrics = self.metrics()
+        metrics["responses"] = {str(status): count for status, count in self.responses.items()}
+        fields = self._settled_fields()
+        fields.update({name: _copied(fields[name]) for name in ("local_storage", "session_storage", "data")})
         return PersistentSession.model_construct(
-            session_id=self.id,
-            namespace=self.namespace,
-            pool=self.pool,
-            profile_name=self.profile_name,
-            user_agent=self.user_agent,
-            language=self.language,
-            timezone=self.timezone,
-            viewport_width=self.viewport_width,
-            viewport_height=self.viewport_height,
-            headers=self.headers.dump(),
-            proxy=self.proxy,
-            start_time=self.start_time,
+            **fields,
             last_activity=self.last_activity,
             pages_visited=self.pages_visited,
-            actions_performed=list(self._actions),
+            actions_performed=self.history.texts(),
             last_url=self.last_url,
             cookies=self.cookies.dump(),
-            local_storage=_copied(self._local_storage),
-            session_storage=_copied(self._session_storage),
-            data=_copied(self._data),
             status=self.status,
             retired_reason=self.retired_reason,
-            idle_timeout=self.idle_timeout,
-            max_age=self.max_age,
-            max_uses=self.max_uses,
             generation=self.generation,
             revision=self.revision,
-            metrics=Metrics.model_construct(
-                requests=self.requests,
-                responses={str(status): count for status, count in self.responses.items()},
-                logins=self.logins,
-                failures=self.failures,
-                bytes=self.bytes,
-                latency=self.latency,
-                **(metrics_extra or {}),
-            ),
-            schema_version=SCHEMA_VERSION,
-            **(extra or {}),
+            metrics=Metrics.model_construct(**metrics),
         )
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the fields of the record's metrics; the counts of responses are by number."""
+        return {
+            **self._extra[1],
+            "requests": self.requests,
+            "responses": self.responses,
+            "logins": self.logins,
+            "failures": self.failures,
+            "bytes": self.bytes,
+            "latency": self.latency,
+        }
+
+    def settled(self, encode: Callable[[PersistentSession], bytes]) -> bytes:
+        """Return what hardly ever changes of the record, as *encode* makes it of one that has nothing else.
+
+        The object is the same until one of these fields is another. Asked after :meth:`trees_changed`.
+        """
+        values = _settled_values(self)
+        if self._settled is None or self._settled[0] != values:
+            self._settled = values, encode(PersistentSession.model_construct(**self._settled_fields()))
+        return self._settled[1]
+
+    def _settled_fields(self) -> dict[str, Any]:
+        data, local_storage, session_storage = self._trees or ({}, {}, {})
+        return {
+            **self._extra[0],
+            **dict(zip(_SETTLED, _settled_values(self), strict=True)),
+            "session_id": self.id,
+            "headers": self.headers.dump(),
+            "local_storage": local_storage,
+            "session_storage": session_storage,
+            "data": data,
+            "schema_version": SCHEMA_VERSION,
+        }
 
     def restore(self, record: PersistentSession) -> None:
         """Take *record* in place of what the session holds."""
@@ -344,19 +365,23 @@ class BrowserSession:
         self.viewport_width = record.viewport_width
         self.viewport_height = record.viewport_height
         self.headers.restore(record.headers)
-        self.identities.clear()
+        self._forget_identity()
         self.proxy = record.proxy
         self.start_time = record.start_time
         self.last_activity = record.last_activity
         self.pages_visited = record.pages_visited
-        self._actions = deque(record.actions_performed, maxlen=self._actions.maxlen)
+        self.history.restore(record.actions_performed)
+        self._settled = None
         self.last_url = record.last_url
         self.cookies.restore(record.cookies)
-        _replace(self._data, record.data)
-        _replace(self._local_storage, record.local_storage)
-        _replace(self._session_storage, record.session_storage)
+        stored = (record.data, record.local_storage, record.session_storage)
+        if self._trees is None and any(stored):
+            self._trees = ({}, {}, {})
+        if self._trees is not None:
+            for tree, content in zip(self._trees, stored, strict=True):
+                _replace(tree, content)  # type: ignore[arg-type]  # zip() forgets the types of its tuples
         if self._seen_trees is not None:
-            self._seen_trees = _copied((self._data, self._local_storage, self._session_storage))
+            self._seen_trees = _copied(self._trees)
         self.status = record.status
         self.retired_reason = record.retired_reason
         self.idle_timeout = record.idle_timeout
@@ -371,27 +396,33 @@ class BrowserSession:
         self.failures = metrics.failures
         self.bytes = metrics.bytes
         self.latency = metrics.latency
-        self._extra = (record.model_extra or None, metrics.model_extra or None)
+        if record.model_extra or metrics.model_extra:
+            self._extra = (record.model_extra or {}, metrics.model_extra or {})
+        else:
+            self._extra = _NO_EXTRA
+
+    def _forget_identity(self) -> None:
+        self.identity = None
+        self.identities = _EMPTY
 
     def _headers_changed(self) -> None:
-        self.identities.clear()
+        self._forget_identity()
+        self._settled = None
         self.changed()
 
-    def _watch_trees(self) -> None:
+    def _watch_trees(self) -> _Trees:
+        if self._trees is None:
+            self._trees = ({}, {}, {})
         # Whoever reads them may change them in place, at any later time: the manager compares before it saves.
         if self._seen_trees is None:
-            self._seen_trees = _copied((self._data, self._local_storage, self._session_storage))
+            self._seen_trees = _copied(self._trees)
         if self._owner is not None:
             self._owner.watch(self)
+        return self._trees
 
     def _refused(self, reason: str) -> None:
         if self._owner is not None:
             self._owner.refused(self, reason)
-
-
-def _storable(text: str) -> str:
-    """Return *text*, whatever it was, with what can't be stored written out: a lone surrogate, say."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _copied(tree: _T, depth: int = 0) -> _T:

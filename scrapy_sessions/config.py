@@ -79,22 +79,29 @@ class SessionConfig:
         """The ``SESSIONS_*`` settings in force."""
         return SessionsSettings.from_settings(self.crawler.settings)
 
-    @property
+    @cached_property
+    def _remarkable(self) -> frozenset[int]:
+        """The statuses that may tell something of a session."""
+        settings = self.settings
+        listed = {*settings.expired_statuses, *settings.suspect_statuses, *settings.blocked_statuses}
+        return frozenset(listed | _REDIRECTS | {_PROXY_REFUSES})
+
+    @cached_property
     def can_log_in(self) -> bool:
         """Whether :meth:`login` is overridden."""
         return type(self).login is not SessionConfig.login
 
-    @property
+    @cached_property
     def reads_body(self) -> bool:
         """Whether :meth:`check` is overridden, and so may want to see a decoded body."""
         return type(self).check is not SessionConfig.check
 
-    @property
+    @cached_property
     def sets_pace(self) -> bool:
         """Whether :meth:`delay` is overridden."""
         return type(self).delay is not SessionConfig.delay
 
-    @property
+    @cached_property
     def changes_requests(self) -> bool:
         """Whether :meth:`process_request` is overridden."""
         return type(self).process_request is not SessionConfig.process_request
@@ -124,6 +131,8 @@ class SessionConfig:
         redirect to :attr:`login_url`.
         """
         status = response.status
+        if status not in self._remarkable:
+            return Verdict.OK
         settings = self.settings
         blocked = status in settings.blocked_statuses
         if blocked and self._is_anonymous(request):

@@ -9,7 +9,7 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 from scrapy import Request, signals
@@ -38,7 +38,7 @@ from scrapy_sessions.pool import PICKED, Claim, read_claim
 from scrapy_sessions.settings import SessionsSettings, setting_name
 from scrapy_sessions.spider_sessions import SpiderSessions
 from scrapy_sessions.storage.place import store_for
-from scrapy_sessions.visits import PLACE, Visit
+from scrapy_sessions.visits import PLACE, Visit, Visits
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -71,8 +71,7 @@ class SessionsExtension:
         if not self.settings.enabled:
             raise NotConfigured
         _check_asyncio()
-        self.visits: WeakKeyDictionary[Request, Visit] = WeakKeyDictionary()
-        """The last visit of each request that is still somewhere, with its session."""
+        self.visits = Visits()
         self._places: WeakValueDictionary[str, Visit] = WeakValueDictionary()
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
@@ -235,7 +234,7 @@ class SessionsExtension:
                 meta["session_pool"] = claim.pool
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
-        visit = self.visits[request] = Visit(session)
+        visit = self.visits.begin(request, session)
         if session.concurrency or must_go_alone(session):
             place = meta[PLACE] = uuid4().hex  # a number could be that of another run, out of a disk queue
             self._places[place] = visit

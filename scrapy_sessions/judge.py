@@ -68,7 +68,7 @@ class Judge:
                 session.status = "ready"
             session.fruitless = 0
             if session.suspects:
-                session.suspects.clear()
+                session.suspects = frozenset()
             if _STANDS_IN in request.meta:
                 banned = self._manager.ready(request.meta[_STANDS_IN])
                 if banned is not None and banned.status != "retired" and request.url in banned.suspects:
@@ -86,14 +86,14 @@ class Judge:
             if session.status != "retired":
                 self._retire(session, f"blocked at {request.url}")
             return self._elsewhere(session, request, pool) if pool is not None and _asks_pool(request) else None
-        session.suspects.add(request.url)
+        session.suspects |= {request.url}
         if session.status == "retired":
             pass  # settled while the request was under way
         elif self._settings.max_errors and len(session.suspects) >= self._settings.max_errors:
             if pool is not None and not pool.named:
                 self._retire(session, f"{len(session.suspects)} failures in a row, the last at {request.url}")
             elif config.can_log_in:
-                session.suspects.clear()
+                session.suspects = frozenset()
                 self._log_out(session)
         retired = session.status == "retired"
         if pool is not None and _asks_pool(request) and (PICKED in request.meta or retired):
@@ -135,7 +135,7 @@ class Judge:
             for session_id, *_ in tries:
                 tried = self._manager.ready(session_id)
                 if tried is not None:
-                    tried.suspects.discard(request.url)
+                    tried.suspects -= {request.url}
             return None
         left = self._settings.retry_times + 2 * pool.size - len(tries)
         if left <= 0:

@@ -175,7 +175,7 @@ class Logins:
             session.status = "ready"
         session.logins += 1
         session.fruitless += 1
-        session.suspects.clear()
+        session.suspects = frozenset()
         session.changed()
         self._count("logins", 1)
         self._failures.pop(session.pool or "", None)

@@ -31,8 +31,8 @@ from scrapy_sessions.models import (
 from scrapy_sessions.pace import backlog
 from scrapy_sessions.pool import Claim, Pool, check_profile
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage.base import Key, SessionStore
-from scrapy_sessions.storage.codec import decode
+from scrapy_sessions.storage.base import Key, Row, SessionStore
+from scrapy_sessions.storage.codec import decode, encode
 from scrapy_sessions.storage.place import store_for
 from scrapy_sessions.write_behind import WriteBehind, set_aside
 
@@ -150,7 +150,8 @@ class SessionManager:
         live = self._live.get(check_session_id(session_id))
         if live is not None and self.namespace is not None:
             return live.snapshot()
-        return await self._read(await self._locate(session_id))
+        found = await self._read(await self._locate(session_id))
+        return None if found is None else found[1]
 
     async def restore_session(self, session_id: str, browser_session: BrowserSession) -> bool:
         """Fill *browser_session* from the record of *session_id*, and keep it from then on.
@@ -166,7 +167,7 @@ class SessionManager:
         browser_session.restore(record)
         live = self._live.get(session_id)
         if live is None or live is browser_session:
-            browser_session.base = record
+            browser_session.base = encode(record)
             browser_session.dirty = False  # or its next change would tell nobody
             self._adopt(browser_session, record.namespace)
             self._count("restored", 1)
@@ -421,29 +422,30 @@ class SessionManager:
                 if saved and ended is None:
                     return live
                 self._close(live)
-            record = await self._read(key, quarantine=True)
-            if record is None:
+            found = await self._read(key, quarantine=True)
+            if found is None:
                 live = self._live.get(session_id)  # made without waiting, meanwhile
                 return live if live is not None else self._create(session_id, pool, profile)
+            row, record = found
             expiry = record.expiry
             if ended is None and expiry is not None and expiry[0] <= self._clock():
                 ended = expiry[1]
             if ended is None:
                 live = self._live.get(session_id)
-                return live if live is not None else self._restore(record)
+                return live if live is not None else self._restore(row, record)
             async with self._writer.lock:
                 (deleted,) = await self.store.delete([key], [record.revision])
             if deleted:
                 self._count("expired", 1)
                 self._count(f"expired/{ended}", 1)
 
-    async def _read(self, key: Key, *, quarantine: bool = False) -> PersistentSession | None:
+    async def _read(self, key: Key, *, quarantine: bool = False) -> tuple[Row, PersistentSession] | None:
         await self.open()
         row = await self.store.load(key)
         if row is None:
             return None
         try:
-            return decode(row)
+            return row, decode(row)
         except CorruptRecord as e:
             await set_aside(self.store, row, e, self._count)
             if not quarantine:
@@ -466,9 +468,9 @@ class SessionManager:
         self._count("created", 1)
         return session
 
-    def _restore(self, record: PersistentSession) -> BrowserSession:
+    def _restore(self, row: Row, record: PersistentSession) -> BrowserSession:
         session = self._births.again(record)
-        session.base = record
+        session.base = row
         self._live.add(session)
         self._count("restored", 1)
         return session

@@ -77,7 +77,7 @@ class SessionMiddleware:
             extension.give_back(request)
         claim = extension.claim_of(request)
         if claim is None:
-            extension.visits.pop(request, None)
+            extension.visits.discard(request)
             return None
         claim = extension.manager.settle(claim)
         session = extension.manager.ready_for(claim)
@@ -261,7 +261,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             return response
         visit = self._extension.visit_of(request)
         if visit is not None:
-            headers = response.headers.getlist("Set-Cookie")
+            headers = dict.get(response.headers, b"Set-Cookie")  # as it is kept: see visits.py
             if headers and visit.generation == visit.session.generation:
                 visit.session.cookies.store(headers, urlparse_cached(request))
             self._debug_set_cookie(response)

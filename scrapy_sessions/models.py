@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -23,6 +23,7 @@ __all__ = [
     "Status",
     "check_header",
     "check_session_id",
+    "expiry",
 ]
 
 SCHEMA_VERSION = 1
@@ -227,18 +228,33 @@ class PersistentSession(_Record):
     @property
     def expiry(self) -> tuple[float, ExpiryReason] | None:
         """When the session expires (UNIX seconds) and by which limit of its own policy; ``None``: never."""
-        limits: list[tuple[float, ExpiryReason]] = []
-        if self.max_uses and self.metrics.requests >= self.max_uses:
-            limits.append((self.last_activity, "max_uses"))
-        if self.idle_timeout:
-            limits.append((self.last_activity + self.idle_timeout, "idle_timeout"))
-        if self.max_age:
-            limits.append((self.start_time + self.max_age, "max_age"))
-        return min(limits, default=None)
+        return expiry(self, self.metrics.requests)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         shown = frozenset({"session_id", "namespace", "pool", "status", "generation", "revision"})
         return _hidden(super().__repr_args__(), shown)
+
+
+class _Limited(Protocol):
+    start_time: float
+    last_activity: float
+    idle_timeout: float
+    max_age: float
+    max_uses: int
+
+
+def expiry(session: _Limited, requests: int) -> tuple[float, ExpiryReason] | None:
+    """When *session* expires (UNIX seconds), after so many *requests*, and by which limit; ``None``: never."""
+    found: tuple[float, ExpiryReason] | None = None
+    if session.idle_timeout:
+        found = (session.last_activity + session.idle_timeout, "idle_timeout")
+    if session.max_age:
+        aged: tuple[float, ExpiryReason] = (session.start_time + session.max_age, "max_age")
+        found = aged if found is None else min(found, aged)
+    if session.max_uses and requests >= session.max_uses:
+        used: tuple[float, ExpiryReason] = (session.last_activity, "max_uses")
+        found = used if found is None else min(found, used)
+    return found
 
 
 class SessionInfo(TypedDict):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def may_go(session: BrowserSession, now: float) -> bool:
 
 def backlog(session: BrowserSession, now: float) -> float:
     """How long a request of *session* would wait at *now*, to be compared: in seconds, or in requests before it."""
-    waiting = len(session.queue)
+    waiting = len(session.queue or ())
     return max(session.next_at - now, 0.0) + (waiting + 1 if waiting or _is_full(session) else 0)
 
 
@@ -48,6 +49,8 @@ async def take_turn(session: BrowserSession, delay: float, closing: Closing) -> 
 
     First come, first served. Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
     """
+    if session.queue is None:
+        session.queue = deque()  # only now: an empty one takes 600 bytes
     queue = session.queue
     waited = False
     while True:
@@ -77,7 +80,8 @@ async def take_turn(session: BrowserSession, delay: float, closing: Closing) -> 
 
 def free(session: BrowserSession) -> None:
     """Wake those who wait for a place in *session*: as many as there are places, but all when it has no limit."""
-    places = session.concurrency - session.in_flight if session.concurrency else len(session.queue)
-    for freed in islice(session.queue, max(places, 0)):
+    queue = session.queue or ()
+    places = session.concurrency - session.in_flight if session.concurrency else len(queue)
+    for freed in islice(queue, max(places, 0)):
         if not freed.done():
             freed.set_result(None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
+from weakref import ref
 
 from scrapy import Request
 from scrapy.http import Headers, Response
@@ -16,7 +18,7 @@ from scrapy_sessions.browser_session import BrowserSession
 from scrapy_sessions.pace import free
 from scrapy_sessions.session_headers import origin_of
 
-__all__ = ["LAID", "PLACE", "Visit", "strip_leftovers"]
+__all__ = ["LAID", "PLACE", "Visit", "Visits", "strip_leftovers"]
 
 LAID = "_session_laid"
 """The meta key that tells what a request wears of its session, by digest. It is there only while the request is on its
@@ -30,6 +32,8 @@ _PROXY = "proxy"
 _ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _normkey = Headers().normkey
+# Scrapy's Headers normalise every key and value, at two or three microseconds each: those of a session have been.
+_get, _set, _setdefault, _pop, _delete = dict.get, dict.__setitem__, dict.setdefault, dict.pop, dict.__delitem__
 
 
 class _Identity(NamedTuple):
@@ -37,6 +41,11 @@ class _Identity(NamedTuple):
 
     headers: tuple[tuple[bytes, bytes], ...]
     note: dict[str, str]
+
+    @classmethod
+    def of(cls, headers: Iterable[tuple[str, str]]) -> _Identity:
+        encoded = {_normkey(name): value.encode() for name, value in headers}
+        return cls(tuple(encoded.items()), {name.decode(): _digest(value) for name, value in encoded.items()})
 
 
 class Visit:
@@ -55,17 +64,19 @@ class Visit:
         "_left",
         "_proxy",
         "_replaced",
+        "anchor",
         "generation",
         "session",
     )
 
-    def __init__(self, session: BrowserSession) -> None:
+    def __init__(self, session: BrowserSession, anchor: _Anchor | None = None) -> None:
         self.session = session
+        self.anchor = anchor
         self.generation = session.generation
         self._left = False
         self._ended = False
         self._laid: list[tuple[bytes, list[bytes]]] = []
-        self._replaced: list[tuple[bytes, list[bytes]]] = []
+        self._replaced: list[tuple[bytes, list[bytes]]] | None = None
         self._by_proxy = False
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
@@ -77,15 +88,15 @@ class Visit:
 
     def lay(self, request: Request) -> None:
         """Lay the session's identity under *request*: what the request sets itself stays."""
-        session, headers = self.session, request.headers
-        identity = _identity_of(session, request)
+        session, headers, laid = self.session, request.headers, self._laid
+        identity: _Identity = session.identity or _identity_of(session, request)
         for key, value in identity.headers:
-            if key not in headers:
-                headers[key] = value
-                self._laid.append((key, headers.getlist(key)))
+            values = [value]
+            if _setdefault(headers, key, values) is values:
+                laid.append((key, values))
         note = identity.note
-        if len(self._laid) != len(identity.headers):
-            note = {key.decode(): note[key.decode()] for key, _ in self._laid}
+        if len(laid) != len(identity.headers):
+            note = {key.decode(): note[key.decode()] for key, _ in laid}
         meta = request.meta
         # Scrapy marks a proxy that it took from the environment: a default, which loses.
         if session.proxy is not None and ("proxy" not in meta or meta.pop("_scheme_proxy", False)):
@@ -98,32 +109,34 @@ class Visit:
 
     def lay_cookies(self, request: Request) -> None:
         """Rebuild the ``Cookie`` header of *request* from the session's jar."""
-        headers = request.headers
-        headers.pop(b"Cookie", None)
         value = self.session.cookies.header(urlparse_cached(request))
-        if value is not None:
-            headers[b"Cookie"] = value
-            self._cookie = headers.getlist(b"Cookie")
+        if value is None:
+            _pop(request.headers, b"Cookie", None)
+        else:
+            self._cookie = [value]
+            _set(request.headers, b"Cookie", self._cookie)
 
     def take_off(self, request: Request) -> None:
         """Take off *request* what was laid under it, and nothing else."""
         headers = request.headers
-        for key, value in self._laid:
-            if headers.getlist(key) is value:
-                del headers[key]
+        for key, values in self._laid:
+            if _get(headers, key) is values:
+                _delete(headers, key)
         self._laid.clear()
-        for key, value in self._replaced:
-            headers.setdefault(key, value)
-        self._replaced.clear()
+        if self._replaced is not None:
+            for key, values in self._replaced:
+                headers.setdefault(key, values)
+            self._replaced = None
         if self._cookie is not None:
-            if headers.getlist(b"Cookie") is self._cookie:
-                del headers[b"Cookie"]
+            if _get(headers, b"Cookie") is self._cookie:
+                _delete(headers, b"Cookie")
             self._cookie = None
         if self._proxy is not None:
             _take_off_proxy(request, self._proxy)
             self._proxy = None
-        request.meta.pop(LAID, None)
-        request.meta.pop(PLACE, None)
+        meta = request.meta
+        meta.pop(LAID, None)
+        meta.pop(PLACE, None)
 
     def leave(self, now: float) -> None:
         """Note that the request goes out now (UNIX seconds), under the session's present generation; during a login it
@@ -155,6 +168,7 @@ class Visit:
     def noting_changes(self, request: Request) -> Iterator[None]:
         """Note the headers that are set meanwhile as laid under *request*, and those they take the place of."""
         before = dict(request.headers.items())
+        self._replaced = []
         yield
         note = dict(request.meta.get(LAID, ()))
         for key, value in request.headers.items():
@@ -183,7 +197,8 @@ class Visit:
         if page and status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
             session.pages_visited += 1
             session.last_url = request.url
-        session.record(f"{request.method} {request.url} {status}")
+        session.history.add(f"{request.method} {request.url} {status}")
+        session.changed()
 
     def failed(self) -> None:
         """Record that the download failed."""
@@ -201,6 +216,47 @@ class Visit:
                 session.uses -= 1
             if session.queue:
                 free(session)
+
+
+class _Anchor(ref[Request]):
+    """What keeps a visit as long as its request lives."""
+
+    __slots__ = ("key",)
+
+    key: int
+
+
+class Visits:
+    """The last visit of each request that is still somewhere.
+
+    A :class:`~weakref.WeakKeyDictionary` does the same, at ten times the cost, and asks a request for its equality.
+    """
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, Visit] = {}
+
+    def begin(self, request: Request, session: BrowserSession) -> Visit:
+        """Begin the visit of *request* in *session*."""
+        anchor = _Anchor(request, self._forget)
+        key = anchor.key = id(request)
+        visit = self._by_id[key] = Visit(session, anchor)
+        return visit
+
+    def get(self, request: Request) -> Visit | None:
+        """Return the last visit of *request*."""
+        return self._by_id.get(id(request))
+
+    def discard(self, request: Request) -> None:
+        """Forget the visit of *request*, if there is one."""
+        self._by_id.pop(id(request), None)
+
+    def _forget(self, anchor: _Anchor) -> None:
+        # An id is another object's only after this: the request is still being freed.
+        visit = self._by_id.get(anchor.key)
+        if visit is not None and visit.anchor is anchor:
+            del self._by_id[anchor.key]
 
 
 def strip_leftovers(request: Request) -> None:
@@ -229,18 +285,24 @@ def _take_off_proxy(request: Request, proxy: str) -> None:
 
 
 def _identity_of(session: BrowserSession, request: Request) -> _Identity:
-    key = None
-    if session.headers.bound:
-        url = urlparse_cached(request)
-        key = (url.scheme, url.netloc)
-    identity: _Identity | None = session.identities.get(key)
-    if identity is None:
+    if not session.headers.bound:
+        identity = session.identity = _shared_identity(tuple(_headers_for(session, request)))
+        return identity
+    url = urlparse_cached(request)
+    key = (url.scheme, url.netloc)
+    known: _Identity | None = session.identities.get(key)
+    if known is None:
         if len(session.identities) >= _ORIGINS:
-            session.identities.clear()
-        headers = {_normkey(name): value.encode() for name, value in _headers_for(session, request)}
-        note = {name.decode(): _digest(value) for name, value in headers.items()}
-        identity = session.identities[key] = _Identity(tuple(headers.items()), note)
-    return identity
+            session.identities = {}
+        known = _Identity.of(_headers_for(session, request))
+        session.identities = {**session.identities, key: known}
+    return known
+
+
+@lru_cache(maxsize=1024)
+def _shared_identity(headers: tuple[tuple[str, str], ...]) -> _Identity:
+    """Return the identity of all sessions that have these *headers*, and none that are bound to an origin."""
+    return _Identity.of(headers)
 
 
 def _headers_for(session: BrowserSession, request: Request) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from weakref import WeakSet
 
 from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.encoding import Parts, Unencodable, base_of, encode_parts, row_of
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError, StoreError
 from scrapy_sessions.merging import merge_records
 from scrapy_sessions.models import PersistentSession
@@ -188,15 +189,23 @@ class WriteBehind:
     async def _save_once(self, unsaved: dict[BrowserSession, None]) -> list[BrowserSession]:
         """Save what is *unsaved*, take off it what then is done, and return what others saved meanwhile."""
         rows: list[Row] = []
+        bases: list[Parts | Row] = []
         until = time.perf_counter() + _SLICE
         for session in list(unsaved):
             self._dirty.pop(session, None)
             session.trees_changed()  # what it has now is saved now, once
             session.dirty = False
-            row = self._encode(session)
-            if row is None:
-                del unsaved[session]
-                continue
+            try:
+                parts = encode_parts(session)
+            except Unencodable:
+                row = self._encode_what_can_be(session)
+                if row is None:
+                    del unsaved[session]
+                    continue
+                bases.append(row)
+            else:
+                row = row_of(session, parts)
+                bases.append(parts)
             rows.append(row)
             if time.perf_counter() > until:
                 await asyncio.sleep(0)
@@ -204,13 +213,13 @@ class WriteBehind:
         again: list[BrowserSession] = []
         saved = 0
         outcomes = await self._store.save(rows) if rows else []
-        for session, row, outcome in zip(list(unsaved), rows, outcomes, strict=True):
+        for session, row, base, outcome in zip(list(unsaved), rows, bases, outcomes, strict=True):
             if outcome is Outcome.CONFLICT and not session.closed:
                 again.append(session)
                 continue
             del unsaved[session]
             if outcome is Outcome.SAVED:
-                session.revision, session.base = row.revision, row
+                session.revision, session.base = row.revision, base
                 saved += 1
             else:
                 self._lose(session)
@@ -218,7 +227,8 @@ class WriteBehind:
             self._count("saved", saved)
         return again
 
-    def _encode(self, session: BrowserSession) -> Row | None:
+    def _encode_what_can_be(self, session: BrowserSession) -> Row | None:
+        """Return the row of *session*, which can't all be encoded: as little as need be is as it was before."""
         record = session.snapshot()
         record.revision += 1
         try:
@@ -229,7 +239,7 @@ class WriteBehind:
             if session not in self._reported:
                 self._reported.add(session)
                 logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
-        base = _base_of(session) or PersistentSession(session_id=session.id)
+        base = base_of(session) or PersistentSession(session_id=session.id)
         for names in _LEAST_NEEDED:
             for name in names:
                 setattr(record, name, getattr(base, name))
@@ -266,7 +276,7 @@ class WriteBehind:
         if not session.revision and expiry is not None and expiry[0] <= self._clock():
             await self._store.delete([key], [row.revision])  # a new session takes its place
             return True
-        session.restore(merge_records(_base_of(session), session.snapshot(), theirs))
+        session.restore(merge_records(base_of(session), session.snapshot(), theirs))
         session.base, session.revision = row, row.revision
         return True
 
@@ -274,11 +284,6 @@ class WriteBehind:
         session.closed = True
         self.discard(session)
         self._lost(session)
-
-
-def _base_of(session: BrowserSession) -> PersistentSession | None:
-    """Return the record of *session* as last loaded or saved."""
-    return decode(session.base) if isinstance(session.base, Row) else session.base
 
 
 async def set_aside(store: SessionStore, row: Row, error: CorruptRecord, count: Callable[[str, int], None]) -> None:

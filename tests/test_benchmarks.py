@@ -1,28 +1,75 @@
-"""The benchmarks run: with tiny numbers, whose figures say nothing, so none is judged here."""
+"""The benchmarks run: with tiny numbers, whose figures say nothing, so none is judged here.
+
+Without what has to be installed for it (the peers, valgrind): of these, the tests read what they would say.
+"""
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from scrapy.settings import default_settings
 
 ROOT = Path(__file__).resolve().parents[1]
+SVG = "{http://www.w3.org/2000/svg}"
 FIGURES = {
-    "cost": ("Set-Cookie on 1 of 10 ", "Set-Cookie on 1 of 1 ", "Set-Cookie on 1 of 10, 20 sessions"),
+    "cost": (
+        "CPU per request, Set-Cookie on 1 of 10 ",
+        "CPU per request, Set-Cookie on 1 of 1 ",
+        "CPU per request, Set-Cookie on 1 of 10, 20 sessions",
+        "10 cookies in the jar",
+        "spider middleware and fingerprinter too",
+    ),
     "header": ("200 cookies set on one domain",),
-    "start": ("start-up, 30 stored", "CPU per request, 30 stored"),
+    "crawl": ("whole crawl of 20 pages, CPU",),
+    "scale": ("CPU per request, 100 stored", "start-up to first request, 100 stored"),
+    "saving": (
+        "saving 30 changed sessions ",
+        "saving 30 changed sessions, CPU",
+        "slice of saving 30 sessions, p99.9",
+        "slice of saving 30 sessions, CPU",
+    ),
     "hold": (
         "save of 30 sessions, p99.9",
         "save of 30 sessions, against work",
         "save of 30 sessions, longest",
         "save of 30 sessions, CPU of its longest step",
     ),
-    "listing": ("list the first 100 of 30", "list all 30"),
+    "pool": (),
+    "memory": ("peak memory of a crawl over 200 sessions", "a live session of 10 cookies"),
+    "listing": ("list the first 100 of 10", "list all 10"),
+    "instructions": (),
 }
+LEFT_OUT = {
+    "scrapy-sessions 0.9": 2,
+    "scrapy-cookies-fixed, SQLite file": 2,
+    "scrapy-cookies-fixed, SQLite in memory": 2,
+    "crawlee 1.11.0": 5 + 3,
+    "CookiesMiddleware": 2,
+    "stock Scrapy": 1,
+    "executemany": 1,
+}
+DUMP = """\
+version: 1
+creator: callgrind-3.19.0
+desc: Trigger: --dump-before=getsid
+
+events: Ir
+summary: 4369467
+
+fn=(1) work
+16 4369467
+
+totals: 4369467
+"""
 
 pytestmark = pytest.mark.skipif(
     not hasattr(default_settings, "TWISTED_REACTOR_ENABLED"), reason="the benchmarks run Scrapy without a reactor"
@@ -37,35 +84,103 @@ def benchmarks(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the one run of all measures leaves its results."""
+    return tmp_path_factory.mktemp("benchmarks")
+
+
+@pytest.fixture(scope="module")
+def tiny(folder: Path) -> subprocess.CompletedProcess[str]:
     """One run of all measures."""
-    return benchmarks(tmp_path_factory.mktemp("benchmarks"), "--tiny")
+    return benchmarks(
+        folder, "--tiny", "--without", "peers", "--without", "callgrind", "--results", str(folder / "results")
+    )
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import modules of the benchmarks, wherever the tests run."""
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(f"benchmarks.{name}")
+
+    yield load
+    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
+        del sys.modules[name]
 
 
 def test_every_measure_runs_to_its_end(tiny: subprocess.CompletedProcess[str]) -> None:
-    """Without being told which, all measures run, and nothing but their names is said on the way."""
+    """Without being told which, all measures run, and say so, and what takes long."""
     assert tiny.returncode == 0, tiny.stderr
-    assert tiny.stderr.splitlines() == [f"{name} …" for name in FIGURES]
+    assert [line for line in tiny.stderr.splitlines() if not line.startswith("  ")] == [f"{name} …" for name in FIGURES]
+    assert all(line.endswith("…") for line in tiny.stderr.splitlines())
 
 
 def test_nothing_but_the_figures_is_in_the_table(tiny: subprocess.CompletedProcess[str]) -> None:
-    """The table has a row for each figure that is tested below, and no other."""
-    assert len(rows(tiny.stdout)) == sum(map(len, FIGURES.values()))
+    """The table has a row for each figure and each comparison left out that is tested below, and no other."""
+    assert len(rows(tiny.stdout)) == sum(map(len, FIGURES.values())) + sum(LEFT_OUT.values())
 
 
 @pytest.mark.parametrize("figure", [figure for figures in FIGURES.values() for figure in figures])
 def test_a_figure_has_both_sides(tiny: subprocess.CompletedProcess[str], figure: str) -> None:
     """Each comparison tells what ours took, what the other took in the same unit, and their ratio."""
-    (row,) = [row for row in rows(tiny.stdout) if figure in row]
+    (row,) = [row for row in rows(tiny.stdout) if figure in row and "left out" not in row]
     ours, other, ratio = (cell.split() for cell in row.split("|")[2:5])
-    assert ours[1] == other[1] in {"us", "ms"}
+    assert ours[1] == other[1] in {"us", "ms", "MB", "kB"}
     assert ratio[1] == "x"
 
 
-def test_the_output_tells_no_place(tiny: subprocess.CompletedProcess[str]) -> None:
-    """What is printed, which goes into the docs, holds no path of the machine."""
+@pytest.mark.parametrize("other", LEFT_OUT)
+def test_what_was_not_measured_has_its_rows(tiny: subprocess.CompletedProcess[str], other: str) -> None:
+    """A comparison that was left out has a row without figures, which says so."""
+    found = [row.split("|") for row in rows(tiny.stdout) if "left out" in row and other in row.split("|")[7]]
+    assert len(found) == LEFT_OUT[other]
+    assert not any(cell.strip() for row in found for cell in row[2:7])
+
+
+def test_the_bounds_of_the_issue_are_in_the_table(tiny: subprocess.CompletedProcess[str]) -> None:
+    """Each bound stands beside its figure, with whether it is held."""
+    bounds = [cells[5].strip() for cells in (row.split("|") for row in rows(tiny.stdout)) if cells[6].strip()]
+    assert bounds == ["0.6 x", "0.9 x", "1.2 x", "1.1 x", "1.2 x", "1.5 x", "2 ms", "10 ms", "1.2 x", "8 kB"]
+
+
+def test_results_are_written_where_they_are_wanted(tiny: subprocess.CompletedProcess[str], folder: Path) -> None:
+    """The file has the table that was printed, the versions of all sides, and how to repeat it."""
+    results = (folder / "results" / "RESULTS.md").read_text(encoding="utf-8")
+    assert all(row in results for row in rows(tiny.stdout))
+    for expected in ("scrapy-sessions==0.9", "crawlee==", "python -m tox -e bench", "](scale.svg)"):
+        assert expected in results
+
+
+def test_a_tiny_run_leaves_the_results_of_a_full_one(tmp_path: Path) -> None:
+    """Without a folder, neither tiny numbers nor a choice of measures are taken for results."""
+    before = {
+        path: path.stat().st_mtime_ns for path in (ROOT / "benchmarks").iterdir() if path.suffix in {".md", ".svg"}
+    }
+    done = benchmarks(tmp_path, "--tiny", "listing")
+    assert done.returncode == 0, done.stderr
+    assert before == {
+        path: path.stat().st_mtime_ns for path in (ROOT / "benchmarks").iterdir() if path.suffix in {".md", ".svg"}
+    }
+
+
+def test_the_plot_has_a_point_for_each_size(tiny: subprocess.CompletedProcess[str], folder: Path) -> None:
+    """Both curves go over all sizes of the store, and what the points say can be read without seeing them."""
+    root = ElementTree.parse(folder / "results" / "scale.svg").getroot()
+    told = [point.findtext(f"{SVG}title", "") for point in root.iter(f"{SVG}circle")]
+    assert [text.partition(":")[0] for text in told] == ["10 sessions", "100 sessions"] * 2
+    assert "prefers-color-scheme: dark" in root.findtext(f"{SVG}style", "")
+    assert "CPU per request" in root.findtext(f"{SVG}desc", "")
+
+
+def test_the_output_tells_no_place(tiny: subprocess.CompletedProcess[str], folder: Path) -> None:
+    """What is printed and written, which goes into the docs, holds no path of the machine."""
+    written = [path.read_text(encoding="utf-8") for path in (folder / "results").iterdir()]
+    assert len(written) == 2
     for place in (str(ROOT), tempfile.gettempdir()):
-        assert place not in tiny.stdout
+        assert all(place not in text for text in (tiny.stdout, *written))
 
 
 def test_an_unknown_measure_is_refused(tmp_path: Path) -> None:
@@ -74,6 +189,74 @@ def test_an_unknown_measure_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "there is no measure costs; there are cost, header" in done.stderr
     assert done.stdout == ""
+
+
+def test_the_curve_of_a_million_sessions_stays_in_its_panel(module: Any) -> None:
+    """Whatever the values, points lie within the plot, the largest number of sessions at its right."""
+    figures, svg = module("figures"), module("svg")
+    points = tuple((10**power, 0.3 + power * 70) for power in range(1, 7))
+    curve = figures.Curve("start-up", "ms", points, ("a crawl without", 900.0))
+    root = ElementTree.fromstring(svg.plot([curve, curve]))
+    places = [(float(point.get("cx", "")), float(point.get("cy", ""))) for point in root.iter(f"{SVG}circle")]
+    assert places[:6] == sorted(places[:6], key=lambda place: (place[0], -place[1]))
+    assert all(0 < x < 420 and 0 < y < 300 for x, y in places)
+    assert [text.text for text in root.iter(f"{SVG}text")].count("1M") == 2
+
+
+def test_callgrind_tells_its_total(module: Any) -> None:
+    """The count of a measured block is read from the dump that ends with it."""
+    assert module("callgrind").read_total(DUMP) == 4369467
+
+
+def test_a_dump_without_a_total_is_no_count(module: Any) -> None:
+    """A dump that was cut short is a fault, not a number."""
+    with pytest.raises(ValueError, match="no total"):
+        module("callgrind").read_total(DUMP.partition("totals")[0])
+
+
+def test_without_valgrind_the_rows_say_how_to_get_it(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where instructions can't be counted, each comparison has a row that tells what to install."""
+    instructions, figures = module("instructions"), module("figures")
+    monkeypatch.setenv("PATH", "")
+    found = instructions.measure(figures.TINY)
+    assert len(found) == 7
+    assert {row.why for row in found} == {"valgrind not installed: apt install valgrind"}
+
+
+def test_a_peer_that_cannot_be_installed_is_said_to_be_missing(
+    module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a package index the peers' rows say so, in words that name no path and no host; pip's go to stderr."""
+    pool, environments, figures = module("pool"), module("environments"), module("figures")
+    monkeypatch.setenv("SCRAPY_SESSIONS_BENCH_PEERS", str(tmp_path))
+    monkeypatch.setattr(environments.venv, "create", lambda *_, **__: None)
+
+    def fail(command: list[str], **_: Any) -> None:
+        raise subprocess.CalledProcessError(1, command, stderr="no route to pypi.example")
+
+    monkeypatch.setattr(environments.subprocess, "run", fail)
+    found = pool.measure(figures.TINY)
+    assert {(row.against, row.why) for row in found} == {
+        ("crawlee 1.11.0", "not measured: pip could not install crawlee==1.11.0")
+    }
+    assert "no route to pypi.example" in capsys.readouterr().err
+
+
+def test_a_worker_that_fails_says_why(module: Any) -> None:
+    """What goes wrong in a worker is raised where it was asked, with its words."""
+    processes = module("processes")
+    with (
+        processes.Worker("chain.py") as worker,
+        pytest.raises(processes.WorkerFailed, match=r"chain\.py, open: ValueError: .*NoSuchThing"),
+    ):
+        worker.ask("open", settings={}, key="cookiejar", sessions=1, cookies=1, saver="NoSuchThing")
+
+
+def test_a_worker_that_ended_says_its_last_words(module: Any) -> None:
+    """One that could not even start is told from one that answers."""
+    processes = module("processes")
+    with processes.Worker("no_such_worker.py") as worker, pytest.raises(processes.WorkerFailed, match="it ended"):
+        worker.ask("open")
 
 
 def rows(output: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ def record(**fields: Any) -> PersistentSession:
 
 def with_body(change: dict[str, Any], row: Row | None = None) -> Row:
     row = row or encode(record())
-    return replace(row, body=json.dumps({**json.loads(row.body), **change}).encode())
+    return row._replace(body=json.dumps({**json.loads(row.body), **change}).encode())
 
 
 def everything_of(error: BaseException | None) -> str:
@@ -136,7 +135,7 @@ def test_failing_migration(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unreadable_bodies(body: bytes, reason: str) -> None:
     """A body that is no record is corrupt; the error names the session and the reason, and shows no value."""
     with pytest.raises(CorruptRecord, match=reason) as caught:
-        decode(replace(encode(record()), body=body))
+        decode(encode(record())._replace(body=body))
     assert "'alice'" in str(caught.value)
     assert "'shop'" in str(caught.value)
     assert SECRET not in everything_of(caught.value)

@@ -21,7 +21,7 @@ FOLDER = Path(scrapy_sessions.__file__).parent
 LAYERS = (
     ("exceptions", "models"),
     ("settings", "cookies"),
-    ("storage", "browser_session", "merging", "session_headers", "testing"),
+    ("storage", "browser_session", "encoding", "history", "merging", "session_headers", "testing"),
     ("pool", "strategies", "pace", "closing", "config", "shared", "live", "births", "write_behind"),
     ("login",),
     ("manager",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -258,7 +257,7 @@ async def test_cleanup_leaves_what_another_keeps_alive() -> None:
     (key,) = store._rows
 
     def keep_alive() -> None:
-        store._rows[key] = replace(store._rows[key], revision=2, expires_at=clock.now + 10)
+        store._rows[key] = store._rows[key]._replace(revision=2, expires_at=clock.now + 10)
 
     store.before["delete"] = keep_alive
     async with SessionManager(store=store, namespace="shop", clock=clock) as manager:

@@ -73,7 +73,9 @@ async def test_960_always_returns_none(extension: SessionsExtension, meta: dict[
     middleware = SessionCookiesMiddleware(False, extension)
     middleware.crawler = extension.crawler
     assert middleware.process_request(request) is None  # type: ignore[func-returns-value]
-    assert extension.visits[request].session.id == request.meta["session_id"]
+    visit = extension.visits.get(request)
+    assert visit is not None
+    assert visit.session.id == request.meta["session_id"]
     await extension.manager.close()
 
 
@@ -84,5 +86,7 @@ async def test_950_returns_none(extension: SessionsExtension) -> None:
     assert waiting is not None
     await waiting
     assert SessionVerdictMiddleware(extension).process_request(request) is None  # type: ignore[func-returns-value]
-    assert extension.visits[request].session.requests == 1
+    visit = extension.visits.get(request)
+    assert visit is not None
+    assert visit.session.requests == 1
     await extension.manager.close()

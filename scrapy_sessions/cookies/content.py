@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from heapq import nsmallest
 from operator import attrgetter
 from urllib.parse import ParseResult, SplitResult
 
-from scrapy_sessions.cookies.entry import Entry, Identity
+from scrapy_sessions.cookies.entry import Entry, Identity, listed
 from scrapy_sessions.cookies.rules import Origin
 from scrapy_sessions.cookies.sending import Candidates
 from scrapy_sessions.cookies.suffix import canonical_host
@@ -22,6 +23,13 @@ MAX_COOKIES_PER_DOMAIN = 180
 
 _MAX_ORIGINS = 64  # whose headers are kept; a jar that meets more origins than that between changes has no hot one
 
+
+@lru_cache(maxsize=1024)
+def _shared(key: tuple[str, str]) -> tuple[str, str]:
+    """Return *key*, the same object in the jars of all sessions."""
+    return key
+
+
 _last_use = attrgetter("used")
 
 
@@ -35,7 +43,7 @@ class Content:
     __slots__ = ("_candidates", "_count", "_domains", "_tick")
 
     def __init__(self) -> None:
-        self._domains: dict[str, dict[Identity, Entry]] = {}
+        self._domains: dict[str, dict[str, Entry]] = {}  # by name; entry.next leads to others of the same name
         self._candidates: dict[tuple[str, str], Candidates] = {}
         self._count = 0
         self._tick = 0
@@ -53,23 +61,27 @@ class Content:
                 return None
             if candidates is not None or len(self._candidates) >= _MAX_ORIGINS:
                 self._forget_headers()
-            candidates = self._candidates[key] = Candidates(self._domains, origin, now)
+            candidates = Candidates(self._domains, origin, now)
+            self._candidates[_shared(key)] = candidates
         self._tick += 1
         return candidates.header(url, self._tick)
 
     def get(self, identity: Identity) -> Entry | None:
-        return self._domains.get(identity[0], {}).get(identity)
+        entry = self._domains.get(identity[0], {}).get(identity[1])
+        while entry is not None and entry.identity != identity:
+            entry = entry.next
+        return entry
 
     def entries(self) -> Iterator[Entry]:
         for entries in self._domains.values():
-            yield from entries.values()
+            yield from listed(entries)
 
     def live(self, now: float, domain: str | None = None) -> list[Entry]:
         """Return what hasn't expired, of exactly *domain* if given (with a leading dot or without)."""
         if domain is None:
             entries: Iterable[Entry] = self.entries()
         else:
-            entries = self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}).values()
+            entries = listed(self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}))
         return [entry for entry in entries if not entry.is_expired(now)]
 
     def insert(self, entry: Entry, now: float) -> list[Entry]:
@@ -81,13 +93,18 @@ class Content:
         self._tick += 1
         entry.seq = entry.seq or self._tick
         entry.used = entry.used or self._tick
+        old = self.get(entry.identity)
+        if old is not None:
+            self._unlink(old)
         entries = self._domains.setdefault(entry.domain, {})
-        before = len(entries)
-        entries[entry.identity] = entry
-        self._count += len(entries) - before
+        entry.next = entries.get(entry.name)
+        entries[entry.name] = entry
+        self._count += 1
         evicted: list[Entry] = []
-        if len(entries) > MAX_COOKIES_PER_DOMAIN:
-            evicted += self._evict(list(entries.values()), MAX_COOKIES_PER_DOMAIN, now)
+        if self._count > MAX_COOKIES_PER_DOMAIN:
+            full = list(listed(entries))
+            if len(full) > MAX_COOKIES_PER_DOMAIN:
+                evicted += self._evict(full, MAX_COOKIES_PER_DOMAIN, now)
         if self._count > MAX_COOKIES:
             # A tenth at once: a crawl of many sites, in one session, would otherwise look through the whole jar at
             # every new cookie.
@@ -101,11 +118,24 @@ class Content:
 
     def remove(self, entry: Entry) -> None:
         self._forget_headers()
-        entries = self._domains[entry.domain]
-        del entries[entry.identity]
-        self._count -= 1
-        if not entries:
+        self._unlink(entry)
+        if not self._domains[entry.domain]:
             del self._domains[entry.domain]
+
+    def _unlink(self, entry: Entry) -> None:
+        entries = self._domains[entry.domain]
+        before = entries[entry.name]
+        if before is not entry:
+            while before.next is not entry:
+                assert before.next is not None  # noqa: S101  # for the type checker: the entry is in the chain
+                before = before.next
+            before.next = entry.next
+        elif entry.next is not None:
+            entries[entry.name] = entry.next
+        else:
+            del entries[entry.name]
+        entry.next = None
+        self._count -= 1
 
     def clear(self) -> None:
         self._forget_headers()

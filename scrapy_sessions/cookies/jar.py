@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
@@ -11,7 +12,7 @@ from urllib.parse import ParseResult, SplitResult
 from pydantic import ValidationError
 
 from scrapy_sessions.cookies.content import Content
-from scrapy_sessions.cookies.entry import Entry
+from scrapy_sessions.cookies.entry import Entry, encode_entries
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.cookies.rules import Origin, accept, check, hides
@@ -43,7 +44,7 @@ class SessionCookieJar:
     '31d4d96e'
     """
 
-    __slots__ = ("_clock", "_content", "_on_change", "_on_refused", "_version")
+    __slots__ = ("_clock", "_content", "_encoded", "_on_change", "_on_refused", "_version")
 
     def __init__(
         self,
@@ -58,6 +59,8 @@ class SessionCookieJar:
         self._on_refused = on_refused
         self._content = Content()
         self._version = 0
+        # Of which version, valid since and until when (UNIX seconds), and the cookies as JSON.
+        self._encoded = (-1, 0.0, 0.0, b"")
         self.restore(cookies)
 
     def __repr__(self) -> str:
@@ -222,6 +225,21 @@ class SessionCookieJar:
     def dump(self) -> list[Cookie]:
         """Return the unexpired cookies, in the order of their creation."""
         return [entry.cookie() for entry in sorted(self._content.live(self._clock()), key=_creation_order)]
+
+    def encoded(self) -> bytes:
+        """Return what :meth:`dump` does, as :func:`~scrapy_sessions.cookies.entry.encode_entries` writes it.
+
+        The object is the same as before unless the cookies have changed.
+        """
+        version, since, until, encoded = self._encoded
+        now = self._clock()
+        if version != self._version or not since <= now < until:
+            dated = [entry.expires for entry in self._content.entries() if entry.expires is not None]
+            since = max((expires for expires in dated if expires <= now), default=-math.inf)
+            until = min((expires for expires in dated if expires > now), default=math.inf)
+            encoded = encode_entries(sorted(self._content.live(now), key=_creation_order))
+            self._encoded = self._version, since, until, encoded
+        return encoded
 
     def restore(self, cookies: Iterable[Cookie]) -> None:
         """Make *cookies*, those of a record, the whole content.

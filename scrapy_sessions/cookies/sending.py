@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import ParseResult, SplitResult
 
-from scrapy_sessions.cookies.entry import Entry, Identity
+from scrapy_sessions.cookies.entry import Entry, listed
 from scrapy_sessions.cookies.parse import encode
 from scrapy_sessions.cookies.rules import Origin, request_path
 
@@ -19,7 +19,7 @@ class _Sent:
 
     __slots__ = ("entries", "used", "value")
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
         pairs = [encode(f"{entry.name}={entry.value}" if entry.name else entry.value) for entry in entries]
         self.value = b"; ".join(pairs) if pairs else None
         self.entries = entries
@@ -40,20 +40,20 @@ class Candidates:
 
     __slots__ = ("_by_paths", "_entries", "_everywhere", "_paths", "since", "until")
 
-    def __init__(self, domains: Mapping[str, Mapping[Identity, Entry]], origin: Origin, now: float) -> None:
+    def __init__(self, domains: Mapping[str, Mapping[str, Entry]], origin: Origin, now: float) -> None:
         self.since = float("-inf")
         self.until = float("inf")
-        self._entries = sorted(self._collect(domains, origin, now), key=_header_order)
+        self._entries = tuple(sorted(self._collect(domains, origin, now), key=_header_order))
         # Each with what a longer path begins with: the test of rules.path_matches, without a call for every path.
         paths = {entry.path: entry.path.removesuffix("/") + "/" for entry in self._entries if entry.path != "/"}
         self._paths = tuple(paths.items())
         self._everywhere = None if self._paths else _Sent(self._entries)
         self._by_paths: dict[tuple[str, ...], _Sent] = {}
 
-    def _collect(self, domains: Mapping[str, Mapping[Identity, Entry]], origin: Origin, now: float) -> Iterable[Entry]:
+    def _collect(self, domains: Mapping[str, Mapping[str, Entry]], origin: Origin, now: float) -> Iterable[Entry]:
         host = origin.host
         for domain in (host, *origin.parents):
-            for entry in domains.get(domain, {}).values():
+            for entry in listed(domains.get(domain, {})):
                 if (
                     (entry.host_only and domain != host)
                     or (entry.secure and not origin.secure)
@@ -79,7 +79,9 @@ class Candidates:
                     self.note_use()
                     self._by_paths.clear()
                 chosen = {"/", *matching}
-                sent = self._by_paths[matching] = _Sent([entry for entry in self._entries if entry.path in chosen])
+                sent = self._by_paths[matching] = _Sent(
+                    tuple([entry for entry in self._entries if entry.path in chosen])
+                )
         sent.used = tick
         return sent.value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ class Key(NamedTuple):
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A record as a store keeps it: encoded, and beside it the columns that listing and expiry need.
 
     ``revision`` is that of the record in ``body``. ``expires_at`` is UNIX seconds, ``None``: never.
@@ -39,11 +37,14 @@ class Row:
     pages_visited: int
     actions_count: int
     revision: int
-    body: bytes = field(repr=False)  # it holds cookies
+    body: bytes
 
     @property
     def key(self) -> Key:
         return Key(self.namespace, self.session_id)
+
+    def __repr__(self) -> str:  # without the body: it holds cookies
+        return f"Row(namespace={self.namespace!r}, session_id={self.session_id!r}, revision={self.revision})"
 
 
 class Outcome(Enum):

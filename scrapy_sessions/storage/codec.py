@@ -9,11 +9,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json
 
+from scrapy_sessions.cookies.entry import ENCODED_FIELDS
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
 from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession, Status
 from scrapy_sessions.storage.base import Row
 
-__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "decode", "encode"]
+__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "decode", "encode", "read"]
 
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -86,6 +87,17 @@ def decode(row: Row) -> PersistentSession:
     raise CorruptRecord(f"The stored record of {_name(row)} can't be read: {fault}")
 
 
+def read(content: dict[str, Any]) -> PersistentSession:
+    """Return the record of *content*, the JSON of a body of the current schema. Raises pydantic's ValidationError."""
+    cookies = content.get("cookies")
+    if isinstance(cookies, list):
+        content["cookies"] = [
+            dict(zip(ENCODED_FIELDS, cookie, strict=False)) if isinstance(cookie, list) else cookie
+            for cookie in cookies
+        ]
+    return PersistentSession.model_validate(content)
+
+
 class _Unreadable(Exception):
     """Says, without a value, why a body isn't a record."""
 
@@ -110,7 +122,7 @@ def _decode(row: Row) -> PersistentSession:
             f"The stored record of {_name(row)} has schema version {version}, and this version of scrapy_sessions "
             f"reads up to {SCHEMA_VERSION}: upgrade the package. The record is left as it is"
         )
-    record = PersistentSession.model_validate(_migrate(content, version))
+    record = read(_migrate(content, version))
     for field in ("namespace", "session_id", "revision"):
         if getattr(record, field) != getattr(row, field):
             raise _Unreadable(f"its {field} isn't that of its row")

@@ -1,0 +1,147 @@
+"""A live session as the row that is saved, without a model in between; what has not changed is not encoded again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic_core import PydanticSerializationError, from_json
+from typing_extensions import TypedDict
+
+from scrapy_sessions.models import PersistentSession, Status, expiry
+from scrapy_sessions.storage.base import Row
+from scrapy_sessions.storage.codec import decode, read
+
+if TYPE_CHECKING:
+    from scrapy_sessions.browser_session import BrowserSession
+
+__all__ = ["Parts", "Unencodable", "base_of", "encode_parts", "row_of"]
+
+_STATUSES = frozenset(get_args(Status))
+
+
+class Unencodable(Exception):
+    """A session holds something that isn't JSON, or of another type than its field's."""
+
+
+class Parts(NamedTuple):
+    """A session encoded: what was last saved of it, as the base of a merge.
+
+    The bytes are shared with the live session as long as it doesn't change, so that this costs next to nothing.
+
+    :param settled: the fields that hardly ever change, as the inside of a JSON object
+    :param moving: those that change with every request
+    :param cookies: as the inside of a JSON array
+    :param actions: how many actions there had been, those dropped included; the actions themselves the session has
+    """
+
+    settled: bytes
+    moving: bytes
+    cookies: bytes
+    actions: int
+
+    def body(self, history: bytes) -> bytes:
+        """Return the record as JSON, with *history*, the inside of an array, as its actions."""
+        return b'{%b,%b,"cookies":[%b],"actions_performed":[%b]}' % (
+            self.moving,
+            self.settled,
+            self.cookies,
+            history,
+        )
+
+
+class _Metrics(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # fields of a newer version
+
+    requests: int
+    responses: dict[int, int]
+    logins: int
+    failures: int
+    bytes: int
+    latency: float
+
+
+class _Moving(TypedDict):
+    last_activity: float
+    pages_visited: int
+    last_url: str | None
+    status: str
+    retired_reason: str | None
+    generation: int
+    revision: int
+    metrics: _Metrics
+
+
+_UNSETTLED = {*_Moving.__annotations__, "cookies", "actions_performed"}
+# Not written when they are empty: that is their default.
+_OMITTED = [name for name, field in PersistentSession.model_fields.items() if field.default in (None, {})]
+_dump_moving = TypeAdapter(_Moving).serializer.to_json
+
+
+def encode_parts(session: BrowserSession) -> Parts:
+    """Return *session* as it is now, under the revision after its own.
+
+    Raises :exc:`Unencodable`; neither that nor what led to it holds a value.
+    """
+    moving: _Moving = {
+        "last_activity": session.last_activity,
+        "pages_visited": session.pages_visited,
+        "last_url": session.last_url,
+        "status": session.status,
+        "retired_reason": session.retired_reason,
+        "generation": session.generation,
+        "revision": session.revision + 1,
+        "metrics": cast("_Metrics", session.metrics()),
+    }
+    # JSON has no infinity: pydantic writes null, which these fields don't take back.
+    if session.status not in _STATUSES or not math.isfinite(session.last_activity + session.latency):
+        raise Unencodable
+    try:
+        encoded = _dump_moving(moving, warnings="error")  # the default warns, with the value, and writes all the same
+        settled = session.settled(_encode_settled)
+        cookies = session.cookies.encoded()
+    except PydanticSerializationError:
+        raise Unencodable from None
+    return Parts(settled, encoded[1:-1], cookies, session.history.total)
+
+
+def _encode_settled(record: PersistentSession) -> bytes:
+    if not all(map(math.isfinite, (record.start_time, record.idle_timeout, record.max_age))):
+        raise Unencodable
+    unset = {name for name in _OMITTED if getattr(record, name) in (None, {})}
+    return record.model_dump_json(exclude=_UNSETTLED | unset, warnings="error").encode()[1:-1]
+
+
+def row_of(session: BrowserSession, parts: Parts) -> Row:
+    """Return the row of *session*, which was encoded as *parts* at this moment."""
+    expires_at, expires_by = expiry(session, session.requests) or (None, None)
+    return Row(
+        session.namespace,
+        session.id,
+        session.pool,
+        session.profile_name,
+        session.status,
+        session.start_time,
+        session.last_activity,
+        expires_at,
+        expires_by,
+        session.pages_visited,
+        len(session.history),
+        session.revision + 1,
+        parts.body(session.history.encoded()),
+    )
+
+
+def base_of(session: BrowserSession) -> PersistentSession | None:
+    """Return the record of *session* as last loaded or saved: the base of a merge."""
+    base = session.base
+    if base is None:
+        return None
+    if isinstance(base, Row):
+        return decode(base)
+    # Its actions are those of now without what was added since; of a bounded history, what is left of them.
+    texts = session.history.texts()
+    record = read(from_json(base.body(b"")))
+    record.actions_performed = texts[: max(len(texts) + base.actions - session.history.total, 0)]
+    return record

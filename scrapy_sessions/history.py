@@ -1,0 +1,89 @@
+"""What a session did, kept compactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+__all__ = ["History", "storable"]
+
+_NEW = 64  # texts kept as they came until somebody asks: folded one by one, each would copy all that came before
+_BETWEEN = b'","'  # two texts, and inside of none: there, a quote comes after a backslash
+
+
+class History:
+    """The last *limit* actions of a session, oldest first (0: all of them).
+
+    They are kept as they are saved, as JSON in one bytes object: a third of what as many strings take, and to save
+    them again costs nothing.
+    """
+
+    __slots__ = ("_count", "_encoded", "_limit", "_new", "_total")
+
+    def __init__(self, texts: Iterable[str] = (), *, limit: int = 0) -> None:
+        self._limit = limit
+        self.restore(texts)
+
+    def add(self, text: str) -> None:
+        """Add *text*, as the newest."""
+        new = self._new
+        new.append(text)
+        if len(new) >= _NEW:
+            self._fold()
+
+    def restore(self, texts: Iterable[str]) -> None:
+        """Make *texts* the whole content."""
+        self._encoded = b""
+        self._count = self._total = 0
+        self._new = list(texts)
+        self._fold()
+
+    @property
+    def total(self) -> int:
+        """How many were ever added, those that have been dropped since included."""
+        return self._total + len(self._new)
+
+    def encoded(self) -> bytes:
+        """Return the texts as the inside of a JSON array. The object is the same until one is added."""
+        if self._new:
+            self._fold()
+        return self._encoded
+
+    def texts(self) -> list[str]:
+        """Return the texts."""
+        texts: list[str] = from_json(b"[%b]" % self.encoded())
+        return texts
+
+    def __len__(self) -> int:
+        self.encoded()
+        return self._count
+
+    def _fold(self) -> None:
+        new, limit = self._new, self._limit
+        self._new = []
+        self._total += len(new)
+        fresh = [_encode(text) for text in (new[-limit:] if limit else new)]
+        kept = self._encoded
+        surplus = self._count + len(fresh) - limit if limit else 0
+        if surplus >= self._count:
+            kept = b""
+        elif surplus > 0:
+            start = 0
+            for _ in range(surplus):
+                start = kept.index(_BETWEEN, start) + 2
+            kept = kept[start:]
+        self._count += len(fresh) - max(surplus, 0)
+        self._encoded = b",".join([kept, *fresh] if kept else fresh)
+
+
+def storable(text: str) -> str:
+    """Return *text*, whatever it was, with what can't be stored written out: a lone surrogate, say."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return to_json(text)
+    except PydanticSerializationError:
+        return to_json(storable(text))

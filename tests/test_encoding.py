@@ -1,0 +1,169 @@
+"""A live session as the row that is saved: the same as its record, and nothing encoded twice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scrapy_sessions import BrowserSession, Cookie, PersistentSession
+from scrapy_sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.storage.codec import decode, encode
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+NAMES = st.text("abc-_", min_size=1, max_size=4)
+TIMES = st.floats(1e9, 2e9)
+COUNTS = st.integers(0, 2**40)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda each: st.lists(each) | st.dictionaries(TEXT, each),
+    max_leaves=4,
+)
+COOKIES = st.builds(
+    Cookie,
+    name=NAMES,
+    value=st.text("xyzäöü 0", max_size=5).map(str.strip),
+    domain=st.sampled_from(["shop.example", "www.shop.example"]),
+    host_only=st.booleans(),
+    path=st.sampled_from(["/", "/p", "/p/q"]),
+    expires=st.none() | TIMES,
+    secure=st.just(True),
+    http_only=st.booleans(),
+    same_site=st.sampled_from([None, "Lax", "Strict", "None"]),
+    partition_key=st.sampled_from([None, "https://shop.example"]),
+    created=TIMES,
+    updated=TIMES,
+)
+RECORDS = st.builds(
+    PersistentSession,
+    session_id=st.just("alice"),
+    namespace=NAMES,
+    pool=st.none() | NAMES,
+    user_agent=st.none() | TEXT,
+    timezone=st.none() | TEXT,
+    viewport_width=st.none() | st.integers(1, 4000),
+    headers=st.dictionaries(st.sampled_from(["*", "https://shop.example"]), st.dictionaries(NAMES, TEXT, min_size=1)),
+    start_time=TIMES,
+    last_activity=TIMES,
+    pages_visited=COUNTS,
+    actions_performed=st.lists(TEXT, max_size=5),
+    last_url=st.none() | TEXT,
+    cookies=st.lists(COOKIES, max_size=4, unique_by=lambda c: (c.name, c.domain, c.path, c.host_only, c.partition_key)),
+    local_storage=st.dictionaries(NAMES, st.dictionaries(NAMES, TEXT), max_size=2),
+    data=st.dictionaries(TEXT, JSON, max_size=3),
+    status=st.sampled_from(["new", "ready", "retired"]),
+    retired_reason=st.none() | TEXT,
+    idle_timeout=st.sampled_from([0.0, 1800.0]),
+    max_age=st.sampled_from([0.0, 60.0]),
+    max_uses=st.integers(0, 2),
+    generation=COUNTS,
+    revision=COUNTS,
+    metrics=st.builds(
+        dict, requests=COUNTS, responses=st.dictionaries(st.sampled_from(["200", "404"]), COUNTS), latency=TIMES
+    ),
+)
+
+
+def live(record: PersistentSession | None = None, *, now: float = 1.5e9) -> BrowserSession:
+    session = BrowserSession("alice", clock=lambda: now)
+    if record is not None:
+        session.restore(record)
+    return session
+
+
+@settings(max_examples=40, deadline=None)
+@given(RECORDS)
+def test_the_row_is_that_of_the_record(record: PersistentSession) -> None:
+    """What is written without a model in between reads as the session's own record, with the next revision."""
+    session = live(record)
+    row = row_of(session, encode_parts(session))
+    expected = session.snapshot()
+    expected.revision += 1
+    assert decode(row) == expected
+    assert row._replace(body=b"") == encode(expected)._replace(body=b"")
+
+
+@settings(max_examples=30, deadline=None)
+@given(RECORDS, RECORDS)
+def test_the_base_is_what_was_saved(saved: PersistentSession, later: PersistentSession) -> None:
+    """However the session changes after a save, its base stays the record of that save."""
+    session = live(saved)
+    before = session.snapshot()
+    session.base = encode_parts(session)
+    session.status, session.last_activity, session.pages_visited = later.status, later.last_activity, 7
+    session.cookies.restore(later.cookies)
+    session.data["more"] = 1
+    session.trees_changed()
+    for text in later.actions_performed:
+        session.record(text)
+    before.revision += 1
+    assert base_of(session) == before
+
+
+def test_unknown_fields_are_written() -> None:
+    """Fields of a newer version, of the record, its metrics and its cookies, are written as they came."""
+    content: dict[str, Any] = {"session_id": "alice", "shape": {"is": None}, "metrics": {"smiles": 3}}
+    content["cookies"] = [{"name": "a", "value": "1", "domain": "shop.example", "taste": "sweet"}]
+    session = live(PersistentSession.model_validate(content))
+    record = decode(row_of(session, encode_parts(session)))
+    assert (record.model_extra, record.metrics.model_extra) == ({"shape": {"is": None}}, {"smiles": 3})
+    assert record.cookies[0].model_extra == {"taste": "sweet"}
+
+
+def test_what_has_not_changed_is_not_encoded_again() -> None:
+    """Cookies, identity and data are the same bytes in every save, until they change."""
+    session = live()
+    session.cookies.set("sid", "1", domain="shop.example", expires=1.6e9)
+    session.data["basket"] = [1]
+    first = encode_parts(session)
+    session.pages_visited += 1
+    second = encode_parts(session)
+    assert second.moving != first.moving
+    assert (second.settled is first.settled, second.cookies is first.cookies) == (True, True)
+    session.data["basket"].append(2)  # type: ignore[union-attr]  # a list: see above
+    assert session.trees_changed()
+    session.cookies.set("sid", "2", domain="shop.example")
+    third = encode_parts(session)
+    assert (b"[1,2]" in third.settled, b'"2"' in third.cookies) == (True, True)
+    session.user_agent = "another"
+    session.headers.set("X-Token", "t", url="https://shop.example")
+    assert (b"another" in encode_parts(session).settled, b"X-Token" in encode_parts(session).settled) == (True, True)
+
+
+def test_a_cookie_that_expires_is_written_no_more() -> None:
+    """The cookies as they were encoded hold until one expires, and also when the clock is set back."""
+    now = [100.0]
+    session = BrowserSession("alice", clock=lambda: now[0])
+    session.cookies.set("short", "1", domain="shop.example", expires=200)
+    session.cookies.set("long", "1", domain="shop.example", expires=300)
+    found = []
+    for now[0] in (150.0, 250.0, 150.0, 350.0):
+        session.revision = 1
+        found.append([cookie.name for cookie in decode(row_of(session, encode_parts(session))).cookies])
+    assert found == [["short", "long"], ["long"], ["short", "long"], []]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "happy"},
+        {"last_activity": math.inf},
+        {"latency": math.nan},
+        {"idle_timeout": math.inf},
+        {"pages_visited": "many"},
+        {"last_url": 5},
+        {"user_agent": b"bytes"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_could_not_be_read_back_is_refused(change: dict[str, Any]) -> None:
+    """A value that the record's field doesn't take isn't written, and the fault quotes nothing."""
+    session = live()
+    for name, value in change.items():
+        setattr(session, name, value)
+    with pytest.raises(Unencodable) as caught:
+        encode_parts(session)
+    assert (str(caught.value), caught.value.__cause__) == ("", None)
