@@ -80,7 +80,7 @@ class SessionConfig:
         return SessionsSettings.from_settings(self.crawler.settings)
 
     @cached_property
-    def _remarkable(self) -> frozenset[int]:
+    def remarkable_statuses(self) -> frozenset[int]:
         """The statuses that may tell something of a session."""
         settings = self.settings
         listed = {*settings.expired_statuses, *settings.suspect_statuses, *settings.blocked_statuses}
@@ -131,7 +131,7 @@ class SessionConfig:
         redirect to :attr:`login_url`.
         """
         status = response.status
-        if status not in self._remarkable:
+        if status not in self.remarkable_statuses:
             return Verdict.OK
         settings = self.settings
         blocked = status in settings.blocked_statuses

@@ -71,6 +71,7 @@ class SessionsExtension:
         if not self.settings.enabled:
             raise NotConfigured
         _check_asyncio()
+        self._paced = bool(self.settings.delay)
         self.visits = Visits()
         self._places: WeakValueDictionary[str, Visit] = WeakValueDictionary()
         self._cleaning: asyncio.Task[None] | None = None
@@ -196,8 +197,8 @@ class SessionsExtension:
             must_log_in(session, config)
             or config.sets_pace
             or bool(session.delay or session.concurrency or session.next_at)
-            or must_go_alone(session)
-            or (session.delay is None and bool(self.settings.delay))
+            or (session.alone_first and must_go_alone(session))
+            or (self._paced and session.delay is None)
         )
 
     async def take(self, request: Request, claim: Claim, config: SessionConfig) -> BrowserSession:
@@ -235,7 +236,7 @@ class SessionsExtension:
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
         visit = self.visits.begin(request, session)
-        if session.concurrency or must_go_alone(session):
+        if session.concurrency or (session.alone_first and must_go_alone(session)):
             place = meta[PLACE] = uuid4().hex  # a number could be that of another run, out of a disk queue
             self._places[place] = visit
         return visit

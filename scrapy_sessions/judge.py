@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scrapy_sessions.manager import SessionManager
     from scrapy_sessions.pool import Pool
 
-__all__ = ["Judge", "pause_of"]
+__all__ = ["PAUSES", "Judge", "pause_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,9 @@ _REPLAYS = "_session_replays"
 
 _STANDS_IN = "_session_stands_in"
 """The meta key that tells for which session of its pool a fresh one, on trial, stands in."""
+
+PAUSES = frozenset({429, 503})
+"""The statuses by which a site may ask for a pause."""
 
 _LONGEST_PAUSE = 3600.0  # seconds; a site that asks for more is left alone for an hour, and then asked again
 
@@ -178,7 +181,7 @@ def pause_of(response: Response, request: Request) -> float | None:
     ``Retry-After`` is seconds or an HTTP date (RFC 9110, section 10.2.3). A 429 without it means a second, doubled
     each time.
     """
-    if response.status not in (429, 503):
+    if response.status not in PAUSES:
         return None
     value = response.headers.get("Retry-After")
     if value is None:

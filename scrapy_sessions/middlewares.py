@@ -18,7 +18,7 @@ from scrapy.utils.httpobj import urlparse_cached
 from scrapy_sessions.config import Verdict
 from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.extension import SessionsExtension, is_login
-from scrapy_sessions.judge import pause_of
+from scrapy_sessions.judge import PAUSES, pause_of
 from scrapy_sessions.visits import LAID, PLACE, strip_leftovers
 
 if TYPE_CHECKING:
@@ -148,11 +148,14 @@ class SessionVerdictMiddleware:
             visit.answered(request, response, time.time(), page=True)
             visit.end()
             return response
-        pause = pause_of(response, request)
-        if pause is not None:
-            replay = self._extension.judge.paused(visit.session, request, pause)
-            return self._close(visit, request, response, replay, cacheable=False)
+        if response.status in PAUSES:
+            pause = pause_of(response, request)
+            if pause is not None:
+                replay = self._extension.judge.paused(visit.session, request, pause)
+                return self._close(visit, request, response, replay, cacheable=False)
         config = self._extension.configs.of(request.url)
+        if not config.reads_body and response.status not in config.remarkable_statuses:
+            return self._apply(visit, Verdict.OK, request, response, config)
         verdict = self._check(config, request, response)
         if isinstance(verdict, Verdict):
             return self._apply(visit, verdict, request, response, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -50,6 +51,10 @@ class Claim(NamedTuple):
     untagged: bool = False
 
 
+_QUALIFYING = frozenset({PICKED, "session_pool", "session_profile"})  # beside a session_id, they change what it means
+_UNTAGGED = Claim(None, DEFAULT_POOL, untagged=True)
+
+
 def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim | None:
     """Read what a request with this *meta* asks for; ``None``: no session at all (``session_id`` is ``None``).
 
@@ -62,6 +67,8 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
     session_id = meta.get("session_id", _UNSET)
     if session_id is None:
         return None
+    if type(session_id) is str and not _QUALIFYING.intersection(meta):
+        return _named(session_id)
     before = meta.get(PICKED)
     own = session_id is not _UNSET and session_id != before
     profile = meta.get("session_profile")
@@ -87,7 +94,14 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
         return Claim(None, pool, profile, before=before, key=key, avoid=avoid)
     if default_id is not None:
         return Claim(default_id, None, profile, untagged=True)
+    if profile is None and key is None:
+        return _UNTAGGED
     return Claim(None, DEFAULT_POOL, profile, key=key, untagged=True)
+
+
+@lru_cache(maxsize=4096)
+def _named(session_id: str) -> Claim:
+    return Claim(check_session_id(session_id), None)
 
 
 def is_named(meta: Mapping[str, Any]) -> bool:
@@ -188,10 +202,12 @@ class Pool:
         if key is not None:
             return self._of_key(key)
         size = len(self._slots) if self.named else self.size
+        if size == 1:
+            return self._of_slot(0)
         looks: list[tuple[bool, float, int, int]] = []
         for slot in islice(self._strategy.turns(size), _LOOK):
             session_id = self._of_slot(slot)
-            wait = 0.0 if backlog is None or size == 1 else backlog(session_id)
+            wait = 0.0 if backlog is None else backlog(session_id)
             looks.append((session_id in avoid, wait, len(looks), slot))
             if not wait and session_id not in avoid:
                 break

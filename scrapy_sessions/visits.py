@@ -147,7 +147,8 @@ class Visit:
             self.generation = session.generation
         session.requests += 1
         session.last_activity = now
-        session.changed()
+        if not session.dirty:
+            session.changed()
 
     @property
     def left(self) -> bool:
@@ -198,7 +199,8 @@ class Visit:
             session.pages_visited += 1
             session.last_url = request.url
         session.history.add(f"{request.method} {request.url} {status}")
-        session.changed()
+        if not session.dirty:
+            session.changed()
 
     def failed(self) -> None:
         """Record that the download failed."""
