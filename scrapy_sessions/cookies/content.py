@@ -84,8 +84,8 @@ class Content:
             entries = listed(self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}))
         return [entry for entry in entries if not entry.is_expired(now)]
 
-    def insert(self, entry: Entry, now: float) -> list[Entry]:
-        """Put *entry* in, in the place of the one with its identity, and return those that had to leave for it.
+    def insert(self, entry: Entry, old: Entry | None, now: float) -> list[Entry]:
+        """Put *entry* in, in the place of *old*, the one with its identity, and return those that had to leave for it.
 
         An entry that comes with ticks (``seq``, ``used``) keeps them.
         """
@@ -93,7 +93,6 @@ class Content:
         self._tick += 1
         entry.seq = entry.seq or self._tick
         entry.used = entry.used or self._tick
-        old = self.get(entry.identity)
         if old is not None:
             self._unlink(old)
         entries = self._domains.setdefault(entry.domain, {})

@@ -254,7 +254,7 @@ class SessionCookieJar:
             if reason is not None:
                 self._refuse(reason)
             elif not entry.is_expired(now):
-                self._evicted(self._content.insert(entry, now))
+                self._evicted(self._content.insert(entry, self._content.get(entry.identity), now))
 
     # -- changing
 
@@ -279,7 +279,7 @@ class SessionCookieJar:
                 self._content.touch(old)
                 return False
             new.created, new.seq = old.created, old.seq
-        self._evicted(self._content.insert(new, now))
+        self._evicted(self._content.insert(new, old, now))
         return True
 
     def _evicted(self, entries: list[Entry]) -> None:

@@ -46,12 +46,17 @@ class Origin(NamedTuple):
         return f"https://{site_of(self.host)}"
 
     @property
-    def parents(self) -> list[str]:
+    def parents(self) -> tuple[str, ...]:
         """The domains whose cookies may go to this host's subdomains and thus to it, nearest first."""
-        if is_ip(self.host):
-            return []
-        labels = self.host.split(".")
-        return [".".join(labels[start:]) for start in range(1, len(labels))]
+        return _parents(self.host)
+
+
+@lru_cache(maxsize=1024)
+def _parents(host: str) -> tuple[str, ...]:
+    if is_ip(host):
+        return ()
+    labels = host.split(".")
+    return tuple(".".join(labels[start:]) for start in range(1, len(labels)))
 
 
 @lru_cache(maxsize=1024)

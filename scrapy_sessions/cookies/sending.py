@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from operator import attrgetter
 from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.entry import Entry, listed
@@ -13,6 +14,8 @@ __all__ = ["Candidates"]
 
 _MAX_PATH_SETS = 64  # a site with a cookie for every folder would otherwise fill the memory with its headers
 
+_creation = attrgetter("created", "seq")
+
 
 class _Sent:
     """A finished header, the cookies in it, and the jar's tick of its last use."""
@@ -20,8 +23,9 @@ class _Sent:
     __slots__ = ("entries", "used", "value")
 
     def __init__(self, entries: tuple[Entry, ...]) -> None:
-        pairs = [encode(f"{entry.name}={entry.value}" if entry.name else entry.value) for entry in entries]
-        self.value = b"; ".join(pairs) if pairs else None
+        # Encoded as one: character by character, it comes to the same.
+        pairs = [f"{entry.name}={entry.value}" if entry.name else entry.value for entry in entries]
+        self.value = encode("; ".join(pairs)) if pairs else None
         self.entries = entries
         self.used = 0
 
@@ -43,29 +47,38 @@ class Candidates:
     def __init__(self, domains: Mapping[str, Mapping[str, Entry]], origin: Origin, now: float) -> None:
         self.since = float("-inf")
         self.until = float("inf")
-        self._entries = tuple(sorted(self._collect(domains, origin, now), key=_header_order))
+        # Section 5.8.3: longer paths first, then the earlier created; then as they came, so that the order is the same
+        # in every process and after every restore.
+        entries = sorted(self._collect(domains, origin, now), key=_creation)
+        if any(entry.path != "/" for entry in entries):
+            entries.sort(key=_path_length, reverse=True)  # stable, in reverse too
+        self._entries = tuple(entries)
         # Each with what a longer path begins with: the test of rules.path_matches, without a call for every path.
         paths = {entry.path: entry.path.removesuffix("/") + "/" for entry in self._entries if entry.path != "/"}
         self._paths = tuple(paths.items())
         self._everywhere = None if self._paths else _Sent(self._entries)
         self._by_paths: dict[tuple[str, ...], _Sent] = {}
 
-    def _collect(self, domains: Mapping[str, Mapping[str, Entry]], origin: Origin, now: float) -> Iterable[Entry]:
-        host = origin.host
+    def _collect(self, domains: Mapping[str, Mapping[str, Entry]], origin: Origin, now: float) -> list[Entry]:
+        over_tls, host = origin
+        found: list[Entry] = []
         for domain in (host, *origin.parents):
-            for entry in listed(domains.get(domain, {})):
+            for entry in listed(domains[domain]) if domain in domains else ():
+                host_only, secure, _, _, partition_key = entry.traits
                 if (
-                    (entry.host_only and domain != host)
-                    or (entry.secure and not origin.secure)
-                    or (entry.partition_key is not None and entry.partition_key != origin.site)
+                    (host_only and domain != host)
+                    or (secure and not over_tls)
+                    or (partition_key is not None and partition_key != origin.site)
                 ):
                     continue
-                if entry.expires is not None:
-                    if entry.expires <= now:
-                        self.since = max(self.since, entry.expires)
+                expires = entry.expires
+                if expires is not None:
+                    if expires <= now:
+                        self.since = max(self.since, expires)
                         continue
-                    self.until = min(self.until, entry.expires)
-                yield entry
+                    self.until = min(self.until, expires)
+                found.append(entry)
+        return found
 
     def header(self, url: SplitResult | ParseResult, tick: int) -> bytes | None:
         """Return the header for *url*, of this scheme and host, and note its use at *tick*."""
@@ -93,7 +106,5 @@ class Candidates:
             sent.note_use()
 
 
-def _header_order(entry: Entry) -> tuple[int, float, int]:
-    # Section 5.8.3: longer paths first, then the earlier created; then as they came, so that the order is the same
-    # in every process and after every restore.
-    return -len(entry.path), entry.created, entry.seq
+def _path_length(entry: Entry) -> int:
+    return len(entry.path)
