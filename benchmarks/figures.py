@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["FULL", "TINY", "Figure", "Size", "compare", "environment", "table"]
+__all__ = ["FULL", "TINY", "Curve", "Figure", "Missing", "Row", "Size", "compare", "environment", "table"]
 
 _PACKAGES = ("scrapy", "twisted", "pydantic")
 
@@ -19,28 +19,68 @@ _PACKAGES = ("scrapy", "twisted", "pydantic")
 class Size(NamedTuple):
     """How much a run measures.
 
-    :param rounds: how often each measure alternates between its two sides
+    :param sets: how often the processes of a comparison are started anew: each has its luck with memory
+    :param rounds: how often each set of them alternates between its sides
     :param requests: sent a round and side
-    :param stored: sessions in the large store
-    :param changed: sessions in one save
+    :param sessions: that requests go out in
+    :param stored: sessions in the large store: the last of the powers of ten up from 10
+    :param changed: sessions in one save, and in a pool
     :param cookies: cookies set on one domain
+    :param pages: of a whole crawl
+    :param crawled: sessions of the crawl whose memory is measured; the small one has a hundredth
+    :param live: sessions in memory whose size is measured
+    :param counted: requests, picks or saves whose instructions are counted
+    :param peers: whether packages that are installed for it take part
+    :param counts: whether instructions are counted
     """
 
+    sets: int
     rounds: int
     requests: int
+    sessions: int
     stored: int
     changed: int
     cookies: int
+    pages: int
+    crawled: int
+    live: int
+    counted: int
+    peers: bool = True
+    counts: bool = True
 
 
-FULL = Size(rounds=5, requests=3000, stored=100_000, changed=10_000, cookies=5000)
-TINY = Size(rounds=1, requests=20, stored=30, changed=30, cookies=200)
+FULL = Size(
+    sets=3,
+    rounds=5,
+    requests=2000,
+    sessions=50,
+    stored=1_000_000,
+    changed=10_000,
+    cookies=5000,
+    pages=1000,
+    crawled=100_000,
+    live=1000,
+    counted=400,
+)
+TINY = Size(
+    sets=1,
+    rounds=1,
+    requests=20,
+    sessions=5,
+    stored=100,
+    changed=30,
+    cookies=200,
+    pages=20,
+    crawled=200,
+    live=20,
+    counted=20,
+)
 
 
 class Figure(NamedTuple):
     """A comparison: what ours and the *other* take, in *unit*, medians over the rounds.
 
-    :param bound: what issue 2 allows, of the ratio, or of ours if *absolute*; ``None``: nothing but to be told
+    :param bound: what is allowed, of the ratio, or of ours if *absolute*; ``None``: nothing but to be told
     """
 
     name: str
@@ -53,13 +93,33 @@ class Figure(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        return self.ours / self.other
+        return self.ours / self.other if self.other else float("nan")
 
     @property
     def held(self) -> bool | None:
         if self.bound is None:
             return None
         return (self.ours if self.absolute else self.ratio) <= self.bound
+
+
+class Missing(NamedTuple):
+    """A comparison that could not be made here, and *why*."""
+
+    name: str
+    against: str
+    why: str
+
+
+class Curve(NamedTuple):
+    """How a cost, in *unit*, goes with a number of sessions; *level* is one to look at it by, with its name."""
+
+    name: str
+    unit: str
+    points: tuple[tuple[int, float], ...]
+    level: tuple[str, float]
+
+
+Row: TypeAlias = Figure | Missing
 
 
 def compare(
@@ -97,30 +157,26 @@ def _processor() -> str:
     return platform.machine()
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """Return *figures* as a table in Markdown."""
-    rows = [("what", "ours", "the other", "ratio", "bound", "held", "the other is")]
-    for figure in figures:
-        bound = ""
-        if figure.bound is not None:
-            bound = f"{figure.bound:g} {figure.unit if figure.absolute else 'x'}"
-        held = {None: "", True: "yes", False: "NO"}[figure.held]
-        ours, other = (f"{value:.{_digits(value)}f} {figure.unit}" for value in (figure.ours, figure.other))
-        rows.append(
-            (
-                figure.name,
-                ours,
-                other,
-                f"{figure.ratio:.2f} x" if abs(figure.ratio) >= 0.1 else f"{figure.ratio:.1g} x",
-                bound,
-                held,
-                figure.against,
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows]
-    lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-    return "\n".join(lines)
+def table(rows: Iterable[Row | Curve]) -> str:
+    """Return *rows* as a table in Markdown; curves have no place in it."""
+    rows = [row for row in rows if not isinstance(row, Curve)]
+    lines = [("what", "ours", "the other", "ratio", "bound", "held", "the other is"), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in lines]
+    text.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    return "\n".join(text)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if isinstance(row, Missing):
+        return (row.name, "", "", "", "", "", f"{row.against}: {row.why}")
+    bound = ""
+    if row.bound is not None:
+        bound = f"{row.bound:g} {row.unit if row.absolute else 'x'}"
+    held = {None: "", True: "yes", False: "NO"}[row.held]
+    ours, other = (f"{value:.{_digits(value)}f} {row.unit}" for value in (row.ours, row.other))
+    ratio = f"{row.ratio:.2f} x" if abs(row.ratio) >= 0.1 else f"{row.ratio:.1g} x"
+    return (row.name, ours, other, ratio, bound, held, row.against)
 
 
 def _digits(value: float) -> int:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.chain import ACTIONS, COOKIES, BenchSpider
+from benchmarks.chains import ACTIONS, COOKIES
 from benchmarks.figures import Figure, Size, compare
+from benchmarks.records import NAMESPACE
 from scrapy_sessions import BrowserSession, SessionManager
 from scrapy_sessions.settings import SessionsSettings
 
@@ -45,7 +46,7 @@ async def _measure(size: Size) -> list[Figure]:
     longest: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         settings = SessionsSettings(save_interval=3600, history_limit=ACTIONS, idle_timeout=0, cache_size=0)
-        manager = SessionManager(Path(folder) / "sessions.db", namespace=BenchSpider.name, settings=settings)
+        manager = SessionManager(Path(folder) / "sessions.db", namespace=NAMESPACE, settings=settings)
         async with manager:
             sessions = [await manager.get(f"s{number}") for number in range(size.changed)]
             for session in sessions:

@@ -45,7 +45,7 @@ FIGURES = {
     ),
     "pool": (),
     "memory": ("peak memory of a crawl over 200 sessions", "a live session of 10 cookies"),
-    "listing": ("list the first 100 of 10", "list all 10"),
+    "listing": ("list the first 100 of 10", "list all 10", "scrapy sessions list, all of 10"),
     "instructions": (),
 }
 LEFT_OUT = {
@@ -143,7 +143,8 @@ def test_what_was_not_measured_has_its_rows(tiny: subprocess.CompletedProcess[st
 def test_the_bounds_of_the_issue_are_in_the_table(tiny: subprocess.CompletedProcess[str]) -> None:
     """Each bound stands beside its figure, with whether it is held."""
     bounds = [cells[5].strip() for cells in (row.split("|") for row in rows(tiny.stdout)) if cells[6].strip()]
-    assert bounds == ["0.6 x", "0.9 x", "1.2 x", "1.1 x", "1.2 x", "1.5 x", "2 ms", "10 ms", "1.2 x", "8 kB"]
+    expected = ["0.6 x", "0.9 x", "1.2 x", "1.1 x", "1.2 x", "1.5 x", "2 ms", "10 ms", "1.2 x", "8 kB", "1000 ms"]
+    assert bounds == expected
 
 
 def test_results_are_written_where_they_are_wanted(tiny: subprocess.CompletedProcess[str], folder: Path) -> None:
@@ -250,6 +251,26 @@ def test_a_worker_that_fails_says_why(module: Any) -> None:
         pytest.raises(processes.WorkerFailed, match=r"chain\.py, open: ValueError: .*NoSuchThing"),
     ):
         worker.ask("open", settings={}, key="cookiejar", sessions=1, cookies=1, saver="NoSuchThing")
+
+
+def test_a_measure_that_fails_leaves_the_others_their_rows(
+    module: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The table is printed with what the others found, nothing is written, and the run has failed."""
+    main, figures, processes = module("__main__"), module("figures"), module("processes")
+
+    def fail(_: object) -> None:
+        raise processes.WorkerFailed("chain.py, open: no such thing")
+
+    found = [figures.Figure("listing a store", 1.0, 2.0, "ms", "bare SQL")]
+    monkeypatch.setattr(main, "MEASURES", {"cost": fail, "listing": lambda _: found})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--results", str(tmp_path / "results")])
+    with pytest.raises(SystemExit, match="these measures failed: cost"):
+        main.main()
+    printed = capsys.readouterr()
+    assert len(rows(printed.out)) == 1
+    assert "cost failed: chain.py, open: no such thing" in printed.err
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_worker_that_ended_says_its_last_words(module: Any) -> None:
