@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
-
-from scrapy_sessions.browser_session import BrowserSession
-from scrapy_sessions.config import SessionConfig, Verdict, session_config
-from scrapy_sessions.exceptions import (
-    AmbiguousSession,
-    CookieConflict,
-    CorruptRecord,
-    CrawlClosing,
-    InvalidCookie,
-    InvalidSessionId,
-    LoginFailed,
-    NewerSchema,
-    PoolExhausted,
-    SessionConfigurationError,
-    SessionError,
-    SessionRetired,
-    StoreError,
-    UnknownPool,
-    UnknownProfile,
-)
-from scrapy_sessions.manager import SessionManager
-from scrapy_sessions.models import Cookie, PersistentSession, Profile
-from scrapy_sessions.storage import SessionStore
 
 if TYPE_CHECKING:
     from scrapy_sessions.addon import SessionsAddon
+    from scrapy_sessions.browser_session import BrowserSession
+    from scrapy_sessions.config import SessionConfig, Verdict, session_config
+    from scrapy_sessions.exceptions import (
+        AmbiguousSession,
+        CookieConflict,
+        CorruptRecord,
+        CrawlClosing,
+        FormatError,
+        InvalidCookie,
+        InvalidSessionId,
+        LoginFailed,
+        NewerSchema,
+        PoolExhausted,
+        SessionConfigurationError,
+        SessionError,
+        SessionRetired,
+        StoreError,
+        UnknownPool,
+        UnknownProfile,
+    )
+    from scrapy_sessions.manager import SessionManager
+    from scrapy_sessions.models import Cookie, PersistentSession, Profile
+    from scrapy_sessions.storage import SessionStore
 
 __all__ = [
     "AmbiguousSession",
@@ -37,6 +38,7 @@ __all__ = [
     "CookieConflict",
     "CorruptRecord",
     "CrawlClosing",
+    "FormatError",
     "InvalidCookie",
     "InvalidSessionId",
     "LoginFailed",
@@ -58,11 +60,29 @@ __all__ = [
     "session_config",
 ]
 
+# Where the names are that don't stand in `exceptions`. All are imported at first use: Scrapy imports this package at
+# every call of `scrapy`, for the command, and whoever uses the manager alone doesn't pay for Scrapy's components.
+_MODULES = {
+    "BrowserSession": "browser_session",
+    "Cookie": "models",
+    "PersistentSession": "models",
+    "Profile": "models",
+    "SessionConfig": "config",
+    "SessionManager": "manager",
+    "SessionStore": "storage",
+    "SessionsAddon": "addon",
+    "Verdict": "config",
+    "session_config": "config",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # The add-on brings Scrapy's components: whoever uses the manager alone doesn't pay for them.
-    if name == "SessionsAddon":
-        from scrapy_sessions.addon import SessionsAddon  # noqa: PLC0415  # late: see above
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'exceptions')}"), name)
+    globals()[name] = value  # asked for once only
+    return value
 
-        return SessionsAddon
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import ref
 
 from pydantic import JsonValue
 
 from scrapy_sessions.cookies import SessionCookieJar
+from scrapy_sessions.counted import NOTHING, Counted
 from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.history import History, storable
 from scrapy_sessions.models import (
@@ -83,22 +85,23 @@ class BrowserSession:
         "_trees",
         "alone_first",
         "base",
+        "bound_headers",
         "bytes",
         "closed",
         "concurrency",
-        "cookies",
+        "counted",
         "delay",
         "dirty",
         "failures",
         "fruitless",
         "generation",
-        "headers",
         "history",
         "id",
         "identities",
         "identity",
         "idle_timeout",
         "in_flight",
+        "jar",
         "language",
         "last_activity",
         "last_url",
@@ -162,10 +165,8 @@ class BrowserSession:
         self.viewport_width = identity.viewport_width
         self.viewport_height = identity.viewport_height
         self.proxy = identity.proxy
-        self.headers = SessionHeaders(
-            {EVERYWHERE: identity.headers} if identity.headers else None, on_change=self._headers_changed
-        )
-        self.cookies = SessionCookieJar(clock=clock, on_change=self.changed, on_refused=self._refused)
+        self.bound_headers = _Headers(self, {EVERYWHERE: identity.headers} if identity.headers else None)
+        self.jar = _Jar(self, clock)
         self.start_time = now
         self.last_activity = now
         self.last_url: str | None = None
@@ -199,6 +200,7 @@ class BrowserSession:
         # Caches of visits.py: what is laid under a request, wherever it goes, or by scheme and host.
         self.identity: Any = None
         self.identities: Mapping[tuple[str, str], Any] = _EMPTY
+        self.counted = NOTHING  # what analytics know of
         self.uses = 0  # requests sent, and those on their way to be
         self.successes = 0  # responses that drew the verdict OK
         self.suspects: frozenset[str] = _NONE  # URLs that have failed since the last success
@@ -212,6 +214,20 @@ class BrowserSession:
         self.queue: deque[asyncio.Future[None]] | None = None  # requests that wait for one of its own to end
 
     # What a spider uses
+
+    @property
+    def cookies(self) -> SessionCookieJar:
+        """The cookie jar."""
+        # Whoever holds the jar holds the session. We ourselves take `jar`: in a cycle, sessions that have left memory
+        # would stay there until the garbage collector comes.
+        self.jar.held = self
+        return self.jar
+
+    @property
+    def headers(self) -> SessionHeaders:
+        """The secret headers."""
+        self.bound_headers.held = self
+        return self.bound_headers
 
     @property
     def data(self) -> dict[str, JsonValue]:
@@ -263,7 +279,7 @@ class BrowserSession:
         return await self._owner.fetch(self, request)
 
     def __repr__(self) -> str:
-        return f"<BrowserSession {self.id!r} of {self.namespace!r}: {self.status}, {len(self.cookies)} cookies>"
+        return f"<BrowserSession {self.id!r} of {self.namespace!r}: {self.status}, {len(self.jar)} cookies>"
 
     # What the manager and the middlewares use
 
@@ -282,7 +298,13 @@ class BrowserSession:
 
     def trees_changed(self) -> bool:
         """Whether ``data`` or a storage was changed in place since the last look."""
-        if self._seen_trees is None or self._seen_trees == self._trees:
+        if self._seen_trees is None:
+            return False
+        try:
+            same = self._seen_trees == self._trees
+        except Exception:  # noqa: BLE001  # what isn't JSON may not compare, an array for one: then it is another
+            same = False
+        if same:
             return False
         self._seen_trees = _copied(self._trees)
         self._settled = None
@@ -310,18 +332,22 @@ class BrowserSession:
             pages_visited=self.pages_visited,
             actions_performed=self.history.texts(),
             last_url=self.last_url,
-            cookies=self.cookies.dump(),
+            cookies=self.jar.dump(),
             status=self.status,
             retired_reason=self.retired_reason,
             generation=self.generation,
             revision=self.revision,
-            metrics=Metrics.model_construct(**metrics),
+            metrics=Metrics.model_construct(**self.unknown_metrics, **metrics),
         )
+
+    @property
+    def unknown_metrics(self) -> dict[str, Any]:
+        """The fields of the record's metrics that a newer version put there."""
+        return self._extra[1]
 
     def metrics(self) -> dict[str, Any]:
         """Return the fields of the record's metrics; the counts of responses are by number."""
         return {
-            **self._extra[1],
             "requests": self.requests,
             "responses": self.responses,
             "logins": self.logins,
@@ -346,7 +372,7 @@ class BrowserSession:
             **self._extra[0],
             **dict(zip(_SETTLED, _settled_values(self), strict=True)),
             "session_id": self.id,
-            "headers": self.headers.dump(),
+            "headers": self.bound_headers.dump(),
             "local_storage": local_storage,
             "session_storage": session_storage,
             "data": data,
@@ -356,6 +382,7 @@ class BrowserSession:
     def restore(self, record: PersistentSession) -> None:
         """Take *record* in place of what the session holds."""
         metrics = record.metrics
+        before = Counted.of(self)
         self.namespace = record.namespace
         self.pool = record.pool
         self.profile_name = record.profile_name
@@ -364,8 +391,8 @@ class BrowserSession:
         self.timezone = record.timezone
         self.viewport_width = record.viewport_width
         self.viewport_height = record.viewport_height
-        self.headers.restore(record.headers)
-        self._forget_identity()
+        self.bound_headers.restore(record.headers)
+        self.forget_identity()
         self.proxy = record.proxy
         self.start_time = record.start_time
         self.last_activity = record.last_activity
@@ -373,7 +400,7 @@ class BrowserSession:
         self.history.restore(record.actions_performed)
         self._settled = None
         self.last_url = record.last_url
-        self.cookies.restore(record.cookies)
+        self.jar.restore(record.cookies)
         stored = (record.data, record.local_storage, record.session_storage)
         if self._trees is None and any(stored):
             self._trees = ({}, {}, {})
@@ -396,19 +423,17 @@ class BrowserSession:
         self.failures = metrics.failures
         self.bytes = metrics.bytes
         self.latency = metrics.latency
+        self.counted = self.counted.moved(before, Counted.of(self))
         if record.model_extra or metrics.model_extra:
             self._extra = (record.model_extra or {}, metrics.model_extra or {})
         else:
             self._extra = _NO_EXTRA
 
-    def _forget_identity(self) -> None:
+    def forget_identity(self) -> None:
+        """Work out anew what is laid under requests and saved of the identity: it has changed."""
         self.identity = None
         self.identities = _EMPTY
-
-    def _headers_changed(self) -> None:
-        self._forget_identity()
         self._settled = None
-        self.changed()
 
     def _watch_trees(self) -> _Trees:
         if self._trees is None:
@@ -420,9 +445,47 @@ class BrowserSession:
             self._owner.watch(self)
         return self._trees
 
-    def _refused(self, reason: str) -> None:
+    def refused(self, reason: str) -> None:
+        """Note that the jar refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
         if self._owner is not None:
             self._owner.refused(self, reason)
+
+
+# These two tell their session what happens to them. The callbacks of a jar or headers that stand alone would take 64
+# bytes each, in every session.
+class _Jar(SessionCookieJar):
+    __slots__ = ("_session", "held")
+
+    def __init__(self, session: BrowserSession, clock: Callable[[], float]) -> None:
+        self._session = ref(session)
+        self.held: BrowserSession | None = None
+        super().__init__(clock=clock)
+
+    def _changed(self) -> None:
+        super()._changed()
+        session = self._session()
+        if session is not None:
+            session.changed()
+
+    def _refuse(self, reason: str) -> None:
+        session = self._session()
+        if session is not None:
+            session.refused(reason)
+
+
+class _Headers(SessionHeaders):
+    __slots__ = ("_session", "held")
+
+    def __init__(self, session: BrowserSession, by_origin: Mapping[str, Mapping[str, str]] | None) -> None:
+        self._session = ref(session)
+        self.held: BrowserSession | None = None
+        super().__init__(by_origin)
+
+    def _changed(self) -> None:
+        session = self._session()
+        if session is not None:
+            session.forget_identity()
+            session.changed()
 
 
 def _copied(tree: _T, depth: int = 0) -> _T:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
-from pydantic import ConfigDict, TypeAdapter
-from pydantic_core import PydanticSerializationError, from_json
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError, from_json, to_json
+from typing_extensions import NotRequired, TypedDict
 
 from scrapy_sessions.models import PersistentSession, Status, expiry
 from scrapy_sessions.storage.base import Row
@@ -43,17 +43,22 @@ class Parts(NamedTuple):
 
     def body(self, history: bytes) -> bytes:
         """Return the record as JSON, with *history*, the inside of an array, as its actions."""
-        return b'{%b,%b,"cookies":[%b],"actions_performed":[%b]}' % (
-            self.moving,
-            self.settled,
-            self.cookies,
-            history,
+        return b"".join(
+            (
+                b"{",
+                self.moving,
+                b",",
+                self.settled,
+                b',"cookies":[',
+                self.cookies,
+                b'],"actions_performed":[',
+                history,
+                b"]}",
+            )
         )
 
 
 class _Metrics(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # fields of a newer version
-
     requests: int
     responses: dict[int, int]
     logins: int
@@ -67,7 +72,7 @@ class _Moving(TypedDict):
     pages_visited: int
     last_url: str | None
     status: str
-    retired_reason: str | None
+    retired_reason: NotRequired[str]
     generation: int
     revision: int
     metrics: _Metrics
@@ -89,21 +94,31 @@ def encode_parts(session: BrowserSession) -> Parts:
         "pages_visited": session.pages_visited,
         "last_url": session.last_url,
         "status": session.status,
-        "retired_reason": session.retired_reason,
         "generation": session.generation,
         "revision": session.revision + 1,
         "metrics": cast("_Metrics", session.metrics()),
     }
+    if session.retired_reason is not None:
+        moving["retired_reason"] = session.retired_reason
     # JSON has no infinity: pydantic writes null, which these fields don't take back.
     if session.status not in _STATUSES or not math.isfinite(session.last_activity + session.latency):
         raise Unencodable
     try:
         encoded = _dump_moving(moving, warnings="error")  # the default warns, with the value, and writes all the same
+        if session.unknown_metrics:
+            encoded = _with_unknown(encoded, session.unknown_metrics)
         settled = session.settled(_encode_settled)
-        cookies = session.cookies.encoded()
+        cookies = session.jar.encoded()
     except PydanticSerializationError:
         raise Unencodable from None
     return Parts(settled, encoded[1:-1], cookies, session.history.total)
+
+
+def _with_unknown(moving: bytes, metrics: dict[str, Any]) -> bytes:
+    """Return *moving* with fields of a newer version in its metrics."""
+    content = from_json(moving)
+    content["metrics"].update(metrics)
+    return to_json(content)
 
 
 def _encode_settled(record: PersistentSession) -> bytes:
@@ -139,9 +154,11 @@ def base_of(session: BrowserSession) -> PersistentSession | None:
     if base is None:
         return None
     if isinstance(base, Row):
-        return decode(base)
-    # Its actions are those of now without what was added since; of a bounded history, what is left of them.
+        record, actions = decode(base), base.actions_count
+    else:
+        record, actions = read(from_json(base.body(b""))), base.actions
+    # Its actions are those of now without what was added since; of a bounded history, what is left of them. By their
+    # text alone, a new one can't be told from an old one that says the same.
     texts = session.history.texts()
-    record = read(from_json(base.body(b"")))
-    record.actions_performed = texts[: max(len(texts) + base.actions - session.history.total, 0)]
+    record.actions_performed = texts[: max(len(texts) + actions - session.history.total, 0)]
     return record

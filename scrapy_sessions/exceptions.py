@@ -11,6 +11,7 @@ __all__ = [
     "CookieConflict",
     "CorruptRecord",
     "CrawlClosing",
+    "FormatError",
     "InvalidCookie",
     "InvalidSessionId",
     "LoginFailed",
@@ -75,6 +76,17 @@ class InvalidCookie(SessionError, ValueError):
 
 class CookieConflict(SessionError, LookupError):
     """``jar[name]`` fits several cookies with different values: name the domain or path with ``jar.get()``."""
+
+
+class FormatError(SessionError, ValueError):
+    """A file of an exchange format that can't be read, or something that a format can't hold.
+
+    ``place`` is the line (``"line 3"``) or the JSON path (``"cookies[3].expires"``) at fault.
+    """
+
+    def __init__(self, place: str, message: str) -> None:
+        super().__init__(f"{place}: {message}")
+        self.place = place
 
 
 class StoreError(SessionError):

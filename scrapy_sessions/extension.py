@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -35,6 +35,7 @@ from scrapy_sessions.manager import SessionManager, retired
 from scrapy_sessions.models import Profile, check_session_id
 from scrapy_sessions.pace import free, may_go, must_go_alone, take_turn
 from scrapy_sessions.pool import PICKED, Claim, read_claim
+from scrapy_sessions.prometheus import PrometheusFile
 from scrapy_sessions.settings import SessionsSettings, setting_name
 from scrapy_sessions.spider_sessions import SpiderSessions
 from scrapy_sessions.storage.place import store_for
@@ -84,8 +85,14 @@ class SessionsExtension:
             self.configs.look_at_spider()
         self.closing = Closing(self._is_closing)
         self._close_tasks: set[asyncio.Task[None]] = set()
+        # The prompt of a shell must not overwrite the file of a crawl.
+        path = self.settings.prometheus_file if crawler.spider is not None else None
+        self._prometheus = None if path is None else PrometheusFile(path)
         self.store = store_for(url=self.settings.store)
         self.store.prepare()
+        self.in_shell = False
+        self.facade: type[SpiderSessions] = SpiderSessions
+        """The class of ``spider.sessions``."""
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -93,11 +100,15 @@ class SessionsExtension:
         if crawler.spider is not None:
             _ = extension.manager  # made now, so that a bad name or identity stops the crawl
             extension._give_facade(crawler.spider)
+        elif not crawler.settings.frozen:  # components are being made, of an engine that is to have no spider yet
+            from scrapy_sessions.shell import set_up  # noqa: PLC0415  # what no crawl needs
+
+            set_up(extension)
         for handler, signal in (
             (extension._spider_opened, signals.spider_opened),
             (extension._spider_idle, signals.spider_idle),
-            (extension._spider_closed, signals.spider_closed),
-            (extension._engine_stopped, signals.engine_stopped),
+            (extension.save, signals.spider_closed),
+            (extension.close, signals.engine_stopped),
         ):
             crawler.signals.connect(handler, signal=signal)
         return extension
@@ -134,6 +145,8 @@ class SessionsExtension:
             on_event=self.count,
         )
         manager.fetcher = self.fetch_for_session
+        if self._prometheus is not None:
+            manager.analytics.listen(partial(self._prometheus.write, namespace))
         return manager
 
     @cached_property
@@ -149,6 +162,7 @@ class SessionsExtension:
             refresh=manager.refresh_record,
             close_spider=self.close_spider,
             count=self.count,
+            analytics=manager.analytics,
         )
 
     @cached_property
@@ -157,7 +171,9 @@ class SessionsExtension:
         return Judge(self.manager, self.count)
 
     def close_spider(self, reason: str) -> None:
-        """Close the spider with *reason*, soon."""
+        """Close the spider with *reason*, soon; that of a shell stays, whose ``fetch()`` would wait for ever."""
+        if self.in_shell:
+            return
         task = asyncio.ensure_future(self._close_spider(reason))
         self._close_tasks.add(task)
         task.add_done_callback(self._close_tasks.discard)
@@ -311,7 +327,7 @@ class SessionsExtension:
     def _give_facade(self, spider: Spider) -> None:
         current = getattr(spider, "sessions", None)
         if current is None:
-            spider.sessions = SpiderSessions(self)  # type: ignore[attr-defined]
+            spider.sessions = self.facade(self)  # type: ignore[attr-defined]
         elif not isinstance(current, SpiderSessions) and not self._warned:
             self._warned = True  # a crawl's spider is met here and when it opens, that of the shell only then
             logger.warning(
@@ -325,7 +341,8 @@ class SessionsExtension:
             await self.manager.open()
             self._report_expired(await self.manager.cleanup())
         except StoreError as e:
-            logger.critical("Sessions can't be used, so the spider is closed: %s", e, extra={"spider": spider})
+            so = "every fetch() fails" if self.in_shell else "the spider is closed"
+            logger.critical("Sessions can't be used, so %s: %s", so, e, extra={"spider": spider})
             self.close_spider("session_store_error")
             return
         self._cleaned_at = time.monotonic()
@@ -366,14 +383,16 @@ class SessionsExtension:
             self.count("cleanup_errors")
             logger.error("Expired sessions could not be removed: %s", e, extra={"spider": self.crawler.spider})
 
-    async def _spider_closed(self) -> None:
+    async def save(self) -> None:
+        """Save every session that has changed up to now. What can't be is logged, and tried again."""
         try:
             await self.manager.flush()
         except SessionError as e:
             self.count("save_errors")
             logger.error("Sessions could not be saved: %s", e, extra={"spider": self.crawler.spider})
 
-    async def _engine_stopped(self) -> None:
+    async def close(self) -> None:
+        """End every wait, save what has changed, and close manager and store. Idempotent."""
         await self.closing.close()
         await self.logins.close()
         tasks = [task for task in (self._timer, self._cleaning) if task is not None]

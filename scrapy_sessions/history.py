@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import islice
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 __all__ = ["History", "storable"]
 
 _NEW = 64  # texts kept as they came until somebody asks: folded one by one, each would copy all that came before
-_BETWEEN = b'","'  # two texts, and inside of none: there, a quote comes after a backslash
+# An encoded text and the comma behind it. To look for `","` would not do: a text may be just a comma, or end in `",`.
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",')
 
 
 class History:
@@ -70,8 +73,8 @@ class History:
             kept = b""
         elif surplus > 0:
             start = 0
-            for _ in range(surplus):
-                start = kept.index(_BETWEEN, start) + 2
+            for text in islice(_TEXT.finditer(kept), surplus):
+                start = text.end()
             kept = kept[start:]
         self._count += len(fresh) - max(surplus, 0)
         self._encoded = b",".join([kept, *fresh] if kept else fresh)

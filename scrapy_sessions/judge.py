@@ -81,7 +81,7 @@ class Judge:
         if verdict is Verdict.EXPIRED:
             if not config.can_log_in:
                 return None
-            self._log_out(session)
+            self._log_out(session, request)
             return self._replay(request)
         session.failures += 1
         session.changed()
@@ -89,6 +89,7 @@ class Judge:
             if session.status != "retired":
                 self._retire(session, f"blocked at {request.url}")
             return self._elsewhere(session, request, pool) if pool is not None and _asks_pool(request) else None
+        self._manager.analytics.suspected(session)
         session.suspects |= {request.url}
         if session.status == "retired":
             pass  # settled while the request was under way
@@ -97,18 +98,21 @@ class Judge:
                 self._retire(session, f"{len(session.suspects)} failures in a row, the last at {request.url}")
             elif config.can_log_in:
                 session.suspects = frozenset()
-                self._log_out(session)
+                self._log_out(session, request)
         retired = session.status == "retired"
         if pool is not None and _asks_pool(request) and (PICKED in request.meta or retired):
             return self._elsewhere(session, request, pool)
         return None if retired else self._replay(request)  # it names its session: no other will do
 
-    def _log_out(self, session: BrowserSession) -> None:
+    def _log_out(self, session: BrowserSession, request: Request) -> None:
+        if session.status == "ready":  # of many responses that say so, the first tells it
+            self._manager.analytics.note("expired_login", session, f"at {request.url}")
         if session.status != "retired":  # by another response, meanwhile
             session.status = "new"
             session.changed()
 
     def _retire(self, session: BrowserSession, reason: str) -> None:
+        self._manager.analytics.note("blocked", session, reason)
         self._manager.retire(session, reason)
         logger.info("Retired the session %r: %s", session.id, reason)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from scrapy_sessions.closing import Closing
+    from scrapy_sessions.collector import Collector
     from scrapy_sessions.settings import SessionsSettings
 
 __all__ = ["Logins", "must_log_in"]
@@ -46,6 +47,7 @@ class Logins:
     :param refresh: takes what other processes saved of a session
     :param close_spider: closes the spider with a reason
     :param count: counts an event in the stats
+    :param analytics: takes note of what happens to a session
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Logins:
         refresh: Callable[[BrowserSession], Awaitable[None]],
         close_spider: Callable[[str], None],
         count: Callable[[str, int], None],
+        analytics: Collector,
     ) -> None:
         self._settings = settings
         self._leases = store if isinstance(store, LeaseStore) else None
@@ -68,6 +71,7 @@ class Logins:
         self._refresh = refresh
         self._close_spider = close_spider
         self._count = count
+        self._analytics = analytics
         self._running: dict[BrowserSession, asyncio.Task[None]] = {}
         self._tasks: dict[BrowserSession, asyncio.Future[Verdict | bool | None]] = {}
         self._failures: Counter[str] = Counter()
@@ -129,12 +133,12 @@ class Logins:
             reason = await self._attempt(session, config)
             if session.closed or session.expired(time.time()) is not None:
                 if unused:
-                    self._note_failure(session)
+                    self._note_failure(session, "it expired before its login was done")
                     self._give_up(session, "expires before its login is done: see SESSIONS_MAX_USES and _MAX_AGE")
                 return  # a new one takes its place, and logs in
             if reason is None:
                 return
-            self._note_failure(session)
+            self._note_failure(session, reason)
             if session.status == "retired":
                 raise LoginFailed(f"The login of session {session.id!r} was refused for good, and it is retired")
             logger.warning("Login %d of %d of session %r failed: %s", attempt, attempts, session.id, reason)
@@ -178,6 +182,7 @@ class Logins:
         session.suspects = frozenset()
         session.changed()
         self._count("logins", 1)
+        self._analytics.note("login", session, seconds=time.monotonic() - begun)
         self._failures.pop(session.pool or "", None)
         try:
             await self._save(session)
@@ -186,8 +191,9 @@ class Logins:
             logger.error("The login of session %r could not be saved yet: %s", session.id, e)
         return None
 
-    def _note_failure(self, session: BrowserSession) -> None:
+    def _note_failure(self, session: BrowserSession, reason: str) -> None:
         attempts = self._settings.login_attempts
+        self._analytics.note("login_failed", session, reason)
         session.failures += 1
         session.changed()
         self._count("login_failures", 1)

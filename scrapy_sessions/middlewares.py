@@ -266,7 +266,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         if visit is not None:
             headers = dict.get(response.headers, b"Set-Cookie")  # as it is kept: see visits.py
             if headers and visit.generation == visit.session.generation:
-                visit.session.cookies.store(headers, urlparse_cached(request))
+                visit.session.jar.store(headers, urlparse_cached(request))
             self._debug_set_cookie(response)
         return response
 
@@ -291,7 +291,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         # The parts of a cookie become a Set-Cookie header, so that what the site sends and what the spider gives are
         # read by one parser.
         formatted = (self._format_cookie(cookie, request) for cookie in cookies)
-        session.cookies.store([header for header in formatted if header is not None], url, explicit=True)
+        session.jar.store([header for header in formatted if header is not None], url, explicit=True)
 
 
 def _is_refusal(exception: Exception) -> bool:

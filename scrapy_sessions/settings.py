@@ -230,6 +230,13 @@ class SessionsSettings(BaseModel):
     item_field: str | None = Field(
         None, description="The item field that gets the id of the session an item came from. Unset: none."
     )
+    prometheus_file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description=(
+            "A file for the textfile collector of Prometheus' node exporter, ``….prom``, that the crawl's counters are "
+            "written to. Its folder must exist; needs the extra ``prometheus``. Unset: none."
+        ),
+    )
     fallback_fingerprinter: Any = Field(
         "scrapy.utils.request.RequestFingerprinter",
         description=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -84,7 +84,11 @@ class Visit:
         session.uses += 1
 
     def __del__(self) -> None:
-        self.end()
+        queue = self.session.queue
+        if queue and not self._ended:  # the garbage collector may have come in the store's thread
+            with suppress(RuntimeError):  # of a loop that is closed
+                queue[0].get_loop().call_soon_threadsafe(free, self.session)
+        self._end()
 
     def lay(self, request: Request) -> None:
         """Lay the session's identity under *request*: what the request sets itself stays."""
@@ -109,7 +113,7 @@ class Visit:
 
     def lay_cookies(self, request: Request) -> None:
         """Rebuild the ``Cookie`` header of *request* from the session's jar."""
-        value = self.session.cookies.header(urlparse_cached(request))
+        value = self.session.jar.header(urlparse_cached(request))
         if value is None:
             _pop(request.headers, b"Cookie", None)
         else:
@@ -210,14 +214,17 @@ class Visit:
 
     def end(self) -> None:
         """Note that the request is no longer in flight. Idempotent."""
-        if not self._ended:
-            self._ended = True
-            session = self.session
-            session.in_flight -= 1
-            if not self._left:
-                session.uses -= 1
-            if session.queue:
-                free(session)
+        if self._end() and self.session.queue:
+            free(self.session)
+
+    def _end(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self.session.in_flight -= 1
+        if not self._left:
+            self.session.uses -= 1
+        return True
 
 
 class _Anchor(ref[Request]):
@@ -256,9 +263,7 @@ class Visits:
 
     def _forget(self, anchor: _Anchor) -> None:
         # An id is another object's only after this: the request is still being freed.
-        visit = self._by_id.get(anchor.key)
-        if visit is not None and visit.anchor is anchor:
-            del self._by_id[anchor.key]
+        self._by_id.pop(anchor.key, None)
 
 
 def strip_leftovers(request: Request) -> None:
@@ -287,7 +292,7 @@ def _take_off_proxy(request: Request, proxy: str) -> None:
 
 
 def _identity_of(session: BrowserSession, request: Request) -> _Identity:
-    if not session.headers.bound:
+    if not session.bound_headers.bound:
         identity = session.identity = _shared_identity(tuple(_headers_for(session, request)))
         return identity
     url = urlparse_cached(request)
@@ -312,7 +317,7 @@ def _headers_for(session: BrowserSession, request: Request) -> Iterator[tuple[st
         yield "User-Agent", session.user_agent
     if session.language:
         yield "Accept-Language", session.language
-    yield from session.headers.sent_to(origin_of(urlparse_cached(request)))
+    yield from session.bound_headers.sent_to(origin_of(urlparse_cached(request)))
 
 
 def _without_credentials(proxy: str) -> str:

@@ -7,9 +7,12 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from threading import get_ident
+from typing import TypeAlias
 from weakref import WeakSet
 
 from scrapy_sessions.browser_session import BrowserSession
+from scrapy_sessions.collector import Collector
 from scrapy_sessions.encoding import Parts, Unencodable, base_of, encode_parts, row_of
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError, StoreError
 from scrapy_sessions.merging import merge_records
@@ -27,10 +30,13 @@ _BATCH = 200
 _SLICE = 0.001  # seconds of encoding after which the event loop gets its turn
 _LEAST_NEEDED = (
     ("data", "local_storage", "session_storage"),
-    ("actions_performed", "headers", "last_url", "retired_reason", "status"),
+    ("headers", "last_url", "retired_reason", "status"),
     ("user_agent", "language", "timezone", "proxy"),
 )  # what a session that can't be encoded goes back in, to what was last saved, so that its cookies are kept
 _MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
+
+
+_Encoded: TypeAlias = "tuple[BrowserSession, Row, Parts | Row]"  # a session, its row, and its base once that is saved
 
 
 class WriteBehind:
@@ -48,6 +54,7 @@ class WriteBehind:
         clock: Callable[[], float],
         count: Callable[[str, int], None],
         lost: Callable[[BrowserSession], None],
+        analytics: Collector,
     ) -> None:
         self.lock = asyncio.Lock()
         """Held while the store changes: by a save, and by whoever deletes."""
@@ -56,23 +63,30 @@ class WriteBehind:
         self._clock = clock
         self._count = count
         self._lost = lost
+        self._analytics = analytics
         self._dirty: dict[BrowserSession, None] = {}
         self._watched: WeakSet[BrowserSession] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was started, and in which thread
+        self._thread = 0
         self._stopped = False
         self._failing = False
         self._reported: WeakSet[BrowserSession] = WeakSet()  # those whose data was said not to be JSON
 
     def add(self, session: BrowserSession) -> None:
         """Save *session* within the interval."""
+        if self._handed_over(self.add, session):
+            return
         self._dirty[session] = None
         if self._timer is None and (self._task is None or self._task.done()):
             self._schedule()
 
     def watch(self, session: BrowserSession) -> None:
         """Compare the mutable data of *session* at every save, of which there is one within the interval."""
+        if self._handed_over(self.watch, session):
+            return
         self._watched.add(session)
         if self._timer is None and (self._task is None or self._task.done()):
             self._schedule()
@@ -140,8 +154,17 @@ class WriteBehind:
     def start(self) -> None:
         """Begin to save by itself, and again after :meth:`close`."""
         self._stopped = False
+        self._loop, self._thread = asyncio.get_running_loop(), get_ident()
         if self._timer is None and (self._dirty or self._watched):
             self._schedule()
+
+    def _handed_over(self, method: Callable[[BrowserSession], None], session: BrowserSession) -> bool:
+        """Let the loop's thread call *method*, if this is another one: a thread pool's, or the prompt of a shell."""
+        loop = self._loop
+        if loop is None or self._thread == get_ident() or not loop.is_running():
+            return False
+        loop.call_soon_threadsafe(method, session)
+        return True
 
     def _schedule(self) -> None:
         if self._stopped:
@@ -188,32 +211,11 @@ class WriteBehind:
 
     async def _save_once(self, unsaved: dict[BrowserSession, None]) -> list[BrowserSession]:
         """Save what is *unsaved*, take off it what then is done, and return what others saved meanwhile."""
-        rows: list[Row] = []
-        bases: list[Parts | Row] = []
-        until = time.perf_counter() + _SLICE
-        for session in list(unsaved):
-            self._dirty.pop(session, None)
-            session.trees_changed()  # what it has now is saved now, once
-            session.dirty = False
-            try:
-                parts = encode_parts(session)
-            except Unencodable:
-                row = self._encode_what_can_be(session)
-                if row is None:
-                    del unsaved[session]
-                    continue
-                bases.append(row)
-            else:
-                row = row_of(session, parts)
-                bases.append(parts)
-            rows.append(row)
-            if time.perf_counter() > until:
-                await asyncio.sleep(0)
-                until = time.perf_counter() + _SLICE
+        batch = await self._encode(list(unsaved), unsaved)
+        outcomes = await self._store.save([row for _, row, _ in batch]) if batch else []
         again: list[BrowserSession] = []
         saved = 0
-        outcomes = await self._store.save(rows) if rows else []
-        for session, row, base, outcome in zip(list(unsaved), rows, bases, outcomes, strict=True):
+        for (session, row, base), outcome in zip(batch, outcomes, strict=True):
             if outcome is Outcome.CONFLICT and not session.closed:
                 again.append(session)
                 continue
@@ -221,11 +223,43 @@ class WriteBehind:
             if outcome is Outcome.SAVED:
                 session.revision, session.base = row.revision, base
                 saved += 1
+                if row.revision == 1:
+                    self._analytics.born(session)
             else:
                 self._lose(session)
         if saved:
             self._count("saved", saved)
         return again
+
+    async def _encode(self, sessions: Iterable[BrowserSession], unsaved: dict[BrowserSession, None]) -> list[_Encoded]:
+        """Encode *sessions*, in slices. One that can't be is taken off what is *unsaved*."""
+        batch: list[_Encoded] = []
+        seen = self._analytics.seen
+        until = time.perf_counter() + _SLICE
+        for session in sessions:
+            self._dirty.pop(session, None)
+            if session.closed:  # meanwhile
+                del unsaved[session]
+                continue
+            session.trees_changed()  # what it has now is saved now, once
+            session.dirty = False
+            seen(session)
+            try:
+                parts = encode_parts(session)
+            except Unencodable:
+                row = self._encode_what_can_be(session)
+                if row is None:
+                    del unsaved[session]
+                    continue
+                batch.append(
+                    (session, row, row._replace(actions_count=session.history.total))
+                )  # as in Parts: base_of()
+            else:
+                batch.append((session, row_of(session, parts), parts))
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + _SLICE
+        return batch
 
     def _encode_what_can_be(self, session: BrowserSession) -> Row | None:
         """Return the row of *session*, which can't all be encoded: as little as need be is as it was before."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from scrapy_sessions import BrowserSession, Cookie, PersistentSession
+from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionManager
 from scrapy_sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
 from scrapy_sessions.storage.codec import decode, encode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -65,6 +69,22 @@ RECORDS = st.builds(
         dict, requests=COUNTS, responses=st.dictionaries(st.sampled_from(["200", "404"]), COUNTS), latency=TIMES
     ),
 )
+
+
+_T = TypeVar("_T")
+
+
+def examples(strategy: st.SearchStrategy[_T]) -> Iterator[_T]:
+    """Yield values of *strategy* for a coroutine, which can't be given any."""
+    made: list[_T] = []
+
+    @settings(max_examples=60, database=None, phases=[Phase.generate])
+    @given(strategy)
+    def make(value: _T) -> None:
+        made.append(value)
+
+    make()
+    yield from made
 
 
 def live(record: PersistentSession | None = None, *, now: float = 1.5e9) -> BrowserSession:
@@ -144,6 +164,123 @@ def test_a_cookie_that_expires_is_written_no_more() -> None:
         session.revision = 1
         found.append([cookie.name for cookie in decode(row_of(session, encode_parts(session))).cookies])
     assert found == [["short", "long"], ["long"], ["short", "long"], []]
+
+
+def test_a_deleted_cookie_is_written_no_more() -> None:
+    """A cookie that a site deletes after it has expired doesn't come back when the clock is set back."""
+    now = [100.0]
+    session = BrowserSession("alice", clock=lambda: now[0])
+    session.cookies.set("sid", "1", domain="shop.example", expires=200)
+    assert encode_parts(session).cookies
+    now[0] = 250.0
+    session.cookies.store(["sid=; Max-Age=0"], urlsplit("https://shop.example/"))
+    now[0] = 150.0
+    assert (encode_parts(session).cookies, session.snapshot().cookies) == (b"", [])
+
+
+class Interrupted(MemoryStore):
+    """Calls each of ``meanwhile`` once, before a save."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Callable[[], None]] = []
+
+    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
+        if self.meanwhile:
+            self.meanwhile.pop()()
+        return await super().save(rows)
+
+
+class Account:
+    """The sessions of one id in two processes, and the actions that each of them adds."""
+
+    def __init__(self, limit: int) -> None:
+        self.store = Interrupted()
+        options = {"store": self.store, "namespace": "shop", "settings": SessionsSettings(history_limit=limit)}
+        self.managers = [SessionManager(**options) for _ in "ab"]
+
+    async def __aenter__(self) -> Account:
+        for manager in self.managers:
+            await manager.open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for manager in self.managers:
+            await manager.close()
+
+
+TURNS = st.lists(
+    st.tuples(st.integers(0, 1), st.lists(st.sampled_from(["x", "x", "y", ",", '",']), max_size=7)), max_size=6
+)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 0])
+@pytest.mark.parametrize("odd", [False, True], ids=["JSON", "not JSON"])
+async def test_two_processes_keep_the_last_actions(limit: int, odd: bool) -> None:
+    """However two processes take turns, a bounded history loses and doubles nothing, also among equal actions: each
+    save puts what was added since after what is stored."""
+    for turns in examples(TURNS):
+        async with Account(limit) as account:
+            sessions = [await manager.get("alice") for manager in account.managers]
+            stored: list[str] = []
+            for turn, added in turns:
+                session = sessions[turn]
+                session.data["odd"] = object() if odd else 1
+                for text in added:
+                    session.record(text)
+                await account.managers[turn].save_session("alice", session)
+                stored += added[-limit:] if limit else added
+                expected = stored[-limit:] if limit else stored
+                row = await account.store.load(Key("shop", "alice"))
+                assert row is not None
+                assert (decode(row).actions_performed, row.actions_count) == (expected, len(expected))
+                assert session.actions == expected
+
+
+async def test_what_comes_while_it_is_saved_is_merged_once() -> None:
+    """Actions that come between the encoding of a session and a conflict are neither lost nor doubled."""
+    async with Account(3) as account:
+        one, two = [await manager.get("alice") for manager in account.managers]
+        one.record("x")
+        await account.managers[0].save_session("alice", one)
+        two.record("x")
+        account.store.meanwhile = [lambda: two.record("x")]
+        await account.managers[1].save_session("alice", two)
+        assert account.store.meanwhile == []
+        assert (two.actions, two.revision) == (["x"] * 3, 2)
+        account.store.meanwhile = [lambda: two.record("y")]
+        two.record("x")
+        await account.managers[1].save_session("alice", two)
+        one.record("z")
+        await account.managers[0].save_session("alice", one)
+        await account.managers[1].flush()
+        row = await account.store.load(Key("shop", "alice"))
+        assert row is not None
+        assert decode(row).actions_performed == ["x", "z", "y"]
+
+
+async def test_data_that_was_not_json_mends_itself() -> None:
+    """Data that isn't JSON is saved as it was; as soon as it is JSON again it is saved as it is."""
+
+    class Incomparable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("an array has no truth")
+
+    async with Account(0) as account:
+        manager = account.managers[0]
+        session = await manager.get("alice")
+        found = []
+        for value in (1, Incomparable(), Incomparable(), object(), 3, 4):
+            session.data["basket"] = value  # type: ignore[assignment]  # what isn't JSON is what it is about
+            session.cookies.set("sid", repr(type(value)), domain="shop.example")
+            await manager.flush()
+            row = await account.store.load(Key("shop", "alice"))
+            assert row is not None
+            assert decode(row).cookies == session.snapshot().cookies
+            found.append(decode(row).data["basket"])
+        assert found == [1, 1, 1, 1, 3, 4]
 
 
 @pytest.mark.parametrize(

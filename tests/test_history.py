@@ -38,6 +38,17 @@ def test_a_restored_one_goes_on(limit: int, before: list[str], after: list[str])
     assert history.texts() == (texts[-limit:] if limit else texts)
 
 
+@given(
+    st.integers(2, 4), st.lists(st.sampled_from(["", ",", '"', '",', ',"', "\\", '\\",', "\n", ",\n", "a"]), max_size=9)
+)
+def test_what_looks_like_an_end_is_none(limit: int, texts: list[str]) -> None:
+    """A text of the very characters that stand between two is dropped and kept as a whole, saved after each or not."""
+    history = History(limit=limit)
+    for number, text in enumerate(texts, 1):
+        history.add(text)
+        assert history.texts() == texts[:number][-limit:]
+
+
 def test_what_has_not_changed_is_not_encoded_again() -> None:
     """The encoded history is the same object until an action is added."""
     history = History(["one", "two"])

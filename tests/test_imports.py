@@ -19,15 +19,19 @@ FOLDER = Path(scrapy_sessions.__file__).parent
 
 # Lower never imports higher; within a layer, modules may import each other. A folder's modules share its layer.
 LAYERS = (
-    ("exceptions", "models"),
+    ("exceptions", "models", "analytics"),
     ("settings", "cookies"),
-    ("storage", "browser_session", "encoding", "history", "merging", "session_headers", "testing"),
-    ("pool", "strategies", "pace", "closing", "config", "shared", "live", "births", "write_behind"),
+    ("storage", "browser_session", "encoding", "history", "merging", "session_headers", "counted", "testing"),
+    (
+        *("pool", "strategies", "pace", "closing", "config", "shared", "live", "births", "write_behind"),
+        *("collector", "prometheus"),
+    ),
     ("login",),
     ("manager",),
+    ("formats", "record_file", "importing", "summaries"),
     (
         *("visits", "judge", "extension", "spider_sessions", "middlewares", "spidermiddlewares", "fingerprint"),
-        "pipelines",
+        *("pipelines", "shell"),
         *("playwright", "commands", "report"),
     ),
     ("addon",),
@@ -35,7 +39,7 @@ LAYERS = (
 )
 MANAGER_LAYER = next(level for level, names in enumerate(LAYERS) if "manager" in names)
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
-OPTIONAL = ("cryptography.fernet", "playwright", "pytest", "redis", "rich", "valkey")
+OPTIONAL = ("cryptography.fernet", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
 
 
 def modules() -> list[str]:

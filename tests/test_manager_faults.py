@@ -129,7 +129,7 @@ async def test_unknown_fields_survive_a_live_session(tmp_path: Path) -> None:
         (await manager.get("alice")).cookies.set("sid", "1", domain="shop.example")
     stored = body_of(path, "alice")
     metrics = {**stored["metrics"], "battery": 80}
-    cookies = [{**stored["cookies"][0], "priority": "High"}]
+    cookies = [{"name": "sid", "value": "1", "domain": "shop.example", "priority": "High"}]
     change(path, "alice", mood="good", metrics=metrics, cookies=cookies)
     async with SessionManager(path, namespace="shop") as manager:
         (await manager.get("alice")).record("later")

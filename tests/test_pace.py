@@ -98,4 +98,4 @@ async def test_off_by_default(settings: dict[str, Any], waits: bool) -> None:
     assert asyncio.iscoroutine(way) is waits
     if way is not None:
         way.close()
-    await extension._engine_stopped()
+    await extension.close()

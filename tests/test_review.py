@@ -158,7 +158,7 @@ def test_a_record_with_a_bad_metric_is_corrupt() -> None:
     body = row.body.replace(b'"responses":{}', b'"responses":{"abc":1}')
     assert body != row.body
     with pytest.raises(CorruptRecord):
-        decode(type(row)(*(getattr(row, name) if name != "body" else body for name in row.__slots__)))
+        decode(row._replace(body=body))
 
 
 def test_none_inside_a_cookiejar_key_is_no_string() -> None:

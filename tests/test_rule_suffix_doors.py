@@ -80,7 +80,7 @@ def test_a_record_brings_none() -> None:
 async def test_a_stored_record_brings_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that comes out of the store doesn't bring a cookie for a public suffix that was saved there."""
     with monkeypatch.context() as patch:
-        patch.setattr(SessionCookieJar, "encoded", lambda jar: (EVIL.model_dump_json().encode(),))
+        patch.setattr(SessionCookieJar, "encoded", lambda jar: EVIL.model_dump_json().encode())
         async with SessionManager(tmp_path, namespace="shop") as manager:
             await manager.save_session("alice", BrowserSession("alice", idle_timeout=0))
             record = await manager.store.load(Key("shop", "alice"))

@@ -65,6 +65,7 @@ def test_from_each_older_schema(tmp_path: Path, number: int) -> None:
         assert await store.quarantine(rows[0].key, 1, "broken")
         assert await store.lease("login", 30.0) is not None
         assert await store.write_shared("shop", 0, b"{}")
+        await store.add_analytics([], [])
         await store.close()
 
     asyncio.run(use())

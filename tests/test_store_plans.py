@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scrapy_sessions.storage import SQLiteStore
+from scrapy_sessions.storage import Key, SQLiteStore
 from scrapy_sessions.testing import make_row
 
 Ask = Callable[[SQLiteStore], Awaitable[Any]]
@@ -22,17 +22,32 @@ class Recorder(sqlite3.Connection):
     """A connection that notes what it runs."""
 
     asked: ClassVar[list[tuple[str, Any]]] = []
+    rows = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.row_factory = self._count
+
+    @staticmethod
+    def _count(_: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        Recorder.rows += 1
+        return row
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         self.asked.append((sql, parameters))
         return super().execute(sql, parameters)
 
 
-def plans(path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the query plan of each SELECT that *ask* runs, one line a step, those on temporary tables left out."""
+def record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stores that are opened from now on note what they run."""
     monkeypatch.setattr(
         "scrapy_sessions.storage.sqlite_file.sqlite3.connect", functools.partial(sqlite3.connect, factory=Recorder)
     )
+
+
+def plans(path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the query plan of each SELECT that *ask* runs, one line a step, those on temporary tables left out."""
+    record(monkeypatch)
 
     async def run() -> list[tuple[str, Any]]:
         store = SQLiteStore(path)
@@ -96,3 +111,37 @@ def test_find_uses_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     steps = plans(tmp_path / "s.db", lambda store: store.find("s1", now=0.0), monkeypatch)
     assert len(steps) == 1
     assert steps[0].startswith("SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (session_id=?")
+
+
+def test_many_records_are_sought_by_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of records take a statement or two, and each of them is sought by the primary key."""
+    keys = [Key("a", f"s{number}") for number in range(500)]
+    steps = plans(tmp_path / "s.db", lambda store: store.load_many(keys), monkeypatch)
+    assert len(steps) == 2
+    searched = "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (session_id=? AND namespace=?)"
+    assert all(step.startswith(searched) for step in steps)
+
+
+@pytest.mark.parametrize("one_moment", [False, True])
+async def test_a_page_reads_what_it_returns(tmp_path: Path, one_moment: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From page to page of 60 pools, no more is read than a few times the page, also within one moment."""
+    record(monkeypatch)
+    store = SQLiteStore(tmp_path / "s.db")
+    await store.open()
+    many = range(60 * 100)
+    saved = [
+        make_row(f"s{number:04}", pool=f"p{number % 60}", last_activity=0.0 if one_moment else -float(number))
+        for number in many
+    ]
+    await store.save(saved)
+    # The newest of all stand in one pool: what the other pools are asked for is then not needed.
+    await store.save([make_row(f"x{number:03}", pool="p7", last_activity=9.0) for number in range(200)])
+    page: list[Any] = []
+    listed: list[str] = []
+    for _ in range(5):
+        Recorder.rows = 0
+        page = await store.list(now=0.0, limit=100, after=page[-1] if page else None)
+        listed += [info["session_id"] for info in page]
+        assert Recorder.rows <= 4 * 100 + 3 * 60
+    await store.close()
+    assert listed == [f"x{number:03}" for number in range(200)] + [f"s{number:04}" for number in range(300)]

@@ -117,12 +117,15 @@ def test_looks_per_pick(strategy: str, busy: bool) -> None:
 
 @pytest.mark.parametrize("strategy", EACH)
 def test_looks_among_retired_accounts(strategy: str) -> None:
-    """With all of 3,000 accounts retired but one, a pick looks at one slot."""
+    """With all of 3,000 accounts retired but two, a pick looks at one slot; the last one needs no look."""
     shop = pool(strategy, sessions=[f"{number}" for number in range(3000)])
     for number in range(3000):
-        if number != 1500:
+        if number not in (1500, 2000):
             shop.replace(f"{number}")
     looks = Looks(shop)
+    assert set(picks(shop, 100)) == {"1500", "2000"}
+    assert looks.number == 100
+    shop.replace("2000")
     assert picks(shop, 100) == {"1500": 100}
     assert looks.number == 100
 

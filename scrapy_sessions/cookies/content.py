@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import nsmallest
@@ -84,6 +85,24 @@ class Content:
             entries = listed(self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}))
         return [entry for entry in entries if not entry.is_expired(now)]
 
+    def live_until(self, now: float) -> tuple[list[Entry], float, float]:
+        """Return what hasn't expired at *now*, and the times from and before which that is so."""
+        live: list[Entry] = []
+        since, until = -math.inf, math.inf
+        for entries in self._domains.values():
+            for first in entries.values():
+                entry: Entry | None = first
+                while entry is not None:
+                    expires = entry.expires
+                    if expires is not None and expires <= now:
+                        since = max(since, expires)
+                    else:
+                        if expires is not None and expires < until:
+                            until = expires
+                        live.append(entry)
+                    entry = entry.next
+        return live, since, until
+
     def insert(self, entry: Entry, old: Entry | None, now: float) -> list[Entry]:
         """Put *entry* in, in the place of *old*, the one with its identity, and return those that had to leave for it.
 
@@ -133,7 +152,6 @@ class Content:
             entries[entry.name] = entry.next
         else:
             del entries[entry.name]
-        entry.next = None
         self._count -= 1
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from scrapy_sessions.models import Cookie
 if TYPE_CHECKING:
     from scrapy_sessions.cookies.parse import SameSite
 
-__all__ = ["ENCODED_FIELDS", "Entry", "Identity", "encode_entries", "listed"]
+__all__ = ["ENCODED_FIELDS", "Entry", "Identity", "encode_entries", "encode_entry", "listed"]
 
 Identity = tuple[str, str, str, bool, "str | None"]
 """Domain, name, path, host_only, partition key: a cookie with the same five replaces the one before."""
@@ -24,14 +24,23 @@ Identity = tuple[str, str, str, bool, "str | None"]
 class Traits(NamedTuple):
     """What the cookies of a site mostly have in common: cookies that agree in all of it share one."""
 
-    host_only: bool
-    secure: bool
-    http_only: bool
-    same_site: SameSite | None
-    partition_key: str | None
+    host_only: bool = True
+    http_only: bool = False
+    secure: bool = False
+    same_site: SameSite | None = None
+    partition_key: str | None = None
 
 
 _traits = lru_cache(maxsize=1024)(Traits)
+
+
+@lru_cache(maxsize=1024)
+def _shortened(traits: Traits) -> tuple[object, ...]:
+    """Return *traits* without those at the end that have their default."""
+    length = len(traits)
+    while length and traits[length - 1] == Traits()[length - 1]:
+        length -= 1
+    return traits[:length]
 
 
 class Entry:
@@ -79,7 +88,7 @@ class Entry:
         self.domain = intern(domain)
         self.path = intern(path)
         self.expires = expires
-        self.traits = _traits(host_only, secure, http_only, same_site, partition_key)
+        self.traits = _traits(host_only, http_only, secure, same_site, partition_key)
         self.created = created
         self.updated = updated
         self.extra = extra
@@ -150,7 +159,7 @@ class Entry:
 _OWN_FIELDS = ("name", "value", "domain", "path", "expires", "created", "updated")
 
 ENCODED_FIELDS = (*_OWN_FIELDS, *Traits._fields)
-"""What a cookie that is written as a JSON array has in it, in this order."""
+"""What a cookie that is written as a JSON array has in it, in this order; at the end, defaults are left out."""
 
 _own_values = attrgetter(*_OWN_FIELDS)
 
@@ -161,10 +170,14 @@ def encode_entries(entries: Iterable[Entry]) -> bytes:
     Each is an array of its :data:`ENCODED_FIELDS`: as objects, they would be half as long again, and take three times
     as long. One with fields that this version doesn't know is an object.
     """
-    plain = [
-        _own_values(entry) + entry.traits if entry.extra is None else entry.cookie().model_dump() for entry in entries
-    ]
-    return to_json(plain)[1:-1]
+    return b",".join(map(encode_entry, entries))
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return *entry* as :func:`encode_entries` writes it."""
+    if entry.extra is not None:
+        return to_json(entry.cookie().model_dump())
+    return to_json(_own_values(entry) + _shortened(entry.traits))
 
 
 def listed(by_name: Mapping[str, Entry]) -> Iterator[Entry]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import ParseResult, SplitResult
 
 from pydantic import ValidationError
 
 from scrapy_sessions.cookies.content import Content
-from scrapy_sessions.cookies.entry import Entry, encode_entries
+from scrapy_sessions.cookies.entry import Entry, encode_entries, encode_entry
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.cookies.rules import Origin, accept, check, hides
@@ -23,6 +22,14 @@ from scrapy_sessions.models import Cookie
 __all__ = ["SessionCookieJar"]
 
 _creation_order = attrgetter("created", "seq")
+
+
+class _Encoded(NamedTuple):
+    """The cookies as JSON, as they are from *since* until before *until* (UNIX seconds)."""
+
+    since: float
+    until: float
+    cookies: bytes
 
 
 class SessionCookieJar:
@@ -44,7 +51,7 @@ class SessionCookieJar:
     '31d4d96e'
     """
 
-    __slots__ = ("_clock", "_content", "_encoded", "_on_change", "_on_refused", "_version")
+    __slots__ = ("_clock", "_content", "_encoded", "_on_change", "_on_refused", "_replaced", "_version")
 
     def __init__(
         self,
@@ -59,8 +66,8 @@ class SessionCookieJar:
         self._on_refused = on_refused
         self._content = Content()
         self._version = 0
-        # Of which version, valid since and until when (UNIX seconds), and the cookies as JSON.
-        self._encoded = (-1, 0.0, 0.0, b"")
+        self._encoded: _Encoded | None = None  # None: to be worked out anew
+        self._replaced: tuple[Entry, Entry] | None = None  # the one cookie that is another since, and what it was
         self.restore(cookies)
 
     def __repr__(self) -> str:
@@ -231,15 +238,14 @@ class SessionCookieJar:
 
         The object is the same as before unless the cookies have changed.
         """
-        version, since, until, encoded = self._encoded
         now = self._clock()
-        if version != self._version or not since <= now < until:
-            dated = [entry.expires for entry in self._content.entries() if entry.expires is not None]
-            since = max((expires for expires in dated if expires <= now), default=-math.inf)
-            until = min((expires for expires in dated if expires > now), default=math.inf)
-            encoded = encode_entries(sorted(self._content.live(now), key=_creation_order))
-            self._encoded = self._version, since, until, encoded
-        return encoded
+        if self._encoded is not None and self._replaced is not None:
+            self._encoded, self._replaced = _patched(self._encoded, *self._replaced), None
+        if self._encoded is None or not self._encoded.since <= now < self._encoded.until:
+            live, since, until = self._content.live_until(now)
+            self._encoded = _Encoded(since, until, encode_entries(sorted(live, key=_creation_order)))
+            self._replaced = None
+        return self._encoded.cookies
 
     def restore(self, cookies: Iterable[Cookie]) -> None:
         """Make *cookies*, those of a record, the whole content.
@@ -248,6 +254,7 @@ class SessionCookieJar:
         """
         now = self._clock()
         self._version += 1
+        self._encoded = None
         self._content.clear()
         for entry in map(Entry.of, cookies):
             reason = check(entry)
@@ -268,19 +275,33 @@ class SessionCookieJar:
         old = self._content.get(identity)
         if old is not None and old.is_expired(now):
             self._content.remove(old)
+            self._version += 1  # should the clock be set back, it doesn't come back
+            self._encoded = None
             old = None
         if new.is_expired(now):
             if old is None:
                 return False
             self._content.remove(old)
+            self._encoded = None
             return True
         if old is not None:
             if new.says_the_same(old):
                 self._content.touch(old)
                 return False
             new.created, new.seq = old.created, old.seq
+            self._note_replacement(old, new)
+        else:
+            self._encoded = None
         self._evicted(self._content.insert(new, old, now))
         return True
+
+    def _note_replacement(self, old: Entry, new: Entry) -> None:
+        if self._replaced is None:
+            self._replaced = old, new
+        elif self._replaced[1] is old:
+            self._replaced = self._replaced[0], new
+        else:  # two cookies: the others are then encoded as fast as these are found
+            self._encoded = None
 
     def _evicted(self, entries: list[Entry]) -> None:
         for _ in entries:
@@ -290,6 +311,7 @@ class SessionCookieJar:
         for entry in doomed:
             self._content.remove(entry)
         if doomed:
+            self._encoded = None
             self._changed()
         return len(doomed)
 
@@ -301,3 +323,14 @@ class SessionCookieJar:
     def _refuse(self, reason: str) -> None:
         if self._on_refused is not None:
             self._on_refused(reason)
+
+
+def _patched(encoded: _Encoded, old: Entry, new: Entry) -> _Encoded | None:
+    """Return *encoded* with *new* in the place of *old*; ``None`` if that isn't there."""
+    piece = encode_entry(old)
+    start = encoded.cookies.find(piece)
+    if start < 0:
+        return None
+    cookies = b"%b%b%b" % (encoded.cookies[:start], encode_entry(new), encoded.cookies[start + len(piece) :])
+    until = encoded.until if new.expires is None else min(encoded.until, new.expires)
+    return _Encoded(encoded.since, until, cookies)

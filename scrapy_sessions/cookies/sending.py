@@ -64,7 +64,7 @@ class Candidates:
         found: list[Entry] = []
         for domain in (host, *origin.parents):
             for entry in listed(domains[domain]) if domain in domains else ():
-                host_only, secure, _, _, partition_key = entry.traits
+                host_only, _, secure, _, partition_key = entry.traits
                 if (
                     (host_only and domain != host)
                     or (secure and not over_tls)

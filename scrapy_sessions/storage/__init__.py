@@ -9,12 +9,25 @@ import os
 import re
 
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore, SharedStore
+from scrapy_sessions.storage.base import (
+    AnalyticsStore,
+    Expired,
+    ExpiryStore,
+    Key,
+    Lease,
+    LeaseStore,
+    Outcome,
+    Row,
+    SessionStore,
+    SharedStore,
+)
 from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite import SQLiteStore
 
 __all__ = [
+    "AnalyticsStore",
     "Expired",
+    "ExpiryStore",
     "Key",
     "Lease",
     "LeaseStore",

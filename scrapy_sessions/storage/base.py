@@ -7,9 +7,21 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from scrapy_sessions.analytics import Event, HourCounts, PoolCounts
 from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
-__all__ = ["Expired", "Key", "Lease", "LeaseStore", "Outcome", "Row", "SessionStore", "SharedStore"]
+__all__ = [
+    "AnalyticsStore",
+    "Expired",
+    "ExpiryStore",
+    "Key",
+    "Lease",
+    "LeaseStore",
+    "Outcome",
+    "Row",
+    "SessionStore",
+    "SharedStore",
+]
 
 
 class Key(NamedTuple):
@@ -104,6 +116,13 @@ class SessionStore(ABC):
     async def load(self, key: Key) -> Row | None:
         """Return the row of *key*, ``None`` if there is none."""
 
+    async def load_many(self, keys: Sequence[Key]) -> list[Row | None]:
+        """Return the row of each of *keys*, in order, ``None`` where there is none. Not all need be of one moment.
+
+        Calls :meth:`load` for each. A store for which a hundred at once cost less than one by one overrides it.
+        """
+        return [await self.load(key) for key in keys]
+
     @abstractmethod
     async def save(self, rows: Sequence[Row]) -> list[Outcome]:
         """Save *rows*, all in one transaction, and say what became of each, in order.
@@ -168,6 +187,23 @@ class LeaseStore(ABC):
         """Give *lease* back; False if it was no longer held under its token."""
 
 
+class ExpiryStore(ABC):
+    """The ability to say, in a list of sessions, when each of them expires."""
+
+    @abstractmethod
+    async def list_with_expiry(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[tuple[SessionInfo, float | None]]:
+        """As :meth:`SessionStore.list`; beside each, when it expires (UNIX seconds), ``None``: never."""
+
+
 class SharedStore(ABC):
     """The ability to keep one JSON object per namespace, changed by compare and set."""
 
@@ -178,3 +214,51 @@ class SharedStore(ABC):
     @abstractmethod
     async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
         """Put *body* in place of *version*, as the next one. Returns False, changing nothing, if it is another now."""
+
+
+class AnalyticsStore(ABC):
+    """The ability to keep counters by the hour and events, for a bounded time and in a bounded number."""
+
+    hours_retention: float = 30 * 86400.0
+    """Seconds after which the counters of an hour are dropped."""
+
+    events_retention: float = 90 * 86400.0
+    """Seconds after which an event is dropped."""
+
+    max_hour_rows: int = 200_000
+    """Beyond it, the rows of the oldest hours are folded into one row for each hour and pool, whose ``session_id`` is
+    :data:`~scrapy_sessions.analytics.FOLDED`: what is known of sessions gets less, and totals stay what they are."""
+
+    max_events: int = 10_000
+    """How many events a namespace keeps: the newest."""
+
+    @abstractmethod
+    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+        """Add the numbers of *hours* to those under the same namespace, hour, pool and session, and keep *events*.
+
+        All in one transaction: of what raises, nothing is kept. Several processes may do so at once. What is beyond
+        the bounds is dropped from time to time, and at the latest when it is a twentieth.
+        """
+
+    @abstractmethod
+    async def hour_counts(
+        self,
+        namespace: str | None,
+        since: float | None = None,
+        until: float | None = None,
+        *,
+        by_session: bool = True,
+    ) -> list[HourCounts]:
+        """Return the counters of the hours that begin at *since* or later, and before *until* (UNIX seconds).
+
+        Ordered by hour, namespace, pool (none first) and session id. ``None``: all namespaces, no limit. Without
+        *by_session*, which takes much less time, there is one row for each hour and pool.
+        """
+
+    @abstractmethod
+    async def events(self, namespace: str | None, since: float | None = None, limit: int | None = None) -> list[Event]:
+        """Return the events at *since* (UNIX seconds) or later, the newest first, up to *limit* of them."""
+
+    @abstractmethod
+    async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
+        """Return what stands in the store at *now*, ordered by namespace and pool (none first). Reads no record."""

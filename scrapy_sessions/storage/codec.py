@@ -14,7 +14,7 @@ from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
 from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession, Status
 from scrapy_sessions.storage.base import Row
 
-__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "decode", "encode", "read"]
+__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "Unreadable", "decode", "encode", "read", "up_to_date"]
 
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -81,7 +81,7 @@ def decode(row: Row) -> PersistentSession:
     except ValidationError as error:
         fields = sorted({str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"]})
         fault = f"its fields don't validate: {', '.join(fields) or 'the whole record'}"
-    except _Unreadable as error:
+    except Unreadable as error:
         fault = str(error)
     # Raised here, outside of `except`: pydantic's error keeps the values, so it must not even be the context.
     raise CorruptRecord(f"The stored record of {_name(row)} can't be read: {fault}")
@@ -98,8 +98,24 @@ def read(content: dict[str, Any]) -> PersistentSession:
     return PersistentSession.model_validate(content)
 
 
-class _Unreadable(Exception):
-    """Says, without a value, why a body isn't a record."""
+class Unreadable(Exception):
+    """Says, without a value, why a record can't be read."""
+
+
+def up_to_date(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return *content*, the JSON of the record *name*, at the current schema. It is not yet validated.
+
+    Raises :exc:`~scrapy_sessions.exceptions.NewerSchema` and :exc:`Unreadable`.
+    """
+    version = content.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise Unreadable("it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{name} has schema version {version}, and this version of scrapy_sessions reads up to {SCHEMA_VERSION}: "
+            f"upgrade the package. The record is left as it is"
+        )
+    return _migrate(content, version)
 
 
 def _name(session: Row | PersistentSession) -> str:
@@ -110,22 +126,14 @@ def _decode(row: Row) -> PersistentSession:
     try:
         content = from_json(row.body)
     except ValueError:
-        raise _Unreadable("it isn't JSON") from None
+        raise Unreadable("it isn't JSON") from None
     if not isinstance(content, dict):
-        raise _Unreadable("it isn't a JSON object")
+        raise Unreadable("it isn't a JSON object")
     # The version comes first: to validate a newer record against our models would call it corrupt.
-    version = content.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise _Unreadable("it has no schema_version")
-    if version > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"The stored record of {_name(row)} has schema version {version}, and this version of scrapy_sessions "
-            f"reads up to {SCHEMA_VERSION}: upgrade the package. The record is left as it is"
-        )
-    record = read(_migrate(content, version))
+    record = read(up_to_date(content, f"The stored record of {_name(row)}"))
     for field in ("namespace", "session_id", "revision"):
         if getattr(record, field) != getattr(row, field):
-            raise _Unreadable(f"its {field} isn't that of its row")
+            raise Unreadable(f"its {field} isn't that of its row")
     return record
 
 
@@ -133,11 +141,11 @@ def _migrate(content: dict[str, Any], version: int) -> dict[str, Any]:
     while version < SCHEMA_VERSION:
         migration = RECORD_MIGRATIONS.get(version)
         if migration is None:
-            raise _Unreadable(f"there is no migration from its schema version, {version}")
+            raise Unreadable(f"there is no migration from its schema version, {version}")
         try:
             content = migration(content)
         except Exception as error:  # noqa: BLE001  # any fault of a migration is a fault of this one record
-            raise _Unreadable(f"the migration from schema version {version} failed: {type(error).__name__}") from None
+            raise Unreadable(f"the migration from schema version {version} failed: {type(error).__name__}") from None
         version += 1
         content["schema_version"] = version
     return content

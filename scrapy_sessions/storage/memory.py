@@ -5,13 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from scrapy_sessions.analytics import Event, HourCounts, PoolCounts
 from scrapy_sessions.models import SessionInfo, Status
-from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore, SharedStore
+from scrapy_sessions.storage.base import (
+    AnalyticsStore,
+    Expired,
+    ExpiryStore,
+    Key,
+    Lease,
+    LeaseStore,
+    Outcome,
+    Row,
+    SessionStore,
+    SharedStore,
+)
+from scrapy_sessions.storage.memory_analytics import MemoryAnalytics
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(SessionStore, LeaseStore, SharedStore):
+class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
     """Keeps rows in memory. What it holds is gone with the instance, not with :meth:`close`.
 
     Atomic because no method awaits anything; use one instance from one event loop.
@@ -26,6 +39,7 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore):
         self._quarantine: list[tuple[Key, str]] = []
         self._leases: dict[str, Lease] = {}
         self._shared: dict[str, tuple[bytes, int]] = {}
+        self._analytics = MemoryAnalytics(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -111,6 +125,33 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore):
         held = self._leases.get(lease.name)
         return held is not None and held.token == lease.token and held.expires_at > self._clock()
 
+    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+        self._analytics.add(hours, events, self._clock())
+
+    async def hour_counts(
+        self,
+        namespace: str | None,
+        since: float | None = None,
+        until: float | None = None,
+        *,
+        by_session: bool = True,
+    ) -> list[HourCounts]:
+        return self._analytics.hour_counts(namespace, since, until, by_session)
+
+    async def events(self, namespace: str | None, since: float | None = None, limit: int | None = None) -> list[Event]:
+        return self._analytics.events(namespace, since, limit)
+
+    async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
+        pools: dict[tuple[str, str], PoolCounts] = {}
+        for row in self._rows.values():
+            if namespace in (None, row.namespace):
+                active = int(self._info(row, now)["is_active"])
+                one: dict[Status, int] = {row.status: 1}
+                found = PoolCounts(row.namespace, row.pool, one, active, row.pages_visited, row.last_activity)
+                place = (row.namespace, row.pool or "")
+                pools[place] = pools[place] + found if place in pools else found
+        return [pools[place] for place in sorted(pools)]
+
     def _info(self, row: Row, now: float) -> SessionInfo:
         return SessionInfo(
             session_id=row.session_id,
@@ -125,6 +166,19 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore):
             is_active=row.status != "retired" and (row.expires_at is None or row.expires_at > now),
             storage=self.location,
         )
+
+    async def list_with_expiry(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[tuple[SessionInfo, float | None]]:
+        infos = await self.list(now=now, namespace=namespace, pool=pool, status=status, limit=limit, after=after)
+        return [(info, self._rows[Key(info["namespace"], info["session_id"])].expires_at) for info in infos]
 
     async def list(
         self,

@@ -84,7 +84,61 @@ def _shared(connection: sqlite3.Connection) -> None:
     """)
 
 
-MIGRATIONS: tuple[tuple[int, Migration], ...] = ((1, _sessions), (2, _quarantine), (3, _leases), (4, _shared))
+def _analytics(connection: sqlite3.Connection) -> None:
+    # The hour leads the key: writes go to the end, old hours are dropped from the front, and a query reads a stretch of
+    # it. That one namespace then reads past another's rows is bounded, as their number is.
+    connection.execute("""
+        CREATE TABLE hours (
+            hour INTEGER NOT NULL,
+            namespace TEXT NOT NULL,
+            pool TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            requests INTEGER NOT NULL,
+            pages INTEGER NOT NULL,
+            failures INTEGER NOT NULL,
+            logins INTEGER NOT NULL,
+            login_failures INTEGER NOT NULL,
+            login_seconds REAL NOT NULL,
+            blocked INTEGER NOT NULL,
+            suspects INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            latency REAL NOT NULL,
+            PRIMARY KEY (hour, namespace, pool, session_id)
+        ) WITHOUT ROWID
+    """)
+    # A row for each status, so that two processes add to it in one statement.
+    connection.execute("""
+        CREATE TABLE hour_statuses (
+            hour INTEGER NOT NULL,
+            namespace TEXT NOT NULL,
+            pool TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            status INTEGER NOT NULL,
+            responses INTEGER NOT NULL,
+            PRIMARY KEY (hour, namespace, pool, session_id, status)
+        ) WITHOUT ROWID
+    """)
+    connection.execute("""
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY,
+            namespace TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            pool TEXT,
+            time REAL NOT NULL,
+            kind TEXT NOT NULL,
+            detail TEXT NOT NULL
+        )
+    """)
+    connection.execute("CREATE INDEX events_by_time ON events (namespace, time)")
+
+
+MIGRATIONS: tuple[tuple[int, Migration], ...] = (
+    (1, _sessions),
+    (2, _quarantine),
+    (3, _leases),
+    (4, _shared),
+    (5, _analytics),
+)
 
 LATEST = MIGRATIONS[-1][0]
 """The schema that this version reads and writes."""

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import math
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
+from scrapy_sessions.analytics import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.models import SessionInfo, Status
-from scrapy_sessions.storage.base import Expired, Key, Lease, LeaseStore, Outcome, Row, SessionStore, SharedStore
+from scrapy_sessions.storage import sqlite_analytics, sqlite_listing
+from scrapy_sessions.storage.base import (
+    AnalyticsStore,
+    Expired,
+    ExpiryStore,
+    Key,
+    Lease,
+    LeaseStore,
+    Outcome,
+    Row,
+    SessionStore,
+    SharedStore,
+)
 from scrapy_sessions.storage.sqlite_file import explain, open_file
+from scrapy_sessions.storage.upkeep import Upkeep
 
 __all__ = ["SQLiteStore"]
 
@@ -31,43 +43,21 @@ _COLUMNS = (
 )
 _FIELDS = tuple(_COLUMNS.split(", "))
 _CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
-_LISTED = (
-    "session_id, namespace, pool, profile_name, status, start_time, last_activity, pages_visited, actions_count, "
-    "expires_at"
-)
-
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
+# CROSS, so that each key is sought in the index: with IN, SQLite reads the whole table.
+_LOAD_MANY = f"""
+    WITH wanted (id, space) AS (VALUES {{}})
+    SELECT {_COLUMNS} FROM wanted CROSS JOIN sessions ON session_id = id AND namespace = space
+"""
+_LOADED = 400  # keys to a statement: SQLite before 3.32 takes 999 values
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
 _UPDATE = (
     f"UPDATE sessions SET {', '.join(f'{field} = ?' for field in _CHANGING)} "
-    f"WHERE session_id = ? AND namespace = ? AND revision = ? AND start_time = ?"
+    f"WHERE session_id = ? AND namespace = ? AND revision = ? - 1 AND start_time = ?"
 )
 _START_TIME = "SELECT start_time FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE_REVISION = f"{_DELETE} AND revision = ?"
-_FIND = f"SELECT {_LISTED} FROM sessions WHERE session_id = ? ORDER BY namespace"
-# One seek in the index for each namespace and pool, where DISTINCT would read the whole index.
-_NAMESPACES = """
-    WITH RECURSIVE spaces (name) AS (
-        SELECT min(namespace) FROM sessions
-        UNION ALL
-        SELECT (SELECT min(namespace) FROM sessions WHERE namespace > name) FROM spaces WHERE name IS NOT NULL
-    )
-    SELECT name FROM spaces WHERE name IS NOT NULL
-"""
-_POOLS = """
-    WITH RECURSIVE pools (name) AS (
-        SELECT min(pool) FROM sessions WHERE namespace = :namespace
-        UNION ALL
-        SELECT (SELECT min(pool) FROM sessions WHERE namespace = :namespace AND pool > name)
-        FROM pools WHERE name IS NOT NULL
-    )
-    SELECT name FROM pools
-"""  # NULL, the pool of named sessions, is always the last one
-_EXPIRED = """
-    SELECT expires_at, namespace, session_id, revision, expires_by FROM sessions
-    WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at, session_id LIMIT ?
-"""
 _QUARANTINE = """
     INSERT INTO quarantine (namespace, session_id, revision, reason, set_aside, body)
     SELECT namespace, session_id, revision, ?, ?, body FROM sessions
@@ -84,10 +74,10 @@ _SHARE = "INSERT INTO shared (namespace, version, body) VALUES (?, 1, ?) ON CONF
 _SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace = ? AND version = ?"
 
 _insert_values = attrgetter(*_FIELDS)
-_update_values = attrgetter(*_CHANGING, "session_id", "namespace")
+_update_values = attrgetter(*_CHANGING, "session_id", "namespace", "revision", "start_time")
 
 
-class SQLiteStore(SessionStore, LeaseStore, SharedStore):
+class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
     """Keeps rows in the SQLite file *path*, which any number of processes of one machine may share.
 
     All of SQLite's work is done in one thread of its own. A method that is cancelled while it waits either takes place
@@ -112,6 +102,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         self.location = str(Path(path).absolute())
         self._clock = clock
         self._busy_timeout = busy_timeout
+        self._upkeep = Upkeep()
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None  # of the executor's thread, as sqlite3 demands
 
@@ -142,6 +133,9 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
     async def load(self, key: Key) -> Row | None:
         return await self._call(self._load, key)
 
+    async def load_many(self, keys: Sequence[Key]) -> list[Row | None]:
+        return await self._call(self._load_many, keys)
+
     async def save(self, rows: Sequence[Row]) -> list[Outcome]:
         return await self._call(self._save, rows)
 
@@ -152,7 +146,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         return await self._call(self._find, session_id, now)
 
     async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
-        return await self._call(self._expired, namespace, now, limit)
+        return await self._read(sqlite_listing.read_expired, namespace, now, limit)
 
     async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
         return await self._call(self._set_aside, key, revision, reason)
@@ -175,6 +169,25 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
     async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
         return await self._call(self._write_shared, namespace, version, body)
 
+    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+        await self._call(self._add_analytics, hours, events)
+
+    async def hour_counts(
+        self,
+        namespace: str | None,
+        since: float | None = None,
+        until: float | None = None,
+        *,
+        by_session: bool = True,
+    ) -> list[HourCounts]:
+        return await self._read(sqlite_analytics.read_hours, namespace, since, until, by_session)
+
+    async def events(self, namespace: str | None, since: float | None = None, limit: int | None = None) -> list[Event]:
+        return await self._read(sqlite_analytics.read_events, namespace, since, limit)
+
+    async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
+        return await self._read(sqlite_analytics.read_pools, namespace, now)
+
     def _thread(self) -> ThreadPoolExecutor:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions-sqlite")
@@ -194,6 +207,15 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         if self._executor is None:
             raise self._not_open()
         return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+
+    async def _read(
+        self, query: Callable[Concatenate[sqlite3.Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        def at_one_moment(connection: sqlite3.Connection) -> _T:
+            with _transaction(connection, "BEGIN"):
+                return query(connection, *args, **kwargs)
+
+        return await self._call(at_one_moment)
 
     def _not_open(self) -> StoreError:
         return StoreError(f"The session store {self.location} is not open: call open() first")
@@ -217,13 +239,24 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         found = connection.execute(_LOAD, (key.session_id, key.namespace)).fetchone()
         return None if found is None else Row(*found)
 
+    def _load_many(self, connection: sqlite3.Connection, keys: Sequence[Key]) -> list[Row | None]:
+        found: dict[Key, Row] = {}
+        for start in range(0, len(keys), _LOADED):
+            part = keys[start : start + _LOADED]
+            places = [value for key in part for value in (key.session_id, key.namespace)]
+            query = _LOAD_MANY.format(", ".join(["(?, ?)"] * len(part)))
+            for values in connection.execute(query, places):
+                row = Row(*values)
+                found[row.key] = row
+        return [found.get(key) for key in keys]
+
     def _save(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
+        if len({row[:2] for row in rows}) == len(rows):  # else the order of the rows counts
+            with suppress(_NotAll), _transaction(connection):
+                if _save_all(connection, rows) < len(rows):
+                    raise _NotAll  # rolls back: a savepoint inside would copy every page before it is changed
+                return [Outcome.SAVED] * len(rows)
         with _transaction(connection):
-            if len({row.key for row in rows}) == len(rows):  # else the order of the rows counts
-                connection.execute("SAVEPOINT batch")
-                if _save_all(connection, rows) == len(rows):
-                    return [Outcome.SAVED] * len(rows)
-                connection.execute("ROLLBACK TO batch")
             return [_save_one(connection, row) for row in rows]
 
     def _delete(
@@ -240,17 +273,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         return [cursor.rowcount == 1 for cursor in cursors]
 
     def _find(self, connection: sqlite3.Connection, session_id: str, now: float) -> list[SessionInfo]:
-        return [self._info(found, now) for found in connection.execute(_FIND, (session_id,))]
-
-    def _expired(self, connection: sqlite3.Connection, namespace: str | None, now: float, limit: int) -> list[Expired]:
-        with _transaction(connection, "BEGIN"):
-            found = heapq.merge(
-                *(
-                    connection.execute(_EXPIRED, (name, now, limit)).fetchall()
-                    for name in _spaces(connection, namespace)
-                )
-            )
-        return [Expired(Key(name, session_id), revision, by) for _, name, session_id, revision, by in found][:limit]
+        return sqlite_listing.infos(sqlite_listing.find(connection, session_id), now, self.location)
 
     def _set_aside(self, connection: sqlite3.Connection, key: Key, revision: int, reason: str) -> bool:
         place = (key.session_id, key.namespace, revision)
@@ -293,21 +316,14 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
                 cursor = connection.execute(_SHARE, (namespace, body))
         return cursor.rowcount == 1
 
-    def _info(self, found: tuple[Any, ...], now: float) -> SessionInfo:
-        session_id, namespace, pool, profile_name, status, start_time, last_activity, pages, actions, expires = found
-        return SessionInfo(
-            session_id=session_id,
-            namespace=namespace,
-            pool=pool,
-            profile_name=profile_name,
-            status=status,
-            start_time=start_time,
-            last_activity=last_activity,
-            pages_visited=pages,
-            actions_count=actions,
-            is_active=status != "retired" and (expires is None or expires > now),
-            storage=self.location,
-        )
+    def _add_analytics(
+        self, connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event]
+    ) -> None:
+        with _transaction(connection):
+            sqlite_analytics.add(connection, hours, events)
+            now = self._clock()
+            if self._upkeep.due(self, now, len(hours), len(events)):
+                sqlite_analytics.drop(connection, self, now)
 
     def _list(
         self,
@@ -318,14 +334,24 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         status: Status | None,
         limit: int | None,
         after: SessionInfo | None,
-    ) -> list[SessionInfo]:
+    ) -> tuple[list[SessionInfo], list[float | None]]:
+        """Return a page, and when each of it expires."""
         with _transaction(connection, "BEGIN"):
-            pages = [
-                _page(connection, name, each, status, limit, after)
-                for name in _spaces(connection, namespace)
-                for each in _pools(connection, name, pool)
-            ]
-        return [self._info(found, now) for found in heapq.merge(*pages, key=_place)][:limit]
+            found = sqlite_listing.read_page(connection, namespace, pool, status, limit, after)
+        return sqlite_listing.infos(found, now, self.location), [each[-1] for each in found]
+
+    async def list_with_expiry(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[tuple[SessionInfo, float | None]]:
+        infos, expiries = await self._call(self._list, now, namespace, pool, status, limit, after)
+        return list(zip(infos, expiries, strict=True))
 
     async def list(
         self,
@@ -337,7 +363,12 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore):
         limit: int | None = None,
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
-        return await self._call(self._list, now, namespace, pool, status, limit, after)
+        infos, _ = await self._call(self._list, now, namespace, pool, status, limit, after)
+        return infos
+
+
+class _NotAll(Exception):
+    """Not every row could be saved."""
 
 
 @contextmanager
@@ -354,13 +385,13 @@ def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE")
 
 def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
     """Save what can be saved and return how many that were: the fast way, for when nothing is in conflict."""
-    new = [_insert_values(row) for row in rows if row.revision == 1]
-    changed = [(*_update_values(row), row.revision - 1, row.start_time) for row in rows if row.revision != 1]
-    return sum(
-        connection.executemany(statement, values).rowcount
-        for statement, values in ((_INSERT, new), (_UPDATE, changed))
-        if values
-    )
+    new = [row for row in rows if row.revision == 1]
+    changed = [row for row in rows if row.revision != 1] if new else rows
+    # Row by row, the values are made between two steps of SQLite, which let go of the GIL: the event loop waits for it.
+    saved = connection.executemany(_INSERT, map(_insert_values, new)).rowcount if new else 0
+    if changed:
+        saved += connection.executemany(_UPDATE, map(_update_values, changed)).rowcount
+    return saved
 
 
 def _save_one(connection: sqlite3.Connection, row: Row) -> Outcome:
@@ -370,49 +401,3 @@ def _save_one(connection: sqlite3.Connection, row: Row) -> Outcome:
         return Outcome.CONFLICT
     stored = connection.execute(_START_TIME, (row.session_id, row.namespace)).fetchone()
     return Outcome.CONFLICT if stored == (row.start_time,) else Outcome.DELETED
-
-
-def _spaces(connection: sqlite3.Connection, namespace: str | None) -> Sequence[str]:
-    """Return the namespaces to look at: *namespace*, or else all.
-
-    The indexes start with the namespace. To look at all of them in turn, and merge, costs a seek each and is seldom
-    asked for; another set of indexes, without the namespace, would cost at every save.
-    """
-    return [name for (name,) in connection.execute(_NAMESPACES)] if namespace is None else [namespace]
-
-
-def _pools(connection: sqlite3.Connection, namespace: str, pool: str | None) -> Sequence[str | None]:
-    if pool is not None:
-        return [pool]
-    return [name for (name,) in connection.execute(_POOLS, {"namespace": namespace})]
-
-
-def _page(
-    connection: sqlite3.Connection,
-    namespace: str,
-    pool: str | None,
-    status: Status | None,
-    limit: int | None,
-    after: SessionInfo | None,
-) -> list[tuple[Any, ...]]:
-    """Return the first entries of one *pool* (None: named sessions) after *after*: *limit* or more, if there are."""
-    select = f"SELECT {_LISTED} FROM sessions WHERE namespace = ? AND pool IS ?"
-    values: tuple[str | None, ...] = (namespace, pool)
-    if status is not None:
-        select += " AND status = ?"
-        values += (status,)
-    wanted = -1 if limit is None else limit
-    found = []
-    if after is not None and namespace >= after["namespace"]:
-        # Those of the same moment first, by themselves: as one condition with OR they could not be sought in the index.
-        beyond = after["session_id"] if namespace == after["namespace"] else ""
-        query = f"{select} AND last_activity = ? AND session_id > ? ORDER BY session_id LIMIT ?"
-        found = connection.execute(query, (*values, after["last_activity"], beyond, wanted)).fetchall()
-    before = math.inf if after is None else after["last_activity"]
-    query = f"{select} AND last_activity < ? ORDER BY last_activity DESC, session_id LIMIT ?"
-    return found + connection.execute(query, (*values, before, wanted)).fetchall()
-
-
-def _place(found: tuple[Any, ...]) -> tuple[float, str, str]:
-    session_id, namespace, last_activity = found[0], found[1], found[6]
-    return (-last_activity, namespace, session_id)

@@ -145,8 +145,8 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         # after a larger transaction is cut back to that.
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA journal_size_limit = 16777216")
-        # In kB when negative: 16 MB keep the indexes of 100,000 sessions in memory; the default is 2 MB.
-        connection.execute("PRAGMA cache_size = -16000")
+        # In kB when negative: 8 MB keep the indexes of 50,000 sessions in memory; the default is 2 MB.
+        connection.execute("PRAGMA cache_size = -8000")
         if migrate(connection):
             # Into the file itself, where _check_place finds the version before it opens anything for writing.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

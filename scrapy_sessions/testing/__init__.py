@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scrapy_sessions.testing._analytics import AnalyticsContract
 from scrapy_sessions.testing._base import Clock, make_row
 from scrapy_sessions.testing._leases import LeaseContract
 from scrapy_sessions.testing._listing import ListingContract
@@ -11,7 +12,7 @@ from scrapy_sessions.testing._shared import SharedContract
 __all__ = ["Clock", "StoreContract", "make_row"]
 
 
-class StoreContract(RowContract, ListingContract, LeaseContract, SharedContract):
+class StoreContract(RowContract, ListingContract, LeaseContract, SharedContract, AnalyticsContract):
     """The tests that every :class:`~scrapy_sessions.storage.SessionStore` passes.
 
     Inherit it in a class that pytest collects, and give it the store::
@@ -21,6 +22,7 @@ class StoreContract(RowContract, ListingContract, LeaseContract, SharedContract)
                 return MyStore(clock=clock)
 
     The tests of leases are skipped for a store that isn't a :class:`~scrapy_sessions.storage.LeaseStore`, those of
-    shared data for one that isn't a :class:`~scrapy_sessions.storage.SharedStore`. For pytest's detailed assertions put
+    shared data for one that isn't a :class:`~scrapy_sessions.storage.SharedStore`, those of analytics for one that
+    isn't an :class:`~scrapy_sessions.storage.AnalyticsStore`. For pytest's detailed assertions put
     ``pytest.register_assert_rewrite("scrapy_sessions.testing")`` in ``conftest.py``.
     """

@@ -68,6 +68,16 @@ class RowContract(BaseContract):
         assert await store.load(full.key) == full
 
     @with_store
+    async def test_load_many(self, store: SessionStore) -> None:
+        """Many keys, in any number and any order, load as each of them does alone: one that isn't there as None."""
+        rows = [make_row(f"s{number}", namespace=("shop", "news")[number % 2]) for number in range(1300)]
+        await store.save(rows)
+        assert await store.load_many([row.key for row in reversed(rows)]) == rows[::-1]
+        alice, absent, elsewhere = Key("shop", "s0"), Key("shop", "nobody"), Key("news", "s0")
+        assert await store.load_many([absent, alice, elsewhere, alice]) == [None, rows[0], None, rows[0]]
+        assert await store.load_many([]) == []
+
+    @with_store
     async def test_namespaces_are_apart(self, store: SessionStore) -> None:
         """One id in two namespaces is two sessions."""
         rows = [make_row("alice", namespace="shop", body=b"1"), make_row("alice", namespace="news", body=b"2")]

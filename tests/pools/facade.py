@@ -106,8 +106,8 @@ class Playing(Spider):
     async def extension_record(self, session_id: str) -> Any:
         """What the store has of *session_id*."""
         manager = self.sessions._extension.manager
-        row = await manager._read(await manager._locate(session_id))
-        return row.data if row is not None else None
+        found = await manager._read(await manager._locate(session_id))
+        return found[1].data if found is not None else None
 
     async def refresh(self, response: Response) -> AsyncIterator[Any]:
         alice = self.sessions.of(response)

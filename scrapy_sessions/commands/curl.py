@@ -1,0 +1,78 @@
+"""``scrapy sessions curl``: one request of a session as a command for curl."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from w3lib.url import safe_url_string
+
+from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.files import to_stdout
+from scrapy_sessions.cookies import SessionCookieJar
+from scrapy_sessions.models import PersistentSession
+from scrapy_sessions.session_headers import SessionHeaders, origin_of
+from scrapy_sessions.storage.base import Key
+from scrapy_sessions.storage.codec import decode
+
+__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+
+HELP = "print a curl command that is a session, for one URL"
+DESCRIPTION = """
+Print, for a POSIX shell, the curl command that fetches URL as the session would: with its user agent, its language, its
+headers for that site, its proxy, and those of its cookies that go there.
+
+The command holds the session's secrets: whoever has it is logged in. curl doesn't change the session, and follows no
+redirect by itself.
+
+  scrapy sessions curl alice https://shop.example/account
+  scrapy sessions curl alice https://shop.example/account | sh
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="the session")
+    parser.add_argument("url", metavar="URL", help="what to fetch, with http:// or https://")
+
+
+async def run(context: Context) -> int:
+    """Print the command."""
+    try:
+        url = safe_url_string(context.options.url)  # as Scrapy does
+        origin = origin_of(url)
+    except ValueError:
+        origin = ""
+    if not origin.startswith(("http://", "https://")):
+        raise CommandError("The URL needs http:// or https:// and a host")
+    info = await context.info(context.options.id)
+    row = await context.store.load(Key(info["namespace"], info["session_id"]))
+    if row is None:
+        raise CommandError(f"The session {info['session_id']!r} was deleted meanwhile", 1)
+    arguments = list(_arguments(decode(row), url, origin))
+    to_stdout(f"{shlex.join(['curl', *arguments])}\n".encode("utf-8", "surrogateescape"))
+    if not any(argument.startswith("Cookie: ") for argument in arguments):
+        context.err.print(f"No cookie of {info['session_id']!r} goes to {origin}", soft_wrap=True)
+    return 0
+
+
+def _arguments(record: PersistentSession, url: str, origin: str) -> Iterator[str]:
+    # --globoff, or curl takes brackets and braces for a pattern.
+    yield "--globoff"
+    headers = dict(SessionHeaders(record.headers).sent_to(origin))
+    names = {name.lower() for name in headers}
+    if record.user_agent and "user-agent" not in names:
+        yield from ("--user-agent", record.user_agent)
+    if record.language and "accept-language" not in names:
+        yield from ("--header", f"Accept-Language: {record.language}")
+    for name, value in headers.items():
+        # A header without a value is written with a semicolon; with a colon, curl would leave it out.
+        yield from ("--header", f"{name}: {value}" if value else f"{name};")
+    cookies = SessionCookieJar(record.cookies).header(urlsplit(url))
+    if cookies is not None:
+        # Not --cookie, which takes what has no = for the name of a file.
+        yield from ("--header", f"Cookie: {cookies.decode('utf-8', 'surrogateescape')}")
+    if record.proxy:
+        yield from ("--proxy", record.proxy)
+    yield from ("--url", url)

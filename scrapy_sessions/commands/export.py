@@ -1,0 +1,204 @@
+"""``scrapy sessions export``: sessions as files for other tools, or to be imported elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.files import STANDARD, private_file, to_stdout
+from scrapy_sessions.exceptions import CorruptRecord
+from scrapy_sessions.formats import FORMATS, left_out, to_bytes, write
+from scrapy_sessions.models import PersistentSession, SessionInfo
+from scrapy_sessions.record_file import piece, whole
+from scrapy_sessions.storage.base import Key, Row
+from scrapy_sessions.storage.codec import decode
+
+__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+
+HELP = "write sessions to files: our JSON, cookies.txt, storage_state, … or a summary"
+DESCRIPTION = """
+Write sessions in our own JSON, which holds all of a session, or in a format of other tools. What a format can't hold is
+said on standard error. Files are readable by you only (mode 0600), as whoever has them is logged in; a summary holds no
+secret.
+
+A format of other tools holds one session: of several, each gets a file in the folder that --output names.
+
+  scrapy sessions export alice -o alice.json
+  scrapy sessions export alice --format netscape -o cookies.txt
+  scrapy sessions export --all --format storage-state -o states/
+  scrapy sessions export alice --format header --url https://shop.example/
+  scrapy sessions export --summary -o sessions.csv
+"""
+
+_PAGE = 1000  # sessions listed at once
+_READ = 200  # records read at once: each is some kB
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", metavar="ID", nargs="*", help="the sessions")
+    parser.add_argument("--all", action="store_true", help="all sessions, of --namespace if given")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help=f"{', '.join(name for name, each in FORMATS.items() if each.write)} (default: json); with --summary csv, "
+        "jsonlines, xml, json or another of FEED_EXPORTERS (default: by the suffix of the file, else csv)",
+    )
+    parser.add_argument(
+        *("-o", "--output"),
+        metavar="FILE",
+        default=STANDARD,
+        help="the file, or a folder (DIR/) for one file a session; - is standard output (default: -)",
+    )
+    parser.add_argument("--url", metavar="URL", help="with --format header: where the header is to be sent")
+    parser.add_argument("--summary", action="store_true", help="id, pool, status, times and counts only, no secret")
+
+
+async def run(context: Context) -> int:
+    """Write the sessions asked for."""
+    options = context.options
+    if options.all and options.ids:
+        raise CommandError("Give either ids or --all, not both")
+    if not (options.all or options.ids or options.summary):
+        raise CommandError("Which sessions? Name their ids, or give --all")
+    if options.summary:
+        return await _summaries(context)
+    name = options.format or "json"
+    if name not in FORMATS or FORMATS[name].write is None:
+        written = ", ".join(each for each in FORMATS if FORMATS[each].write)
+        raise CommandError(
+            f"The format {name} can be imported only"
+            if name in FORMATS
+            else f"There is no format {name!r:.40}: use one of {written}"
+        )
+    if (name == "header") != (options.url is not None):
+        raise CommandError("--format header and --url belong together: a header is for one URL")
+    infos = await _chosen(context)
+    texts: dict[Key, str] = {}
+    failed = 0
+    async for info, record in _records(context, infos):
+        if record is None:
+            failed += 1
+            continue
+        key = Key(info["namespace"], info["session_id"])
+        texts[key] = piece(record) if FORMATS[name].whole else write(name, record, url=options.url)
+        lost = left_out(name, record)
+        if lost:
+            context.err.print(
+                f"{key.session_id}: {name} can't hold all of it. Left out: {', '.join(lost)}", soft_wrap=True
+            )
+    _deliver(context, name, texts)
+    return 1 if failed else 0
+
+
+async def _chosen(context: Context) -> list[SessionInfo]:
+    if context.options.ids:
+        return [await context.info(session_id) for session_id in dict.fromkeys(context.options.ids)]
+    infos: list[SessionInfo] = []
+    while True:
+        page = await context.manager.list_sessions(limit=_PAGE, after=infos[-1] if infos else None)
+        infos += page
+        if len(page) < _PAGE:
+            return infos
+
+
+async def _records(
+    context: Context, infos: list[SessionInfo]
+) -> AsyncIterator[tuple[SessionInfo, PersistentSession | None]]:
+    """Yield each session's record; ``None`` for one that can't be read, which is said. The store is left as it is."""
+    with context.progress("Reading", len(infos)) as advance:
+        for start in range(0, len(infos), _READ):
+            page = infos[start : start + _READ]
+            rows = await context.store.load_many([Key(info["namespace"], info["session_id"]) for info in page])
+            for info, row in zip(page, rows, strict=True):
+                yield info, _record(context, info, row)
+            advance(len(page))
+
+
+def _record(context: Context, info: SessionInfo, row: Row | None) -> PersistentSession | None:
+    if row is None:
+        context.err.print(f"{info['session_id']} was deleted meanwhile", soft_wrap=True)
+        return None
+    try:
+        return decode(row)
+    except CorruptRecord as e:
+        context.err.print(str(e), soft_wrap=True)
+        return None
+
+
+def _deliver(context: Context, name: str, texts: dict[Key, str]) -> None:
+    output: str = context.options.output
+    into = _folder(output)
+    if FORMATS[name].whole and into is None:
+        _put(context, output, to_bytes(whole(texts.values())), len(texts))
+    elif into is not None:
+        _fill(context, into, name, texts)
+    elif len(texts) > 1:
+        raise CommandError(
+            f"{name} holds one session, and there are {len(texts)}: name a folder for them, as in -o sessions/"
+        )
+    else:
+        for text in texts.values():
+            _put(context, output, to_bytes(text), 1)
+
+
+def _folder(output: str) -> Path | None:
+    return Path(output) if output.endswith(os.sep) or Path(output).is_dir() else None
+
+
+def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> None:
+    files: dict[str, Key] = {}
+    for key in texts:
+        # An id may hold anything printable, a slash and a leading dot included.
+        file_name = quote(key.session_id, safe=" @+=,")
+        if file_name.startswith("."):
+            file_name = f"%2E{file_name[1:]}"
+        if file_name in files:
+            raise CommandError(
+                f"The session {key.session_id!r} stands in several namespaces, which would share a file: name one with "
+                f"--namespace"
+            )
+        files[file_name] = key
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file_name, key in files.items():
+        text = whole([texts[key]]) if FORMATS[name].whole else texts[key]
+        with private_file(folder / (file_name + FORMATS[name].suffix)) as file:
+            file.write(to_bytes(text))
+    _say(context, str(folder), len(files))
+
+
+def _put(context: Context, output: str, content: bytes, sessions: int) -> None:
+    if output == STANDARD:
+        to_stdout(content)
+        return
+    with private_file(Path(output)) as file:
+        file.write(content)
+    _say(context, output, sessions)
+
+
+def _say(context: Context, where: str, sessions: int) -> None:
+    many = "1 session was" if sessions == 1 else f"{sessions} sessions were"
+    context.err.print(f"{many} written to {where}. Keep it secret: it holds logins", soft_wrap=True)
+
+
+async def _summaries(context: Context) -> int:
+    # Scrapy's exporters bring an XML writer and more along, which no other export needs.
+    from scrapy_sessions.summaries import exporter_for, write_summaries  # noqa: PLC0415
+
+    output: str = context.options.output
+    if _folder(output) is not None:
+        raise CommandError("A summary is one file: -o names a folder")
+    exporter = exporter_for(context.settings, context.options.format, "" if output == STANDARD else output)
+    infos = await _chosen(context)
+    content = io.BytesIO()
+    write_summaries(exporter, context.settings, infos, content)
+    if output == STANDARD:
+        to_stdout(content.getvalue())
+    else:
+        with private_file(Path(output)) as file:
+            file.write(content.getvalue())
+    return 0

@@ -1,0 +1,85 @@
+"""``scrapy sessions report``: the HTML report."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import webbrowser
+from pathlib import Path
+
+from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.files import STANDARD, private_file, to_stdout
+from scrapy_sessions.commands.words import parse_age, printable
+from scrapy_sessions.report import gather, is_report, render
+
+__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+
+HELP = "write an HTML report: charts and tables in one file"
+DESCRIPTION = """
+Write one HTML file that shows what sessions did: pages and responses over time, their lives, logins, errors and bans,
+pools and cookies. It loads nothing from the network and holds no secret; ids of sessions and paths of URLs are in it.
+A crawl may run meanwhile.
+
+  scrapy sessions report --open
+  scrapy sessions report -o shop.html --namespace shop --pool catalog --since 7d
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        *("-o", "--output"),
+        metavar="FILE",
+        default="report.html",
+        help="the file to write, - for standard output (default: report.html)",
+    )
+    parser.add_argument("--pool", metavar="NAME", help="only sessions of this pool")
+    parser.add_argument(
+        "--since", metavar="AGE", type=parse_age, help="only sessions active within the last 2h, 30d, 1.5w"
+    )
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument("--yes", action="store_true", help="overwrite a file that isn't a report without asking")
+
+
+async def run(context: Context) -> int:
+    """Write the report, also one that says that there is nothing to tell."""
+    options = context.options
+    path = None if options.output == STANDARD else _path(context)
+    if path is None and options.open:
+        raise CommandError("--open needs a file: give -o FILE instead of -o -")
+    now = time.time()
+    with context.progress("Reading sessions") as advance:
+        report = await gather(
+            context.store,
+            namespace=options.namespace,
+            pool=options.pool,
+            since=None if options.since is None else now - options.since,
+            now=now,
+            on_progress=advance,
+        )
+    content = render(report).encode()
+    if report.empty:
+        context.err.print("No session matches: the report says so", soft_wrap=True)
+    if path is None:
+        to_stdout(content)
+        return 0
+    with private_file(path) as file:
+        file.write(content)
+    sessions = report.totals.states.total()
+    context.write(f"{printable(options.output)}: {sessions:,} sessions, {len(content) / 1000:,.0f} kB")
+    if options.open and not webbrowser.open(path.as_uri()):
+        context.err.print("No browser could be started: open the file yourself", soft_wrap=True)
+    return 0
+
+
+def _path(context: Context) -> Path:
+    """Return where to write, once that is known to be right: before a long reading, not after it."""
+    name = context.options.output
+    path = Path(name).resolve()  # so that a link stays, and what it leads to is replaced
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "is in a folder that isn't there"
+        raise CommandError(f"{name} {what}: name a file, as in -o report.html")
+    foreign = path.is_file() and path.stat().st_size and not is_report(path)
+    if foreign and not context.options.yes and not context.confirm(f"{name} isn't a session report. Overwrite it?"):
+        raise CommandError(f"{name} was left as it is", 1)
+    return path

@@ -1,0 +1,96 @@
+"""Numbers, times and durations in words, and the ticks of axes."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+
+__all__ = [
+    "count",
+    "duration",
+    "duration_ticks",
+    "iso",
+    "moment",
+    "percent",
+    "time_ticks",
+    "value_ticks",
+]
+
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_UNITS = ((365 * _DAY, "y"), (_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1.0, "s"))
+_TIME_STEPS = (
+    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
+    *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 182, 364)),
+)
+_DURATION_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, *_TIME_STEPS)
+
+
+def count(number: float) -> str:
+    """``1234567`` -> ``"1,234,567"``."""
+    return f"{number:,.0f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """``(1, 8)`` -> ``"12.5%"``."""
+    share = 100 * part / whole if whole else 0.0
+    if 0 < share < 0.1:
+        return "<0.1%"
+    return f"{share:.1f}".removesuffix(".0") + "%"
+
+
+def duration(seconds: float) -> str:
+    """``5400`` -> ``"1.5 h"``."""
+    for unit, name in _UNITS:
+        if seconds >= unit:
+            number = seconds / unit
+            return (f"{number:.1f}".removesuffix(".0") if number < 100 else f"{number:,.0f}") + f" {name}"
+    return f"{seconds * 1000:.0f} ms" if seconds > 0 else "0 s"
+
+
+def moment(time: float) -> str:
+    """UNIX seconds -> ``"2026-03-01 12:30"`` (UTC)."""
+    return _utc(time).strftime("%Y-%m-%d %H:%M")
+
+
+def iso(time: float) -> str:
+    """UNIX seconds -> ``"2026-03-01T12:30:00Z"``."""
+    return _utc(time).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _label(time: float, step: float) -> str:
+    """UNIX seconds -> what tells ticks *step* seconds apart from each other: ``"12:30"``, ``"1 Mar"`` (UTC)."""
+    utc = _utc(time)
+    if step >= _DAY or not (utc.hour or utc.minute):
+        return f"{utc.day} {utc:%b}" if step < 300 * _DAY else f"{utc:%b %Y}"
+    return f"{utc:%H:%M}"
+
+
+def time_ticks(start: float, end: float, most: int = 5) -> list[tuple[float, str]]:
+    """Return up to *most* moments between *start* and *end* (UNIX seconds), with their labels."""
+    step = next((step for step in _TIME_STEPS if (end - start) / step <= most), (end - start) / most)
+    first = math.ceil(start / step) * step
+    return [(first + i * step, _label(first + i * step, step)) for i in range(most + 1) if first + i * step <= end]
+
+
+def duration_ticks(end: float, most: int = 5) -> list[tuple[float, str]]:
+    """Return up to *most* durations from 0 to *end*, in seconds, with their labels."""
+    step = next((step for step in _DURATION_STEPS if end / step <= most), end / most)
+    return [(i * step, duration(i * step)) for i in range(most + 1) if i * step <= end]
+
+
+def value_ticks(highest: float, most: int = 4) -> list[float]:
+    """Return round numbers from 0 up to *highest* or the next one above it."""
+    if highest <= 0:
+        return [0.0, 1.0]
+    raw = highest / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= raw * (1 - 1e-9))
+    if highest >= 1:
+        step = max(step, 1.0)
+    return [i * step for i in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+def _utc(time: float) -> datetime:
+    # A record may hold any number: what no calendar has is shown as the nearest it has.
+    return datetime.fromtimestamp(min(max(time, 0.0), 253402300799.0), timezone.utc)

@@ -1,0 +1,173 @@
+"""What the SQLite file tells of sessions without reading their records: listings in pages, and what has expired.
+
+All indexes start with the namespace, and that of the listing goes on with the pool. To look at each pool in turn, and
+merge, costs a seek each; other indexes, without these columns, would cost at every save.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+from scrapy_sessions.models import SessionInfo, Status
+from scrapy_sessions.storage.base import Expired, Key
+
+__all__ = ["Found", "find", "infos", "read_expired", "read_page"]
+
+Found: TypeAlias = tuple[Any, ...]
+"""A row of the columns that a listing reads."""
+
+_Place: TypeAlias = tuple[float, str, str]  # in the order of a listing: as what sorts does
+
+_COLUMNS = (
+    "session_id, namespace, pool, profile_name, status, start_time, last_activity, pages_visited, actions_count, "
+    "expires_at"
+)
+_FIND = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? ORDER BY namespace"
+_PAGE = f"SELECT {_COLUMNS} FROM sessions WHERE namespace = ? AND pool IS ?"
+# One seek in the index for each namespace and pool, where DISTINCT would read the whole index.
+_NAMESPACES = """
+    WITH RECURSIVE spaces (name) AS (
+        SELECT min(namespace) FROM sessions
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM sessions WHERE namespace > name) FROM spaces WHERE name IS NOT NULL
+    )
+    SELECT name FROM spaces WHERE name IS NOT NULL
+"""
+_POOLS = """
+    WITH RECURSIVE pools (name) AS (
+        SELECT min(pool) FROM sessions WHERE namespace = :namespace
+        UNION ALL
+        SELECT (SELECT min(pool) FROM sessions WHERE namespace = :namespace AND pool > name)
+        FROM pools WHERE name IS NOT NULL
+    )
+    SELECT name FROM pools
+"""  # NULL, the pool of named sessions, is always the last one
+_EXPIRED = """
+    SELECT expires_at, namespace, session_id, revision, expires_by FROM sessions
+    WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at, session_id LIMIT ?
+"""
+
+
+def infos(found: Iterable[Found], now: float, location: str) -> list[SessionInfo]:
+    """Return the entries of *found* at *now* (UNIX seconds), of the store at *location*."""
+    # Not by calling SessionInfo, nor a function for each, which takes twice as long: there may be 100,000.
+    return [
+        {
+            "session_id": session_id,
+            "namespace": namespace,
+            "pool": pool,
+            "profile_name": profile,
+            "status": status,
+            "start_time": started,
+            "last_activity": last_activity,
+            "pages_visited": pages,
+            "actions_count": actions,
+            "is_active": status != "retired" and (expires is None or expires > now),
+            "storage": location,
+        }
+        for session_id, namespace, pool, profile, status, started, last_activity, pages, actions, expires in found
+    ]
+
+
+def find(connection: sqlite3.Connection, session_id: str) -> list[Found]:
+    """Return what stands under *session_id*, ordered by namespace."""
+    return connection.execute(_FIND, (session_id,)).fetchall()
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    namespace: str | None,
+    pool: str | None,
+    status: Status | None,
+    limit: int | None,
+    after: SessionInfo | None,
+) -> list[Found]:
+    """Return a page as :meth:`~scrapy_sessions.storage.SessionStore.list` does. Call it within a transaction.
+
+    It reads what it returns, up to twice as much again, and a row of each pool.
+    """
+    if limit == 0:
+        return []
+    pools = [(name, each) for name in _spaces(connection, namespace) for each in _pools(connection, name, pool)]
+    # As much of each pool as if all had the same share of the page; what is missing then is read when it is missed.
+    share = None if limit is None else limit // max(len(pools), 1) + 1
+    start = None if after is None else (-after["last_activity"], after["namespace"], after["session_id"])
+    if len(pools) == 1:
+        return _read(connection, *pools[0], status, limit, start)
+    walks = (_walk(connection, name, each, status, share, start) for name, each in pools)
+    return list(islice(heapq.merge(*walks, key=_place), limit))
+
+
+def read_expired(connection: sqlite3.Connection, namespace: str | None, now: float, limit: int) -> list[Expired]:
+    """Return what :meth:`~scrapy_sessions.storage.SessionStore.expired` does. Call it within a transaction."""
+    found = heapq.merge(
+        *(connection.execute(_EXPIRED, (name, now, limit)).fetchall() for name in _spaces(connection, namespace))
+    )
+    return [Expired(Key(name, session_id), revision, by) for _, name, session_id, revision, by in islice(found, limit)]
+
+
+def _spaces(connection: sqlite3.Connection, namespace: str | None) -> Sequence[str]:
+    return [name for (name,) in connection.execute(_NAMESPACES)] if namespace is None else [namespace]
+
+
+def _pools(connection: sqlite3.Connection, namespace: str, pool: str | None) -> Sequence[str | None]:
+    if pool is not None:
+        return [pool]
+    return [name for (name,) in connection.execute(_POOLS, {"namespace": namespace})]
+
+
+def _walk(
+    connection: sqlite3.Connection,
+    namespace: str,
+    pool: str | None,
+    status: Status | None,
+    share: int | None,
+    start: _Place | None,
+) -> Iterator[Found]:
+    """Yield the entries of one *pool* after *start*: *share* of them are read at first, then twice as many each time.
+
+    Not a cursor that stays open: hundreds of pools would be as many statements, and Python keeps one of the same text.
+    """
+    while found := _read(connection, namespace, pool, status, share, start):
+        yield from found
+        if share is None or len(found) < share:
+            return
+        share, start = share * 2, _place(found[-1])
+
+
+def _read(
+    connection: sqlite3.Connection,
+    namespace: str,
+    pool: str | None,
+    status: Status | None,
+    limit: int | None,
+    start: _Place | None,
+) -> list[Found]:
+    """Return the first entries, up to *limit*, of one *pool* (None: named sessions) after *start*."""
+    select = _PAGE
+    values: tuple[str | None, ...] = (namespace, pool)
+    if status is not None:
+        select += " AND status = ?"
+        values += (status,)
+    wanted = -1 if limit is None else limit
+    moment, found = math.inf, []
+    if start is not None:
+        moment = -start[0]
+        if namespace >= start[1]:
+            # Those of the same moment first: as one condition with OR they could not be sought in the index.
+            beyond = start[2] if namespace == start[1] else ""
+            query = f"{select} AND last_activity = ? AND session_id > ? ORDER BY session_id LIMIT ?"
+            found = connection.execute(query, (*values, moment, beyond, wanted)).fetchall()
+            if limit is not None:
+                wanted = limit - len(found)
+    query = f"{select} AND last_activity < ? ORDER BY last_activity DESC, session_id LIMIT ?"
+    return found + connection.execute(query, (*values, moment, wanted)).fetchall()
+
+
+def _place(found: Found) -> _Place:
+    return -found[6], found[1], found[0]

@@ -1,0 +1,67 @@
+"""Session summaries through Scrapy's feed exporters: csv, jsonlines, xml, json, and what the project adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import IO
+
+from scrapy.exporters import BaseItemExporter
+from scrapy.settings import BaseSettings
+from scrapy.utils.misc import load_object
+
+from scrapy_sessions.exceptions import FormatError
+from scrapy_sessions.models import SessionInfo, Status
+
+__all__ = ["SessionSummary", "exporter_for", "write_summaries"]
+
+
+@dataclass
+class SessionSummary:
+    """What an export tells of a session, an item like those of a spider: nothing secret. Times are UNIX seconds."""
+
+    session_id: str
+    namespace: str
+    pool: str | None
+    profile_name: str | None
+    status: Status
+    start_time: float
+    last_activity: float
+    pages_visited: int
+    actions_count: int
+    is_active: bool
+
+    @classmethod
+    def of(cls, info: SessionInfo) -> SessionSummary:
+        return cls(**{each.name: info[each.name] for each in fields(cls)})  # type: ignore[literal-required]
+
+
+def exporter_for(settings: BaseSettings, name: str | None, file_name: str) -> Callable[..., BaseItemExporter]:
+    """Return the class of ``FEED_EXPORTERS`` for the format *name*, or for the suffix of *file_name*.
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the formats that there are.
+    """
+    known = {word: path for word, path in settings.getwithbase("FEED_EXPORTERS").items() if path is not None}
+    word = name or PurePath(file_name).suffix.removeprefix(".") or "csv"
+    if word not in known:
+        raise FormatError(f"the format {word!r:.40}", f"summaries come as {', '.join(sorted(known))}")
+    exporter: Callable[..., BaseItemExporter] = load_object(known[word])
+    return exporter
+
+
+def write_summaries(
+    exporter: Callable[..., BaseItemExporter], settings: BaseSettings, infos: Iterable[SessionInfo], file: IO[bytes]
+) -> None:
+    """Write the summaries of *infos* to *file*, with the encoding and indent of the project's feeds."""
+    indent = settings["FEED_EXPORT_INDENT"]
+    writer = exporter(
+        file,
+        fields_to_export=[each.name for each in fields(SessionSummary)],
+        encoding=settings["FEED_EXPORT_ENCODING"],
+        indent=None if indent is None else int(indent),
+    )
+    writer.start_exporting()
+    for info in infos:
+        writer.export_item(SessionSummary.of(info))
+    writer.finish_exporting()

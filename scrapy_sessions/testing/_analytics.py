@@ -1,0 +1,225 @@
+"""The contract of a store that keeps analytics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from scrapy_sessions.analytics import COUNTERS, FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
+from scrapy_sessions.testing._base import BaseContract, Clock, make_row, with_store
+
+__all__ = ["AnalyticsContract"]
+
+_Test = TypeVar("_Test", bound="AnalyticsContract")
+
+_NOW = hour_of(Clock().now)
+
+
+def with_analytics(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
+    async def run(self: _Test, store: SessionStore) -> None:
+        if not isinstance(store, AnalyticsStore):
+            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
+
+            pytest.skip(f"{type(store).__name__} keeps no analytics")
+        await test(self, store)
+
+    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
+    return with_store(run)
+
+
+def _row(session_id: str = "alice", hour: int = _NOW, pool: str | None = "p", **numbers: Any) -> HourCounts:
+    return HourCounts(numbers.pop("namespace", "shop"), pool, session_id, hour, **numbers)
+
+
+def _event(time: float, session_id: str = "alice", **columns: Any) -> Event:
+    return Event(
+        columns.pop("namespace", "shop"),
+        session_id,
+        columns.pop("pool", "p"),
+        time,
+        columns.pop("kind", "login"),
+        **columns,
+    )
+
+
+class AnalyticsContract(BaseContract):
+    """The tests of :class:`~scrapy_sessions.storage.AnalyticsStore`, skipped for a store that is none."""
+
+    @with_analytics
+    async def test_analytics_are_empty_at_first(self, store: AnalyticsStore) -> None:
+        """A store that nobody has written to has no counters, events or pools; to add nothing is no fault."""
+        await store.add_analytics([], [])
+        assert await store.hour_counts(None) == []
+        assert await store.events(None) == []
+        assert await store.pool_counts(None, now=0.0) == []
+
+    @with_analytics
+    async def test_hour_is_kept_as_it_is(self, store: AnalyticsStore) -> None:
+        """Every number comes back, each in its own place, and no pool stays no pool."""
+        numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
+        rows = [_row("a", responses={200: 7, 503: 1}, **numbers), _row("b", pool=None, latency=0.5)]
+        await store.add_analytics(rows, [])
+        assert await store.hour_counts("shop") == rows[::-1]
+
+    @with_analytics
+    async def test_hours_add_up(self, store: AnalyticsStore) -> None:
+        """What is written twice under one hour, pool and session is the sum, by status too; under another it isn't."""
+        numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
+        row = _row(responses={200: 1}, **numbers)
+        await store.add_analytics([row, row], [])
+        await store.add_analytics([replace(row, responses={200: 2, 404: 5})], [])
+        doubled: dict[str, Any] = {name: 3 * number for name, number in numbers.items()}
+        assert await store.hour_counts("shop") == [_row(responses={200: 4, 404: 5}, **doubled)]
+        others = [_row("bob"), _row(pool="q"), _row(pool=None), _row(hour=_NOW + HOUR), _row(namespace="news")]
+        await store.add_analytics([replace(other, requests=1) for other in others], [])
+        assert [found.requests for found in await store.hour_counts(None)].count(1) == 5
+
+    @with_analytics
+    async def test_what_was_given_may_change(self, store: AnalyticsStore) -> None:
+        """The store doesn't hold on to what the caller gave it."""
+        responses = {200: 1}
+        await store.add_analytics([_row(responses=responses)], [])
+        responses[200] = 99
+        assert (await store.hour_counts("shop"))[0].responses == {200: 1}
+
+    @with_analytics
+    async def test_many_at_once_add_up(self, store: AnalyticsStore) -> None:
+        """Of fifty writers at once, none is lost."""
+        writes = (store.add_analytics([_row(requests=1, responses={200: 2})], [_event(float(n))]) for n in range(50))
+        await asyncio.gather(*writes)
+        (row,) = await store.hour_counts("shop")
+        assert (row.requests, row.responses) == (50, {200: 100})
+        assert len(await store.events("shop")) == 50
+
+    @with_analytics
+    async def test_hours_are_found_by_time_and_namespace(self, store: AnalyticsStore) -> None:
+        """From *since* on, before *until*, in one namespace or all; by hour, namespace, pool and id."""
+        rows = [_row(hour=_NOW + n * HOUR, requests=n) for n in range(4)]
+        other = _row("zoe", hour=_NOW + HOUR, pool=None, namespace="news")
+        await store.add_analytics([*rows[::-1], other], [])
+        assert await store.hour_counts("shop") == rows
+        assert await store.hour_counts("shop", _NOW + HOUR) == rows[1:]
+        assert await store.hour_counts("shop", _NOW + HOUR, _NOW + 3 * HOUR) == rows[1:3]
+        assert await store.hour_counts(None, _NOW + 1.0, _NOW + HOUR + 1.0) == [other, rows[1]]
+
+    @with_analytics
+    async def test_hours_by_pool(self, store: AnalyticsStore) -> None:
+        """Without sessions there is one row for each hour and pool: the sum of theirs, those folded before included."""
+        rows = [_row("a", requests=1, responses={200: 1}), _row("b", requests=2, responses={200: 2, 404: 1})]
+        more = [_row(FOLDED, requests=4), _row("c", pool=None, latency=0.5), _row("a", _NOW + HOUR, requests=8)]
+        await store.add_analytics([*rows, *more, _row("a", namespace="news")], [])
+        assert await store.hour_counts("shop", by_session=False) == [
+            _row(FOLDED, pool=None, latency=0.5),
+            _row(FOLDED, requests=7, responses={200: 3, 404: 1}),
+            _row(FOLDED, _NOW + HOUR, requests=8),
+        ]
+        assert [row.requests for row in await store.hour_counts("shop", _NOW + HOUR, by_session=False)] == [8]
+
+    @with_analytics
+    async def test_events_are_kept_newest_first(self, store: AnalyticsStore) -> None:
+        """Events come back whole, by falling time; of one moment, the last written first."""
+        first, second = _event(_NOW + 1.0, detail="one"), _event(_NOW + 1.0, kind="retired", pool=None)
+        later, other = _event(_NOW + 2.0, "bob"), _event(_NOW + 3.0, namespace="news")
+        await store.add_analytics([], [later, first])
+        await store.add_analytics([], [second, other])
+        assert await store.events("shop") == [later, second, first]
+        assert await store.events("shop", limit=1) == [later]
+        assert await store.events("shop", _NOW + 1.5) == [later]
+        assert await store.events(None, _NOW + 1.0, 2) == [other, later]
+
+    @with_analytics
+    async def test_old_hours_and_events_are_dropped(self, store: AnalyticsStore) -> None:
+        """What is older than the store keeps is gone once the hour turns, and what is younger stays."""
+        store.hours_retention, store.events_retention = 2.0 * HOUR, 3.0 * HOUR
+        await store.add_analytics([_row(hour=_NOW, requests=1, responses={200: 1})], [_event(float(_NOW))])
+        await self.pass_time(2.0 * HOUR)
+        now = _NOW + 2 * HOUR
+        young = _row(hour=now, requests=2)
+        await store.add_analytics([young, _row(hour=now - HOUR)], [_event(float(now))])
+        assert (await store.hour_counts("shop"))[-1] == young
+        await self.pass_time(1.0 * HOUR)
+        await store.add_analytics([young], [])
+        assert [row.hour for row in await store.hour_counts("shop")] == [now]
+        assert [event.time for event in await store.events("shop")] == [now]
+
+    @with_analytics
+    async def test_oldest_sessions_are_folded_into_their_pool(self, store: AnalyticsStore) -> None:
+        """Beyond the bound, rows of the oldest hours become one for each pool: what they add up to stays the same."""
+        store.max_hour_rows = 20
+        batches = [
+            [
+                _row(
+                    f"s{n}", _NOW - (3 - hour) * HOUR, "pq"[n % 2], requests=n, latency=0.5, responses={200: n, 404: 1}
+                )
+                for n in range(8)
+            ]
+            for hour in range(4)
+        ]
+        for batch in batches:
+            await store.add_analytics(batch, [])
+        found = await store.hour_counts("shop")
+        assert len(found) <= 20
+        assert found[-8:] == sorted(batches[-1], key=lambda row: (row.pool, row.session_id))
+        oldest = [row for row in found if row.hour == _NOW - 3 * HOUR]
+        assert oldest == [
+            _row(FOLDED, _NOW - 3 * HOUR, "p", requests=12, latency=2.0, responses={200: 12, 404: 4}),
+            _row(FOLDED, _NOW - 3 * HOUR, "q", requests=16, latency=2.0, responses={200: 16, 404: 4}),
+        ]
+        assert sum(row.requests for row in found) == 4 * 28
+        assert sum(row.responses[404] for row in found) == 32
+
+    @with_analytics
+    async def test_a_folded_hour_takes_more(self, store: AnalyticsStore) -> None:
+        """Late numbers of an hour that was folded come on top, and fold again."""
+        store.max_hour_rows = 2
+        for _ in range(2):
+            await store.add_analytics([_row(f"s{n}", requests=1, responses={200: 1}) for n in range(5)], [])
+        assert await store.hour_counts("shop") == [_row(FOLDED, requests=10, responses={200: 10})]
+
+    @with_analytics
+    async def test_more_pools_than_rows(self, store: AnalyticsStore) -> None:
+        """When there is nothing left to fold, the oldest hours go."""
+        store.max_hour_rows = 3
+        for hour in range(3):
+            await store.add_analytics([_row("s", _NOW - (2 - hour) * HOUR, pool) for pool in ("p", "q")], [])
+        assert [(row.hour, row.pool) for row in await store.hour_counts("shop")] == [(_NOW, "p"), (_NOW, "q")]
+
+    @with_analytics
+    async def test_only_the_newest_events_are_kept(self, store: AnalyticsStore) -> None:
+        """Each namespace keeps its newest events, however many another writes."""
+        store.max_events = 5
+        await store.add_analytics([], [_event(_NOW + 0.5, namespace="news")])
+        for n in range(20):
+            await store.add_analytics([], [_event(float(_NOW + n), f"s{n}")])
+        assert [event.session_id for event in await store.events("shop")] == ["s19", "s18", "s17", "s16", "s15"]
+        assert len(await store.events("news")) == 1
+
+    @with_analytics
+    async def test_pools_are_counted(self, store: Any) -> None:
+        """Sessions are counted by pool and status, as they are now: those that expired are not active."""
+        await store.save(
+            [
+                make_row("a", pool="p", pages_visited=2, last_activity=7.0),
+                make_row("b", pool="p", status="new", pages_visited=3, expires_at=9.0, expires_by="max_age"),
+                make_row("c", pool="p", status="retired", last_activity=5.0),
+                make_row("d"),
+                make_row("e", namespace="news"),
+            ]
+        )
+        named, pool = await store.pool_counts("shop", now=10.0)
+        assert (named.pool, named.sessions, named.active) == (None, 1, 1)
+        assert (pool.pool, pool.by_status) == ("p", {"ready": 1, "new": 1, "retired": 1})
+        assert (pool.active, pool.pages, pool.last_activity) == (1, 5, 2000.0)
+        assert [each.namespace for each in await store.pool_counts(None, now=8.0)] == ["news", "shop", "shop"]
+        assert (await store.pool_counts("shop", now=8.0))[1].active == 2
+
+    @with_analytics
+    async def test_analytics_outlive_their_sessions(self, store: Any) -> None:
+        """To delete a session leaves what it did."""
+        await store.save([make_row("alice")])
+        await store.add_analytics([_row(requests=1)], [_event(1.0)])
+        await store.delete([make_row("alice").key])
+        assert len(await store.hour_counts("shop")) == len(await store.events("shop")) == 1

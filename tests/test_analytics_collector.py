@@ -1,0 +1,329 @@
+"""How the counters of live sessions become rows: each deed once, in the hour it was done, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scrapy_sessions import BrowserSession, SessionManager, StoreError
+from scrapy_sessions.analytics import FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.collector import flush_interval
+from scrapy_sessions.pool import Claim
+from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.storage import LeaseStore, MemoryStore, SessionStore, SQLiteStore
+from scrapy_sessions.testing import Clock
+
+NOON = 1_800_000_000.0 // HOUR * HOUR
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON + 60)
+
+
+def manager_of(store: SessionStore, clock: Clock, counts: Counter[str] | None = None, **given: Any) -> SessionManager:
+    def count(name: str, n: int) -> None:
+        if counts is not None:
+            counts[name] += n
+
+    settings = SessionsSettings(idle_timeout=0, **given)
+    return SessionManager(store=store, namespace="shop", settings=settings, clock=clock, on_event=count)
+
+
+def work(session: BrowserSession, times: int = 1, status: int = 200) -> None:
+    """Let *session* look as it does after *times* pages."""
+    session.requests += times
+    session.pages_visited += times
+    session.responses[status] = session.responses.get(status, 0) + times
+    session.bytes += 10 * times
+    session.latency += 0.5 * times
+    session.changed()
+
+
+async def kinds(store: Any) -> list[tuple[str, str]]:
+    return [(event.kind, event.session_id) for event in reversed(await store.events("shop"))]
+
+
+async def test_growth_is_booked_to_its_hour(clock: Clock) -> None:
+    """What a session did before the hour turned, and after, stands in two rows, each with its own part."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as manager:
+        session = await manager.get("alice", pool="default")
+        work(session, 3)
+        await manager.flush()
+        clock.now += HOUR
+        work(session, 2, status=503)
+        await manager.flush()
+        await manager.flush()
+    assert await store.hour_counts("shop") == [
+        HourCounts("shop", "default", "alice", int(NOON), 3, 3, {200: 3}, bytes=30, latency=1.5),
+        HourCounts("shop", "default", "alice", int(NOON) + HOUR, 2, 2, {503: 2}, bytes=20, latency=1.0),
+    ]
+
+
+async def test_what_was_saved_before_the_turn_stays_in_its_hour(clock: Clock) -> None:
+    """Counts that are written after the turn of the hour belong to the one they were saved in."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as manager:
+        session = await manager.get("alice")
+        work(session, 3)
+        await manager.save_session("alice", session)
+        clock.now += HOUR
+    assert [(row.hour, row.requests) for row in await store.hour_counts("shop")] == [(int(NOON), 3)]
+
+
+async def test_counts_reach_the_store_by_themselves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to ask: some time after a save the counts are written, and again after the next."""
+    monkeypatch.setattr("scrapy_sessions.collector._SHORTEST", 0.01)
+    written = asyncio.Event()
+
+    class Telling(MemoryStore):
+        async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+            await super().add_analytics(hours, events)
+            if hours:
+                written.set()
+
+    store = Telling(clock=clock)
+    async with manager_of(store, clock, save_interval=0) as manager:
+        session = await manager.get("alice")
+        for total in (1, 2):
+            work(session)
+            await asyncio.wait_for(written.wait(), 20)
+            written.clear()
+            assert [row.requests for row in await store.hour_counts("shop")] == [total]
+
+
+@pytest.mark.parametrize(("save", "seconds"), [(0, 1), (0.1, 1), (1, 5), (3, 15), (60, 30)])
+def test_the_interval_follows_that_of_saving(save: float, seconds: float) -> None:
+    """Between two writes lie five saves, yet a second at least and half a minute at most."""
+    assert flush_interval(save) == seconds
+
+
+async def test_a_merge_counts_nothing_twice(tmp_path: Path, clock: Clock) -> None:
+    """Two holders of one session work on, save in turn and merge: each deed is counted by the one who did it."""
+    stores = [SQLiteStore(tmp_path / "s.db", clock=clock) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    managers = [manager_of(store, clock) for store in stores]
+    one, other = [await manager.get("alice") for manager in managers]
+    done = 0
+    for turn in range(6):
+        for number, (manager, session) in enumerate(zip(managers, (one, other), strict=True)):
+            work(session, turn + number, status=200 + number)
+            session.failures += 1
+            done += turn + number
+            if turn % 2 == number:
+                await manager.flush()
+            else:
+                await manager.refresh_record(session)  # merged before it was counted
+    for manager in (*managers, *managers[:1]):
+        await manager.flush()
+        await manager.close()
+    (row,) = await stores[0].hour_counts("shop")
+    assert (row.requests, row.pages, row.bytes, row.failures) == (done, done, 10 * done, 12)
+    assert sum(row.responses.values()) == done
+    record = await SessionManager(store=stores[0], namespace="shop").load_session("alice")
+    assert record is not None
+    assert (record.metrics.requests, record.metrics.failures) == (row.requests, row.failures)
+    for store in stores:
+        await store.close()
+
+
+async def test_filling_a_session_from_a_record_is_no_work(clock: Clock) -> None:
+    """A session that takes a record's counters, by hand too, hasn't done what the record says."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as manager:
+        work(await manager.get("alice"), 7)
+    async with manager_of(store, clock) as manager:
+        mine = BrowserSession("alice", clock=clock)
+        assert await manager.restore_session("alice", mine)
+        work(mine)
+        assert await manager.save_session("alice", mine)
+    assert [row.requests for row in await store.hour_counts("shop")] == [8]
+    assert await kinds(store) == [("born", "alice")]
+
+
+async def test_a_session_that_is_deleted_has_worked(clock: Clock) -> None:
+    """What it did since its last save is counted, and its end is noted, once."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as manager:
+        session = await manager.get("alice", pool="default")
+        session.record("came")
+        await manager.flush()
+        work(session, 4)
+        assert await manager.delete_session("alice")
+        assert not await manager.delete_session("alice")
+    assert [row.requests for row in await store.hour_counts("shop")] == [4]
+    assert await kinds(store) == [("born", "alice"), ("deleted", "alice")]
+    assert (await store.events("shop"))[0].pool == "default"
+
+
+async def test_retirement_is_noted_once(clock: Clock) -> None:
+    """Whoever retires a session, it is one event, with the reason; another process that loads it notes none."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as manager:
+        for name in ("alice", "bob"):
+            await manager.get(name)
+        await manager.flush()
+        (await manager.get("alice")).retire("seen at https://user:hunter2@shop.example/?key=hunter2")
+        manager.retire(await manager.get("bob"), "enough")
+        await manager.flush()
+        work(await manager.get("bob"))
+        await manager.flush()
+    async with manager_of(store, clock) as manager:
+        (await manager.get("bob")).record("again")
+    ends = [(event.session_id, event.detail) for event in await store.events("shop") if event.kind == "retired"]
+    assert sorted(ends) == [("alice", "seen at https://shop.example/?key=…"), ("bob", "enough")]
+
+
+async def test_retirement_is_noted_by_who_did_it(clock: Clock) -> None:
+    """Of two holders, one retires the session and takes in the other's work before it saves: it alone notes the end."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as one, manager_of(store, clock) as other:
+        mine = await one.get("alice")
+        work(mine)
+        await one.flush()
+        work(await other.get("alice"))
+        mine.retire("enough")
+        await other.flush()
+        await one.refresh_record(mine)
+        await one.flush()
+        await other.refresh_record(await other.get("alice"))
+        work(await other.get("alice"))
+    assert await kinds(store) == [("born", "alice"), ("retired", "alice")]
+
+
+async def test_expiry_is_noted_with_its_limit(clock: Clock) -> None:
+    """Cleaned up, or found expired when it is asked for: an event with the limit that was exceeded."""
+    store = MemoryStore(clock=clock)
+    settings = SessionsSettings(max_age=100)
+    for use in ("clean", "ask"):
+        async with SessionManager(store=store, namespace="shop", settings=settings, clock=clock) as manager:
+            (await manager.get(use, pool="default")).record("came")
+            await manager.flush()
+            clock.now += 200
+            await (manager.cleanup() if use == "clean" else manager.get(use))
+    ends = [event for event in await store.events("shop") if event.kind == "expired"]
+    assert [(e.session_id, e.detail, e.pool) for e in ends] == [
+        ("ask", "max_age", "default"),
+        ("clean", "max_age", "default"),
+    ]
+
+
+async def test_a_session_of_this_crawl_only_has_no_row_of_its_own(clock: Clock) -> None:
+    """What is never saved is counted, in sum, and has no events."""
+    store = MemoryStore(clock=clock)
+    async with manager_of(store, clock) as manager:
+        for number in (1, 2):
+            work(await manager.obtain(Claim(None, None, transient=number)), number)
+        await manager.flush()
+        session = await manager.obtain(Claim(None, None, transient=1))
+        work(session)
+        manager.retire(session, "enough")
+    assert [(row.session_id, row.requests) for row in await store.hour_counts("shop")] == [(FOLDED, 4)]
+    assert await store.events("shop") == []
+
+
+class Breaking(MemoryStore):
+    """Can't write analytics while it is ``broken``."""
+
+    broken = True
+
+    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+        if self.broken:
+            raise StoreError("The test's disk is full")
+        await super().add_analytics(hours, events)
+
+
+async def test_a_failing_write_is_tried_again(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """It fails nothing, is said once and counted each time, and what it held is written when that works again."""
+    store = Breaking(clock=clock)
+    counts: Counter[str] = Counter()
+    with caplog.at_level(logging.INFO):
+        async with manager_of(store, clock, counts) as manager:
+            session = await manager.get("alice")
+            for _ in range(3):
+                work(session, 2)
+                await manager.flush()
+            store.broken = False
+            work(session, 1)
+    assert counts["analytics_errors"] == 3
+    assert counts["saved"] == 4
+    assert caplog.text.count("Analytics could not be written") == 1
+    assert "The test's disk is full" in caplog.text
+    assert [(row.requests, row.responses) for row in await store.hour_counts("shop")] == [(7, {200: 7})]
+    assert await kinds(store) == [("born", "alice")]
+
+
+async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows that can't be written for long, sessions are folded into their pools, and of events the newest stay."""
+    monkeypatch.setattr("scrapy_sessions.collector._MAX_LATE", 3)
+    monkeypatch.setattr("scrapy_sessions.collector._MAX_EVENTS", 2)
+    store = Breaking(clock=clock)
+    async with manager_of(store, clock) as manager:
+        for number in range(5):
+            work(await manager.get(f"s{number}"))
+            await manager.flush()
+        store.broken = False
+    rows = await store.hour_counts("shop")
+    assert rows[0].session_id == FOLDED
+    assert len(rows) <= 3
+    assert sum(row.requests for row in rows) == 5
+    assert await kinds(store) == [("born", "s3"), ("born", "s4")]
+
+
+async def test_a_store_without_the_ability(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Sessions live as ever, nothing is collected, and it is said once, for those who look."""
+    plain = {
+        name: getattr(MemoryStore, name) for name in (*SessionStore.__abstractmethods__, "__init__", "_save", "_info")
+    }
+    Plain: Any = type("Plain", (SessionStore,), {**plain, "_take": MemoryStore._take})  # noqa: N806  # a class
+    assert not issubclass(Plain, LeaseStore)
+    with caplog.at_level(logging.DEBUG, "scrapy_sessions"):
+        async with manager_of(Plain(clock=clock), clock) as manager:
+            work(await manager.get("alice"))
+            manager.retire(await manager.get("alice"), "enough")
+            await manager.flush()
+            assert await manager.delete_session("alice")
+    assert [record.message for record in caplog.records] == ["Plain keeps no analytics: nothing is counted by the hour"]
+
+
+class Slow(MemoryStore):
+    """Takes its time to write analytics: until ``go`` is set."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock=clock)
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+
+    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+        self.begun.set()
+        await self.go.wait()
+        await super().add_analytics(hours, events)
+
+
+async def test_a_cancelled_flush_is_done_all_the_same(clock: Clock) -> None:
+    """Whoever waits for a write may be cancelled: nothing is lost, or counted twice."""
+    store = Slow(clock)
+    async with manager_of(store, clock) as manager:
+        session = await manager.get("alice")
+        work(session, 5)
+        await manager.save_session("alice", session)
+        waiting = asyncio.ensure_future(manager.analytics.flush())
+        await store.begun.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        store.go.set()
+    assert [row.requests for row in await store.hour_counts("shop")] == [5]
+
+
+def test_hours_begin_where_clocks_say() -> None:
+    """An hour begins at its full hour, UTC."""
+    assert hour_of(NOON) == hour_of(NOON + 3599.9) == NOON
+    assert hour_of(NOON - 0.1) == NOON - HOUR

@@ -1,0 +1,64 @@
+"""A Cookie header: names and values, for a site that somebody has to name."""
+
+from __future__ import annotations
+
+import pytest
+
+from scrapy_sessions import Cookie, FormatError
+from scrapy_sessions.cookies import cookie_header
+
+URL = "https://www.shop.example/"
+
+
+@pytest.mark.parametrize("text", ["Cookie: a=1; b=x=y; c", "cookie:a=1;b=x=y;c", "\na=1; b=x=y; c;\r\n"])
+def test_pairs_are_read(text: str) -> None:
+    """With or without its name, a header gives its pairs, also one without a name."""
+    cookies = cookie_header.load(text, url=URL)
+    assert [(cookie.name, cookie.value) for cookie in cookies] == [("a", "1"), ("b", "x=y"), ("", "c")]
+    assert {(cookie.domain, cookie.host_only, cookie.secure) for cookie in cookies} == {
+        ("www.shop.example", True, True)
+    }
+
+
+def test_the_site_is_named_by_url_or_domain() -> None:
+    """http gives cookies that aren't Secure, a leading dot those for subdomains, a prefix what it promises."""
+    (plain,) = cookie_header.load("a=1", url="http://shop.example:8080/x")
+    assert (plain.domain, plain.secure, plain.path) == ("shop.example", False, "/")
+    (shared,) = cookie_header.load("a=1", domain=".shop.example")
+    assert (shared.domain, shared.host_only) == ("shop.example", False)
+    (prefixed,) = cookie_header.load("__Host-a=1", domain="shop.example")
+    assert prefixed.secure
+
+
+def test_of_two_the_first_counts() -> None:
+    """Of two cookies with one name the first is kept: it has the longer path, and is the one sites read."""
+    assert [cookie.value for cookie in cookie_header.load("a=near; a=far", url=URL)] == ["near"]
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "place"),
+    [
+        ("a=secret", {}, "the header"),
+        ("a=secret", {"url": "shop.example"}, "the URL"),
+        ("a=secret", {"url": "http://[x/"}, "the URL"),
+        ("a=secret", {"domain": "no host"}, "cookie 1"),
+        ("a=secret\n\nb=secret", {"url": URL}, "line 3"),
+    ],
+)
+def test_what_can_not_be_read_is_named(text: str, where: dict[str, str], place: str) -> None:
+    """Without a site, or of more than one line, a header is refused, and not quoted."""
+    with pytest.raises(FormatError) as error:
+        cookie_header.load(text, **where)
+    assert error.value.place == place
+    assert "secret" not in str(error.value)
+
+
+def test_only_what_goes_there_is_written() -> None:
+    """The header for a URL has what the jar would send there, in its order, and is empty if that is nothing."""
+    cookies = [
+        Cookie(name="a", value="1", domain="shop.example", host_only=False),
+        Cookie(name="b", value="2", domain="www.shop.example", path="/x"),
+        Cookie(name="c", value="3", domain="other.example"),
+    ]
+    assert cookie_header.dump(cookies, url="https://www.shop.example/x") == "Cookie: b=2; a=1\n"
+    assert cookie_header.dump(cookies, url="https://elsewhere.example/") == ""

@@ -1,0 +1,143 @@
+"""The visits of requests: each ends once, whatever becomes of its request, and no other request takes it over."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+from scrapy import Request
+from scrapy.http import Response
+
+from scrapy_sessions import BrowserSession, Profile
+from scrapy_sessions.visits import LAID, PLACE, Visits, strip_leftovers
+
+URL = "https://shop.example/p"
+
+
+def held(visits: Visits) -> int:
+    """How many visits are kept."""
+    return len(visits._by_id)
+
+
+def test_a_freed_request_ends_its_visit() -> None:
+    """A request that is freed before it left leaves neither a visit nor a use behind."""
+    session, visits = BrowserSession("alice"), Visits()
+    visits.begin(Request(URL), session)
+    assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+
+
+def test_a_request_in_a_cycle_ends_its_visit() -> None:
+    """A request that only a collection of cycles can free ends its visit then."""
+    session, visits = BrowserSession("alice"), Visits()
+    gc.disable()
+    try:
+        request = Request(URL)
+        request.meta["itself"] = request
+        visits.begin(request, session)
+        del request
+        assert (held(visits), session.in_flight) == (1, 1)
+        gc.collect()
+    finally:
+        gc.enable()
+    assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+
+
+def test_an_id_used_again_is_another_request() -> None:
+    """A new request has no visit, also at the place in memory where one with a visit was."""
+    session, visits = BrowserSession("alice"), Visits()
+    again = 0
+    for _ in range(20_000):
+        request = Request(URL)
+        number = id(request)
+        visits.begin(request, session)
+        del request
+        fresh = Request(URL)
+        again += id(fresh) == number
+        assert visits.get(fresh) is None
+    assert again
+    assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+
+
+def test_a_copy_has_no_visit() -> None:
+    """A copy is another request, however it was made: it has no visit, and its end is nobody's."""
+    session, visits = BrowserSession("alice"), Visits()
+    request = Request(URL)
+    visit = visits.begin(request, session)
+    for made in (copy.copy(request), request.copy(), request.replace(url=URL)):
+        assert visits.get(made) is None
+    del made
+    assert visits.get(request) is visit
+    assert session.in_flight == 1
+
+
+@given(st.lists(st.sampled_from(["begin", "leave", "answer", "discard"]), max_size=12))
+def test_one_request_sent_again_and_again(steps: list[str]) -> None:
+    """However often the same request object begins, leaves and is answered, nothing stays in flight in the end."""
+    session, visits = BrowserSession("alice", profile=Profile(user_agent="alice/1")), Visits()
+    request = Request(URL, headers={"X-Own": "1"})
+    for step in steps:
+        visit = None  # the last one: only the visits are to hold it
+        if step == "begin":
+            strip_leftovers(request)
+            visits.begin(request, session).lay(request)
+            assert request.headers[b"User-Agent"] == b"alice/1"
+        elif step == "discard":
+            visits.discard(request)
+        elif (visit := visits.get(request)) is not None and step == "leave":
+            visit.leave(time.time())
+        elif visit is not None:
+            visit.take_off(request)
+            visit.answered(request, Response(URL), time.time(), page=True)
+            visit.end()
+            assert (dict(request.headers), LAID in request.meta) == ({b"X-Own": [b"1"]}, False)
+        assert session.in_flight in {0, 1}
+    visit = None
+    del request
+    assert (held(visits), session.in_flight) == (0, 0)
+    assert session.uses <= session.requests
+
+
+def test_a_request_from_a_disk_queue_is_dressed_anew() -> None:
+    """What a request wore when it was put into its job's queue is taken off when it comes back, and nothing else."""
+    alice = BrowserSession("alice", profile=Profile(user_agent="alice/1", proxy="http://me:word@proxy.example:8080"))
+    bob, visits = BrowserSession("bob", profile=Profile(user_agent="bob/1", headers={"X-Of": "bob"})), Visits()
+    request = Request(URL, headers={"X-Own": "1"}, meta={"session_id": "bob"})
+    visits.begin(request, alice).lay(request)
+    back = pickle.loads(pickle.dumps(request))  # as the disk queue does
+    assert visits.get(back) is None
+    strip_leftovers(back)
+    assert (dict(back.headers), back.meta) == ({b"X-Own": [b"1"]}, {"session_id": "bob"})
+    visits.begin(back, bob).lay(back)
+    assert (back.headers[b"User-Agent"], back.headers[b"X-Of"]) == (b"bob/1", b"bob")
+    assert request.headers[b"User-Agent"] == b"alice/1"
+    assert PLACE not in back.meta
+
+
+def test_a_record_taken_in_changes_what_is_laid() -> None:
+    """What is laid under requests is that of the record a session was restored from, and of its headers as they are."""
+    session, other, visits = (
+        BrowserSession("alice", profile=Profile(user_agent="old/1")),
+        BrowserSession("alice"),
+        Visits(),
+    )
+
+    def worn() -> dict[bytes, list[bytes]]:
+        request = Request(URL)
+        visits.begin(request, session).lay(request)
+        return dict(request.headers)
+
+    assert worn() == {b"User-Agent": [b"old/1"]}
+    other.headers.set("X-Token", "t", url=URL)
+    other.user_agent = "new/1"
+    session.restore(other.snapshot())
+    assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"t"]}
+    session.headers.delete("X-Token")
+    assert worn() == {b"User-Agent": [b"new/1"]}
+    session.headers.set("X-Token", "u", url="https://other.example")
+    assert worn() == {b"User-Agent": [b"new/1"]}
+    session.headers.set("X-Token", "v", url="https://shop.example:443")
+    assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"v"]}
