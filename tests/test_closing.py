@@ -25,6 +25,8 @@ from tests.stay.driving import buy, failures, spider_of
 from tests.stay.run import command
 from tests.stay.shop import Shop
 
+pytestmark = pytest.mark.alone  # it measures time
+
 pytest_plugins = ("tests.stay.fixtures",)
 
 SOON = 10.0

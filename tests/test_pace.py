@@ -17,6 +17,8 @@ from tests.life import PLAIN
 from tests.pools import BanningSite, ask
 from tests.pools.spiders import Habits, Slots
 
+pytestmark = pytest.mark.alone  # it measures time
+
 pytest_plugins = ("tests.pools.fixtures",)
 
 SLACK = 0.03  # seconds by which a request may be late on its way, so that the next one seems early

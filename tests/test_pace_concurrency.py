@@ -9,6 +9,8 @@ import pytest
 from tests.pools import BanningSite, ask
 from tests.pools.spiders import Accounts, Suspended
 
+pytestmark = pytest.mark.alone  # it measures time
+
 pytest_plugins = ("tests.pools.fixtures",)
 
 

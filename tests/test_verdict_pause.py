@@ -17,6 +17,8 @@ from scrapy_sessions.judge import pause_of
 from tests.stay.driving import buy, pages, spider_of, stat
 from tests.stay.shop import Shop
 
+pytestmark = pytest.mark.alone  # it measures time
+
 pytest_plugins = ("tests.stay.fixtures",)
 
 HOUR = 3600.0
