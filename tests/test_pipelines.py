@@ -44,6 +44,9 @@ def _run(site: Site, folder: Path, mode: str, media: str, pipeline: Mapping[str,
         ITEM_PIPELINES=pipeline,
         FILES_STORE=str(folder / "files"),
         IMAGES_STORE=str(folder / "images"),
+        # Else the file of one session, if it was stored by then, would pass for that of the next.
+        FILES_EXPIRES=-1,
+        IMAGES_EXPIRES=-1,
         SESSIONS_ITEM_FIELD="session",
         SESSIONS_POOLS={"shop": {"sessions": ["carol", "dora"]}},
     )
