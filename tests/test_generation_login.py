@@ -18,6 +18,8 @@ from tests.stay.driving import buy, pages, spider_of, stat
 from tests.stay.run import command
 from tests.stay.shop import Shop
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.stay.fixtures",)
 
 EXPIRES = [{"path": "/secret/first?forget=1"}]

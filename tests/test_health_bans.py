@@ -9,6 +9,8 @@ import pytest
 
 from tests.pools import BanningSite, ask
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.pools.fixtures",)
 
 LIMIT = 30

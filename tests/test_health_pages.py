@@ -11,6 +11,8 @@ from scrapy_sessions import SessionRetired
 from tests.pools import BanningSite, ask
 from tests.pools.spiders import Accounts, Listing, Suspended
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.pools.fixtures",)
 
 POOLS: dict[str, Any] = {"shop": {"size": 8}, "staff": {"sessions": ["alice", "bob"]}}

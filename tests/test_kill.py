@@ -25,6 +25,8 @@ from scrapy_sessions.storage import SQLiteStore
 from tests.life import ENVIRONMENT, PLAIN, sqlite_url
 from tests.site import Site
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 KILLS = 50
 AT_ONCE = 2
 SESSIONS = ("alice", "bob", "carol", "dora")

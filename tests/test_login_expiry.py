@@ -17,6 +17,8 @@ from tests.stay.configs import FormIsExpiry, LogsIn, SaysForm
 from tests.stay.driving import PARALLEL, buy, pages, spider_of, stat
 from tests.stay.shop import Shop
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.stay.fixtures",)
 
 MANY = 20

@@ -17,6 +17,8 @@ from tests.stay.configs import Fails, LogsIn, base_of
 from tests.stay.driving import buy, failures, pages, spider_of, stat
 from tests.stay.shop import Shop
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.stay.fixtures",)
 
 FEW = [{"path": f"/secret/{number}"} for number in range(4)]

@@ -16,6 +16,8 @@ from tests.stay.driving import PARALLEL
 from tests.stay.run import command
 from tests.stay.shop import Shop
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.stay.fixtures",)
 
 MANY = 20

@@ -13,6 +13,8 @@ from tests.proxy import Proxy
 from tests.site import Site
 from tests.spiders.secrets import SECRETS
 
+pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+
 pytest_plugins = ("tests.site.fixtures",)
 
 
