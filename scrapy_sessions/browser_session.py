@@ -94,6 +94,7 @@ class BrowserSession:
         "dirty",
         "failures",
         "fruitless",
+        "gap",
         "generation",
         "history",
         "id",
@@ -113,7 +114,6 @@ class BrowserSession:
         "namespace",
         "next_at",
         "pages_visited",
-        "pauses",
         "pool",
         "profile_name",
         "proxy",
@@ -210,8 +210,8 @@ class BrowserSession:
         self.concurrency = concurrency
         self.alone_first = False  # its first request goes alone
         self.next_at = 0.0  # when its next request may go (time.monotonic())
-        self.pauses = 0  # how often the site asked for a pause
-        self.queue: deque[asyncio.Future[None]] | None = None  # requests that wait for one of its own to end
+        self.gap = 0.0  # seconds that its latest request had to be ahead of the next one
+        self.queue: deque[asyncio.Future[None]] | None = None  # requests that wait for their turn
 
     # What a spider uses
 

@@ -33,7 +33,7 @@ from scrapy_sessions.judge import Judge
 from scrapy_sessions.login import Logins, must_log_in
 from scrapy_sessions.manager import SessionManager, retired
 from scrapy_sessions.models import Profile, check_session_id
-from scrapy_sessions.pace import free, may_go, must_go_alone, take_turn
+from scrapy_sessions.pace import may_go, must_go_alone, put_off, wait_turn
 from scrapy_sessions.pool import PICKED, Claim, read_claim
 from scrapy_sessions.prometheus import PrometheusFile
 from scrapy_sessions.settings import SessionsSettings, setting_name
@@ -232,12 +232,13 @@ class SessionsExtension:
                         manager.retire(session, "its login failed")
                     raise
                 continue  # it may have been retired or replaced by another meanwhile
-            delay = config.delay(session)
-            if delay or not may_go(session, time.monotonic()):
-                await take_turn(session, delay, self.closing)
+            if not may_go(session, time.monotonic()):
+                await wait_turn(session, self.closing)
                 if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
-                    free(session)  # those who wait behind this one must look, too
                     continue  # that has come about while it waited
+            delay = config.delay(session)
+            if delay:
+                put_off(session, delay)
             return session  # as obtained: even a limit of no time at all lets a new one go
 
     def begin(self, request: Request, claim: Claim, session: BrowserSession) -> Visit:

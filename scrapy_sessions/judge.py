@@ -54,7 +54,6 @@ class Judge:
     def paused(self, session: BrowserSession, request: Request, seconds: float) -> Request | None:
         """The site asks *session* to come back in *seconds*."""
         session.next_at = max(session.next_at, time.monotonic() + seconds)
-        session.pauses += 1
         self._count("paused", 1)
         return self._replay(request)
 

@@ -30,7 +30,7 @@ from scrapy_sessions.models import (
     check_session_id,
 )
 from scrapy_sessions.pace import backlog
-from scrapy_sessions.pool import Claim, Pool, check_profile
+from scrapy_sessions.pool import NO_BACKLOG, Claim, Pool, check_profile
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage.base import Key, Row, SessionStore
 from scrapy_sessions.storage.codec import decode, encode
@@ -439,9 +439,9 @@ class SessionManager:
 
     # Inside
 
-    def _backlog(self, session_id: str) -> float:
+    def _backlog(self, session_id: str) -> tuple[float, int]:
         session = self._live.get(session_id)
-        return 0.0 if session is None else backlog(session, time.monotonic())
+        return NO_BACKLOG if session is None else backlog(session, time.monotonic())
 
     async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> BrowserSession:
         await self.open()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from scrapy_sessions.browser_session import BrowserSession
@@ -16,7 +15,7 @@ from scrapy_sessions.browser_session import BrowserSession
 if TYPE_CHECKING:
     from scrapy_sessions.closing import Closing
 
-__all__ = ["backlog", "free", "may_go", "must_go_alone", "take_turn"]
+__all__ = ["backlog", "free", "may_go", "must_go_alone", "put_off", "wait_turn"]
 
 
 def may_go(session: BrowserSession, now: float) -> bool:
@@ -24,10 +23,11 @@ def may_go(session: BrowserSession, now: float) -> bool:
     return now >= session.next_at and not session.queue and not _is_full(session)
 
 
-def backlog(session: BrowserSession, now: float) -> float:
-    """How long a request of *session* would wait at *now*, to be compared: in seconds, or in requests before it."""
+def backlog(session: BrowserSession, now: float) -> tuple[float, int]:
+    """How long a request of *session* would wait at *now*, to be compared: the seconds of delays, then the requests
+    before it, whose ends nobody knows."""
     waiting = len(session.queue or ())
-    return max(session.next_at - now, 0.0) + (waiting + 1 if waiting or _is_full(session) else 0)
+    return max(session.next_at - now, 0.0) + waiting * session.gap, waiting + (waiting > 0 or _is_full(session))
 
 
 def must_go_alone(session: BrowserSession) -> bool:
@@ -44,44 +44,41 @@ def _is_full(session: BrowserSession) -> bool:
     return bool(session.concurrency) and session.in_flight >= session.concurrency
 
 
-async def take_turn(session: BrowserSession, delay: float, closing: Closing) -> None:
-    """Wait until the next request of *session* may go, and put the one after it *delay* seconds later.
+async def wait_turn(session: BrowserSession, closing: Closing) -> None:
+    """Wait until a request of *session* may go. First come, first served.
 
-    First come, first served. Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
+    The others look once this one gives way to the event loop: it must have gone by then.
+    Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
     """
     if session.queue is None:
         session.queue = deque()  # only now: an empty one takes 600 bytes
     queue = session.queue
-    waited = False
-    while True:
-        if _is_full(session) or (queue and not waited):
-            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if waited:
-                queue.appendleft(freed)
+    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    queue.append(turn)
+    try:
+        if queue[0] is not turn:
+            await closing.wait(turn)
+        while True:
+            seconds = session.next_at - time.monotonic()
+            if seconds > 0:
+                await closing.sleep(seconds)  # the site may ask for a longer pause meanwhile
+            elif _is_full(session):
+                turn = queue[0] = asyncio.get_running_loop().create_future()
+                await closing.wait(turn)
             else:
-                queue.append(freed)
-            try:
-                await closing.wait(freed)
-            finally:
-                queue.remove(freed)  # only now: who comes between sees that the place is not free
-            waited = True
-            continue
-        now = time.monotonic()
-        at = max(now, session.next_at)
-        session.next_at = at + delay
-        if at <= now:
-            return
-        paused = session.pauses
-        await closing.sleep(at - now)
-        if session.pauses == paused and not _is_full(session):
-            return
-        # The site asked for a pause meanwhile, or others were let in: take the next place.
+                return
+    finally:
+        queue.remove(turn)
+        free(session)
+
+
+def put_off(session: BrowserSession, delay: float) -> None:
+    """A request of *session* goes now: the next one may go *delay* seconds later."""
+    session.gap = delay
+    session.next_at = max(session.next_at, time.monotonic() + delay)
 
 
 def free(session: BrowserSession) -> None:
-    """Wake those who wait for a place in *session*: as many as there are places, but all when it has no limit."""
-    queue = session.queue or ()
-    places = session.concurrency - session.in_flight if session.concurrency else len(queue)
-    for freed in islice(queue, max(places, 0)):
-        if not freed.done():
-            freed.set_result(None)
+    """Let the first of those who wait for *session* look whether it may go."""
+    if session.queue and not session.queue[0].done():
+        session.queue[0].set_result(None)

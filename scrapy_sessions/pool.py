@@ -14,7 +14,7 @@ from scrapy_sessions.models import check_session_id
 from scrapy_sessions.settings import DEFAULT_POOL, PoolOptions, SessionsSettings, nearest
 from scrapy_sessions.strategies import STRATEGIES
 
-__all__ = ["PICKED", "TRIES", "Claim", "Pool", "check_profile", "cookiejar_id", "is_named", "read_claim"]
+__all__ = ["NO_BACKLOG", "PICKED", "TRIES", "Claim", "Pool", "check_profile", "cookiejar_id", "is_named", "read_claim"]
 
 PICKED = "_session_picked"
 """The meta key that notes which ``session_id`` was put into the meta by us, not by the spider."""
@@ -22,6 +22,9 @@ PICKED = "_session_picked"
 _JAR = "cookiejar:"  # what the ids of sessions begin with that belong to a cookiejar key
 TRIES = "_session_tries"
 """The meta key that lists in which sessions of its pool a request has failed: with their successes, and the pool's."""
+
+NO_BACKLOG = (0.0, 0)
+"""What a session has that may go now."""
 
 _LOOK = 8  # how many sessions whose turn comes are looked at for one that is welcome
 
@@ -185,12 +188,13 @@ class Pool:
         self,
         key: str | None = None,
         avoid: Container[str] = (),
-        backlog: Callable[[str], float] | None = None,
+        backlog: Callable[[str], tuple[float, int]] | None = None,
     ) -> str:
         """Return the id of the session whose turn it is, or, given a *key*, of the one that belongs to it.
 
         Of the first few whose turn comes, it is the first that is not in *avoid* and may go now, else the one that may
-        go the soonest. *backlog* tells for how long a session has to wait.
+        go the soonest. *backlog* tells how long a session has to wait, in seconds
+        and in requests before this one, whose ends nobody knows.
 
         Raises :exc:`~scrapy_sessions.exceptions.PoolExhausted` when all its named sessions are retired.
         """
@@ -204,12 +208,12 @@ class Pool:
         size = len(self._slots) if self.named else self.size
         if size == 1:
             return self._of_slot(0)
-        looks: list[tuple[bool, float, int, int]] = []
+        looks: list[tuple[bool, tuple[float, int], int, int]] = []
         for slot in islice(self._strategy.turns(size), _LOOK):
             session_id = self._of_slot(slot)
-            wait = 0.0 if backlog is None else backlog(session_id)
+            wait = NO_BACKLOG if backlog is None else backlog(session_id)
             looks.append((session_id in avoid, wait, len(looks), slot))
-            if not wait and session_id not in avoid:
+            if wait == NO_BACKLOG and session_id not in avoid:
                 break
         slot = min(looks)[-1]
         self._strategy.used(slot)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
 from scrapy_sessions import BrowserSession
 from scrapy_sessions.closing import Closing
 from scrapy_sessions.exceptions import CrawlClosing
-from scrapy_sessions.pace import backlog, free, may_go, take_turn
+from scrapy_sessions.pace import backlog, may_go, put_off, wait_turn
+from scrapy_sessions.pool import NO_BACKLOG
 from scrapy_sessions.visits import Visit
 
 
@@ -35,7 +38,7 @@ async def test_first_come_first_served() -> None:
 
     async def go(number: int, closing: Closing) -> Visit:
         if not may_go(session, float("inf")):
-            await take_turn(session, 0, closing)
+            await wait_turn(session, closing)
         order.append(number)
         return Visit(session)
 
@@ -57,22 +60,43 @@ async def test_a_place_that_is_not_used() -> None:
     session = BrowserSession("alice", concurrency=1)
     async with opened() as closing:
         visit = Visit(session)
-        waiting = [asyncio.ensure_future(take_turn(session, 0, closing)) for _ in range(2)]
+        waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
+        await settle()
+        assert [task.done() for task in waiting] == [False, False]
+        visit.end()
+        await settle()
+        assert [task.done() for task in waiting] == [True, True]
+
+
+async def test_who_stops_waiting() -> None:
+    """Who gives up, first or not, holds nobody up."""
+    session = BrowserSession("alice", concurrency=1)
+    async with opened() as closing:
+        visit = Visit(session)
+        waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(4)]
+        await settle()
+        for number in (0, 2):
+            waiting[number].cancel()
         await settle()
         visit.end()
         await settle()
-        assert [task.done() for task in waiting] == [True, False]
-        free(session)
-        await settle()
-        assert [task.done() for task in waiting] == [True, True]
+        assert [task.cancelled() for task in waiting] == [True, False, True, False]
+        assert [task.done() for task in waiting] == [True] * 4
+    assert not session.queue
 
 
 async def test_as_many_as_there_are_places() -> None:
     """With a concurrency of two, two are let in at once."""
     session = BrowserSession("alice", concurrency=2)
+    went: list[Visit] = []
+
+    async def go(closing: Closing) -> None:
+        await wait_turn(session, closing)
+        went.append(Visit(session))
+
     async with opened() as closing:
         visits = [Visit(session), Visit(session)]
-        waiting = [asyncio.ensure_future(take_turn(session, 0, closing)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(go(closing)) for _ in range(3)]
         await settle()
         for visit in visits:
             visit.end()
@@ -80,21 +104,59 @@ async def test_as_many_as_there_are_places() -> None:
         assert [task.done() for task in waiting] == [True, True, False]
 
 
+async def test_a_stall_brings_no_two_closer() -> None:
+    """Where the machine stood still for longer than the delay, the requests after it still go the delay apart."""
+    session = BrowserSession("alice")
+    times: list[float] = []
+
+    async def go(closing: Closing) -> None:
+        if not may_go(session, time.monotonic()):
+            await wait_turn(session, closing)
+        times.append(time.monotonic())
+        put_off(session, 0.05)
+
+    async with opened() as closing:
+        waiting = [asyncio.ensure_future(go(closing)) for _ in range(4)]
+        await settle()
+        time.sleep(0.2)  # the stall
+        await asyncio.gather(*waiting)
+    assert [later - earlier >= 0.05 for earlier, later in pairwise(times)] == [True] * 3
+
+
+async def test_a_pause_while_one_waits() -> None:
+    """Who sleeps until its turn, and is told meanwhile to wait for longer, does."""
+    session = BrowserSession("alice")
+    async with opened() as closing:
+        began = time.monotonic()
+        session.next_at = began + 0.02
+        waiting = asyncio.ensure_future(wait_turn(session, closing))
+        await settle()
+        session.next_at = began + 0.1
+        await waiting
+    assert time.monotonic() - began >= 0.1
+
+
 async def test_the_backlog() -> None:
     """A session that may go has no backlog; one that must wait has its seconds; one that is full its requests."""
     session = BrowserSession("alice", concurrency=1)
-    assert (backlog(session, 10.0), may_go(session, 10.0)) == (0, True)
+    assert (backlog(session, 10.0), may_go(session, 10.0)) == (NO_BACKLOG, True)
     session.next_at = 12.5
-    assert (backlog(session, 10.0), may_go(session, 10.0)) == (2.5, False)
+    assert (backlog(session, 10.0), may_go(session, 10.0)) == ((2.5, 0), False)
+    session.next_at = 0.0
     async with opened() as closing:
         visit = Visit(session)
-        assert backlog(session, 20.0) == 1
-        waiting = [asyncio.ensure_future(take_turn(session, 0, closing)) for _ in range(2)]
+        assert backlog(session, 20.0) == (0, 1)
+        waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
         await settle()
-        assert backlog(session, 20.0) == 3
+        assert backlog(session, 20.0) == (0, 3)
+        session.gap = 1.5
+        assert backlog(session, 20.0) == (3.0, 3)
         visit.end()
         assert not may_go(session, 20.0)  # it is theirs
-    assert (await asyncio.gather(*waiting, return_exceptions=True))[0] is None
-    with pytest.raises(CrawlClosing):
-        await waiting[1]
+        visit = Visit(session)
+        await settle()
+    for task in waiting:
+        with pytest.raises(CrawlClosing):
+            await task
     assert not session.queue
+    visit.end()

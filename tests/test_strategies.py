@@ -58,7 +58,7 @@ def test_least_used_counts_requests_that_name_their_session() -> None:
 def test_least_used_counts_no_look() -> None:
     """A session that was looked at, and passed over because it is busy, has not been used by that."""
     shop = pool("least_used", size=3)
-    assert picks(shop, 4, backlog=lambda session_id: float(session_id == "p#1")) == {"p#2": 2, "p#3": 2}
+    assert picks(shop, 4, backlog=lambda session_id: (float(session_id == "p#1"), 0)) == {"p#2": 2, "p#3": 2}
     assert picks(shop, 2) == {"p#1": 2}
 
 
@@ -111,7 +111,7 @@ def test_looks_per_pick(strategy: str, busy: bool) -> None:
     """In a pool of 100,000 a pick looks at one slot, at eight when all sessions are busy."""
     shop = pool(strategy, size=100_000)
     looks = Looks(shop)
-    picks(shop, 1000, backlog=lambda session_id: float(busy))
+    picks(shop, 1000, backlog=lambda session_id: (0.0, int(busy)))
     assert looks.number == (8000 if busy else 1000)
 
 
@@ -165,7 +165,7 @@ def test_busy_sessions_are_passed_over(strategy: str) -> None:
     """The one of the pool that may go now gets the request, if it is among the next few."""
     shop = pool(strategy, size=2)
     picks(shop, 2)
-    counts = picks(shop, 20, backlog=lambda session_id: float(session_id == "p#1"))
+    counts = picks(shop, 20, backlog=lambda session_id: (float(session_id == "p#1"), 0))
     assert counts == {"p#2": 20}
 
 
@@ -173,14 +173,14 @@ def test_the_shortest_queue() -> None:
     """When none may go now, the request waits in the session that may go the soonest: they all get their share."""
     shop, waiting = pool(size=5), Counter[str]()
     for _ in range(50):
-        waiting[shop.pick(backlog=lambda session_id: 1.0 + waiting[session_id])] += 1
+        waiting[shop.pick(backlog=lambda session_id: (0.0, 1 + waiting[session_id]))] += 1
     assert set(waiting.values()) == {10}
 
 
 def test_sessions_to_avoid_come_last() -> None:
     """A session to avoid is picked only when no other is to be seen, the least busy of them then."""
     shop = pool(size=3)
-    assert picks(shop, 6, avoid={"p#1", "p#3"}, backlog=lambda session_id: 5.0) == {"p#2": 6}
-    assert picks(shop, 2, avoid={"p#1", "p#2", "p#3"}, backlog=lambda session_id: float(session_id != "p#3")) == {
+    assert picks(shop, 6, avoid={"p#1", "p#3"}, backlog=lambda session_id: (5.0, 0)) == {"p#2": 6}
+    assert picks(shop, 2, avoid={"p#1", "p#2", "p#3"}, backlog=lambda session_id: (float(session_id != "p#3"), 0)) == {
         "p#3": 2
     }

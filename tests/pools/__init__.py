@@ -19,7 +19,6 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from http.client import HTTPConnection
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -78,11 +77,6 @@ class BanningSite:
     def journal(self, path: str = "/") -> list[Seen]:
         """What came, oldest first, under paths that begin with *path*."""
         return [Seen(*entry) for entry in self._call("/_journal") if entry[0].startswith(path)]
-
-    def times(self, path: str = "/") -> list[float]:
-        """The seconds between the arrivals of the requests whose paths begin with *path*."""
-        times = [seen.time for seen in self.journal(path)]
-        return [later - earlier for earlier, later in pairwise(times)]
 
     def _call(self, target: str) -> Any:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)

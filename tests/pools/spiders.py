@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "Returning",
     "Slots",
     "Suspended",
+    "Turns",
 ]
 
 
@@ -109,10 +111,22 @@ class Suspended(SessionConfig):
         return Verdict.BLOCKED if "/suspended" in response.url else super().check(response, request)
 
 
-class Habits(SessionConfig):
+class Turns(SessionConfig):
+    """Notes when each request of a session may go (``time.monotonic()``), in the stat ``turns``."""
+
+    def delay(self, session: BrowserSession) -> float:
+        assert self.crawler.stats is not None
+        turns: dict[str, list[float]] = self.crawler.stats.get_value("turns", {})
+        turns.setdefault(session.id, []).append(time.monotonic())
+        self.crawler.stats.set_value("turns", turns)
+        return super().delay(session)
+
+
+class Habits(Turns):
     """Gives bob no pause, the others one that grows by 0.1 s with every request."""
 
     def delay(self, session: BrowserSession) -> float:
+        super().delay(session)
         if session.id == "bob":
             return 0
         steps = session.data.setdefault("steps", 0)
