@@ -18,7 +18,7 @@ LIMIT = 30
 
 @pytest.mark.parametrize(
     ("pages", "ms", "concurrency"),
-    [(480, 0, 1), (2000, 0, 8), (2000, 20, 16), (480, 200, 32)],
+    [(480, 0, 1), (2000, 0, 8), (2000, 20, 16), (2000, 200, 32)],
 )
 async def test_pages_of_a_site_that_bans(bans: BanningSite, pages: int, ms: int, concurrency: int) -> None:
     """A pool of 8 gets every page once, with at most a fifth more sessions than the least, whatever the latency."""
