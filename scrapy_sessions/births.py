@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 from scrapy_sessions.browser_session import BrowserSession, SessionOwner
-from scrapy_sessions.models import PersistentSession, Profile
+from scrapy_sessions.models import Metrics, PersistentSession, Profile
 from scrapy_sessions.pool import Pool
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings
 
@@ -93,6 +93,15 @@ class Births:
         session.dirty = False
         self._warn_of_drift(session)
         return session
+
+    def fork(self, record: PersistentSession, new_id: str) -> BrowserSession:
+        """Return a new session *new_id* with the identity, state and history of *record*, of no pool."""
+        now = self._clock()
+        born = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
+        fresh = {"revision": 0, "pages_visited": 0, "metrics": Metrics(), "retired_reason": None}
+        if record.status == "retired":
+            fresh["status"] = "new"
+        return self.again(record.model_copy(update={**born, **fresh}))
 
     def _next_profile(self, session_id: str, pool: str | None) -> str | None:
         if pool is not None:

@@ -8,12 +8,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from weakref import ref
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue
 
-from scrapy_sessions.cookies import SessionCookieJar
+from scrapy_sessions.bound import BoundHeaders, BoundJar
 from scrapy_sessions.counted import NOTHING, Counted
 from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.history import History, storable
@@ -27,19 +26,19 @@ from scrapy_sessions.models import (
     Status,
     check_session_id,
 )
-from scrapy_sessions.session_headers import SessionHeaders
+from scrapy_sessions.trees import Trees, copied
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
+    from scrapy_sessions.cookies import SessionCookieJar
     from scrapy_sessions.encoding import Parts
+    from scrapy_sessions.session_headers import SessionHeaders
     from scrapy_sessions.storage.base import Row
 
 __all__ = ["BrowserSession", "SessionOwner"]
 
-_T = TypeVar("_T")
-_DEEPEST = 200  # levels of nested data: deeper than what the codec takes
 _SETTLED = (
     *("namespace", "pool", "profile_name", "user_agent", "language", "timezone", "viewport_width", "viewport_height"),
     *("proxy", "start_time", "idle_timeout", "max_age", "max_uses"),
@@ -48,7 +47,6 @@ _settled_values = attrgetter(*_SETTLED)
 _NONE: frozenset[str] = frozenset()
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 _NO_EXTRA: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-_Trees = tuple[dict[str, JsonValue], dict[str, dict[str, str]], dict[str, dict[str, str]]]
 
 
 class SessionOwner(Protocol):
@@ -80,7 +78,6 @@ class BrowserSession:
         "__weakref__",
         "_extra",
         "_owner",
-        "_seen_trees",
         "_settled",
         "_trees",
         "alone_first",
@@ -165,15 +162,14 @@ class BrowserSession:
         self.viewport_width = identity.viewport_width
         self.viewport_height = identity.viewport_height
         self.proxy = identity.proxy
-        self.bound_headers = _Headers(self, {EVERYWHERE: identity.headers} if identity.headers else None)
-        self.jar = _Jar(self, clock)
+        self.bound_headers = BoundHeaders(self, {EVERYWHERE: identity.headers} if identity.headers else None)
+        self.jar = BoundJar(self, clock)
         self.start_time = now
         self.last_activity = now
         self.last_url: str | None = None
         self.pages_visited = 0
         self.history = History(limit=history_limit)
-        self._trees: _Trees | None = None  # data, local and session storage; None: nobody has asked for them
-        self._seen_trees: _Trees | None = None
+        self._trees: Trees | None = None  # None: they are empty, and nobody has asked for them
         self._settled: tuple[tuple[Any, ...], bytes] | None = None  # see settled()
         self.status: Status = "new"
         self.retired_reason: str | None = None
@@ -232,17 +228,17 @@ class BrowserSession:
     @property
     def data(self) -> dict[str, JsonValue]:
         """The spider's own JSON data, saved with the session. Change it as you like, in place too."""
-        return self._watch_trees()[0]
+        return self._watched_trees().current[0]
 
     @property
     def local_storage(self) -> dict[str, dict[str, str]]:
         """The browser's ``localStorage`` by origin."""
-        return self._watch_trees()[1]
+        return self._watched_trees().current[1]
 
     @property
     def session_storage(self) -> dict[str, dict[str, str]]:
         """The browser's ``sessionStorage`` by origin."""
-        return self._watch_trees()[2]
+        return self._watched_trees().current[2]
 
     @property
     def actions(self) -> list[str]:
@@ -293,20 +289,13 @@ class BrowserSession:
     def adopt(self, owner: SessionOwner) -> None:
         """Let *owner* keep the session from now on."""
         self._owner = owner
-        if self._seen_trees is not None:
+        if self._trees is not None and self._trees.watched:
             owner.watch(self)
 
     def trees_changed(self) -> bool:
         """Whether ``data`` or a storage was changed in place since the last look."""
-        if self._seen_trees is None:
+        if self._trees is None or not self._trees.changed():
             return False
-        try:
-            same = self._seen_trees == self._trees
-        except Exception:  # noqa: BLE001  # what isn't JSON may not compare, an array for one: then it is another
-            same = False
-        if same:
-            return False
-        self._seen_trees = _copied(self._trees)
         self._settled = None
         return True
 
@@ -325,7 +314,7 @@ class BrowserSession:
         metrics = self.metrics()
         metrics["responses"] = {str(status): count for status, count in self.responses.items()}
         fields = self._settled_fields()
-        fields.update({name: _copied(fields[name]) for name in ("local_storage", "session_storage", "data")})
+        fields.update({name: copied(fields[name]) for name in ("local_storage", "session_storage", "data")})
         return PersistentSession.model_construct(
             **fields,
             last_activity=self.last_activity,
@@ -367,7 +356,7 @@ class BrowserSession:
         return self._settled[1]
 
     def _settled_fields(self) -> dict[str, Any]:
-        data, local_storage, session_storage = self._trees or ({}, {}, {})
+        data, local_storage, session_storage = (self._trees or Trees()).current
         return {
             **self._extra[0],
             **dict(zip(_SETTLED, _settled_values(self), strict=True)),
@@ -398,17 +387,13 @@ class BrowserSession:
         self.last_activity = record.last_activity
         self.pages_visited = record.pages_visited
         self.history.restore(record.actions_performed)
-        self._settled = None
         self.last_url = record.last_url
         self.jar.restore(record.cookies)
         stored = (record.data, record.local_storage, record.session_storage)
         if self._trees is None and any(stored):
-            self._trees = ({}, {}, {})
+            self._trees = Trees()
         if self._trees is not None:
-            for tree, content in zip(self._trees, stored, strict=True):
-                _replace(tree, content)  # type: ignore[arg-type]  # zip() forgets the types of its tuples
-        if self._seen_trees is not None:
-            self._seen_trees = _copied(self._trees)
+            self._trees.restore(*stored)
         self.status = record.status
         self.retired_reason = record.retired_reason
         self.idle_timeout = record.idle_timeout
@@ -435,74 +420,16 @@ class BrowserSession:
         self.identities = _EMPTY
         self._settled = None
 
-    def _watch_trees(self) -> _Trees:
-        if self._trees is None:
-            self._trees = ({}, {}, {})
-        # Whoever reads them may change them in place, at any later time: the manager compares before it saves.
-        if self._seen_trees is None:
-            self._seen_trees = _copied(self._trees)
-        if self._owner is not None:
-            self._owner.watch(self)
-        return self._trees
-
     def refused(self, reason: str) -> None:
         """Note that the jar refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
         if self._owner is not None:
             self._owner.refused(self, reason)
 
-
-# These two tell their session what happens to them. The callbacks of a jar or headers that stand alone would take 64
-# bytes each, in every session.
-class _Jar(SessionCookieJar):
-    __slots__ = ("_session", "held")
-
-    def __init__(self, session: BrowserSession, clock: Callable[[], float]) -> None:
-        self._session = ref(session)
-        self.held: BrowserSession | None = None
-        super().__init__(clock=clock)
-
-    def _changed(self) -> None:
-        super()._changed()
-        session = self._session()
-        if session is not None:
-            session.changed()
-
-    def _refuse(self, reason: str) -> None:
-        session = self._session()
-        if session is not None:
-            session.refused(reason)
-
-
-class _Headers(SessionHeaders):
-    __slots__ = ("_session", "held")
-
-    def __init__(self, session: BrowserSession, by_origin: Mapping[str, Mapping[str, str]] | None) -> None:
-        self._session = ref(session)
-        self.held: BrowserSession | None = None
-        super().__init__(by_origin)
-
-    def _changed(self) -> None:
-        session = self._session()
-        if session is not None:
-            session.forget_identity()
-            session.changed()
-
-
-def _copied(tree: _T, depth: int = 0) -> _T:
-    """Return *tree* with its dicts, lists and tuples copied. What isn't JSON stays the same object: it can't be saved,
-    but it must not keep the rest from being saved. Nor must what holds itself."""
-    if depth > _DEEPEST:
-        return tree
-    if isinstance(tree, dict):
-        return {key: _copied(value, depth + 1) for key, value in tree.items()}  # type: ignore[return-value]
-    if isinstance(tree, list):
-        return [_copied(value, depth + 1) for value in tree]  # type: ignore[return-value]
-    if type(tree) is tuple:  # not a named one
-        return tuple(_copied(value, depth + 1) for value in tree)  # type: ignore[return-value, attr-defined]
-    return tree
-
-
-def _replace(tree: dict[str, Any], stored: Mapping[str, Any]) -> None:
-    """Give *tree* the content of *stored*, in place: the spider may hold it."""
-    tree.clear()
-    tree.update(_copied(dict(stored)))
+    def _watched_trees(self) -> Trees:
+        if self._trees is None:
+            self._trees = Trees()
+        # Whoever reads them may change them in place, at any later time: the manager compares before it saves.
+        self._trees.watch()
+        if self._owner is not None:
+            self._owner.watch(self)
+        return self._trees

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy_sessions.births import Births
 from scrapy_sessions.browser_session import BrowserSession
 from scrapy_sessions.collector import Collector
+from scrapy_sessions.endings import Endings
 from scrapy_sessions.exceptions import (
     AmbiguousSession,
     CorruptRecord,
@@ -22,7 +23,6 @@ from scrapy_sessions.exceptions import (
 from scrapy_sessions.live import LiveSessions
 from scrapy_sessions.models import (
     ExpiryReason,
-    Metrics,
     PersistentSession,
     Profile,
     SessionInfo,
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 __all__ = ["SessionManager", "retired"]
-
-_PAGE = 500  # expired sessions deleted in one transaction
 
 
 class SessionManager:
@@ -105,6 +103,14 @@ class SessionManager:
             count=self._count,
             lost=self._live.remove,
             analytics=self.analytics,
+        )
+        self._endings = Endings(
+            self.store,
+            live=self._live,
+            writer=self._writer,
+            analytics=self.analytics,
+            count=self._count,
+            clock=clock,
         )
 
     async def __aenter__(self) -> SessionManager:
@@ -186,32 +192,12 @@ class SessionManager:
 
     async def delete_session(self, session_id: str) -> bool:
         """Delete *session_id* for good: no late save brings it back. Returns whether it was there."""
-        key = await self._locate(session_id)
-        async with self._writer.lock:
-            live = self._live.get(session_id)
-            known = live is not None and live.namespace == key.namespace
-            if live is not None and known:
-                self._close(live)
-            (deleted,) = await self.store.delete([key])
-        if deleted or known:
-            self._count("deleted", 1)
-            self.analytics.note_of("deleted", *key, live.pool if live is not None and known else None)
-        return deleted or known
+        return await self._endings.delete(await self._locate(session_id))
 
     async def delete_sessions(self, infos: Sequence[SessionInfo]) -> int:
         """As :meth:`delete_session`, for many at once, of any namespace. Returns how many were there."""
-        keys = [Key(info["namespace"], info["session_id"]) for info in infos]
-        async with self._writer.lock:
-            for key in keys:
-                live = self._live.get(key.session_id)
-                if live is not None and live.namespace == key.namespace:
-                    self._close(live)
-            gone = await self.store.delete(keys)
-        for info, key, deleted in zip(infos, keys, gone, strict=True):
-            if deleted:
-                self._count("deleted", 1)
-                self.analytics.note_of("deleted", *key, info["pool"])
-        return sum(gone)
+        await self.open()
+        return await self._endings.delete_many(infos)
 
     async def cleanup_expired_sessions(self) -> int:
         """Delete the sessions of this namespace that expired by their own policy, and return how many.
@@ -226,34 +212,7 @@ class SessionManager:
         *progress* is called with how many were deleted, page by page.
         """
         await self.flush()
-        reasons: Counter[str] = Counter()
-        spared: set[Key] = set()
-        while True:
-            found = await self.store.expired(self.namespace, now=self._clock(), limit=_PAGE + len(spared))
-            page = [expired for expired in found if expired.key not in spared]
-            if not page:
-                break
-            spared.update(expired.key for expired in page if self._in_use(expired.key))
-            page = [expired for expired in page if expired.key not in spared]
-            async with self._writer.lock:
-                gone = await self.store.delete([e.key for e in page], [e.revision for e in page])
-            for expired, deleted in zip(page, gone, strict=True):
-                if deleted:
-                    reasons[expired.reason] += 1
-                    pool = None
-                    live = self._live.get(expired.key.session_id)
-                    if live is not None and live.namespace == expired.key.namespace:
-                        pool = live.pool
-                        self._close(live)
-                    self.analytics.note_of("expired", *expired.key, pool, expired.reason)
-                else:
-                    spared.add(expired.key)  # saved by another meanwhile
-            if progress is not None:
-                progress(sum(gone))
-        for reason, n in reasons.items():
-            self._count("expired", n)
-            self._count(f"expired/{reason}", n)
-        return reasons
+        return await self._endings.delete_expired(self.namespace, progress)
 
     async def get_session_info(self, session_id: str) -> SessionInfo | None:
         """Return what is known of *session_id* without reading its record; ``None`` if there is none."""
@@ -363,7 +322,7 @@ class SessionManager:
         if stale is not None and stale.status == "retired":
             raise retired(stale)
         if stale is not None:
-            self._close(stale)
+            self._endings.close(stale)
         return self._create(claim.session_id, claim.pool, claim.profile)
 
     async def get(self, session_id: str, *, pool: str | None = None, profile: str | None = None) -> BrowserSession:
@@ -426,12 +385,7 @@ class SessionManager:
             raise SessionError(f"There is no session {session_id!r} to fork")
         if await self.load_session(new_id) is not None:
             raise SessionError(f"The session {new_id!r} is there already: delete it first, or fork to another id")
-        now = self._clock()
-        born = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
-        fresh = {"revision": 0, "pages_visited": 0, "metrics": Metrics(), "retired_reason": None}
-        if record.status == "retired":
-            fresh["status"] = "new"
-        session = self._births.again(record.model_copy(update={**born, **fresh}))
+        session = self._births.fork(record, new_id)
         self._live.add(session)
         self._count("created", 1)
         await self._writer.save(session)
@@ -457,7 +411,7 @@ class SessionManager:
                 ended = live.expired(self._clock())
                 if saved and ended is None:
                     return live
-                self._close(live)
+                self._endings.close(live)
             found = await self._read(key, quarantine=True)
             if found is None:
                 live = self._live.get(session_id)  # made without waiting, meanwhile
@@ -469,12 +423,7 @@ class SessionManager:
             if ended is None:
                 live = self._live.get(session_id)
                 return live if live is not None else self._restore(row, record)
-            async with self._writer.lock:
-                (deleted,) = await self.store.delete([key], [record.revision])
-            if deleted:
-                self._count("expired", 1)
-                self._count(f"expired/{ended}", 1)
-                self.analytics.note_of("expired", *key, record.pool, ended)
+            await self._endings.delete_one_expired(key, record, ended)
 
     async def _read(self, key: Key, *, quarantine: bool = False) -> tuple[Row, PersistentSession] | None:
         await self.open()
@@ -531,18 +480,6 @@ class SessionManager:
             session = self._create(session_id, None, None, transient=True)
             self._transient[claim.transient] = session
         return session
-
-    def _in_use(self, key: Key) -> bool:
-        live = self._live.get(key.session_id)
-        if live is None or live.namespace != key.namespace:
-            return False
-        return bool(live.in_flight) or live.expired(self._clock()) is None
-
-    def _close(self, session: BrowserSession) -> None:
-        self.analytics.seen(session)
-        session.closed = True
-        self._writer.discard(session)
-        self._live.remove(session)
 
 
 def retired(session: BrowserSession) -> SessionRetired:

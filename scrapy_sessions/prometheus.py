@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scrapy_sessions.analytics import HourCounts
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.whole_file import whole_file
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -72,19 +71,10 @@ class PrometheusFile:
 
         registry = CollectorRegistry()
         registry.register(_Counts(namespace, sums))
-        text = generate_latest(registry)
         # Not prometheus_client's own write_to_textfile(): the mode of its file is that of the umask, and the exporter
         # runs as another user.
-        handle, temporary = tempfile.mkstemp(prefix=f"{self._path.name}.", suffix=".tmp", dir=self._path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            os.replace(temporary, self._path)  # noqa: PTH105  # two names of equal rank
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)  # noqa: PTH108
-            raise
+        with whole_file(self._path, mode=0o644) as file:
+            file.write(generate_latest(registry))
 
 
 class _Counts:

@@ -251,9 +251,8 @@ class WriteBehind:
                 if row is None:
                     del unsaved[session]
                     continue
-                batch.append(
-                    (session, row, row._replace(actions_count=session.history.total))
-                )  # as in Parts: base_of()
+                base = row._replace(actions_count=session.history.total)  # as in Parts: base_of() counts from it
+                batch.append((session, row, base))
             else:
                 batch.append((session, row_of(session, parts), parts))
             if time.perf_counter() > until:

@@ -19,12 +19,15 @@ FOLDER = Path(scrapy_sessions.__file__).parent
 
 # Lower never imports higher; within a layer, modules may import each other. A folder's modules share its layer.
 LAYERS = (
-    ("exceptions", "models", "analytics"),
+    ("exceptions", "models", "analytics", "whole_file"),
     ("settings", "cookies"),
-    ("storage", "browser_session", "encoding", "history", "merging", "session_headers", "counted", "testing"),
+    (
+        *("storage", "browser_session", "bound", "encoding", "history", "merging", "session_headers", "trees"),
+        *("counted", "testing"),
+    ),
     (
         *("pool", "strategies", "pace", "closing", "config", "shared", "live", "births", "write_behind"),
-        *("collector", "prometheus"),
+        *("collector", "endings", "prometheus"),
     ),
     ("login",),
     ("manager",),

@@ -10,13 +10,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.files import STANDARD, private_file, to_stdout
+from scrapy_sessions.commands.files import STANDARD, to_stdout
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.formats import FORMATS, left_out, to_bytes, write
 from scrapy_sessions.models import PersistentSession, SessionInfo
 from scrapy_sessions.record_file import piece, whole
 from scrapy_sessions.storage.base import Key, Row
 from scrapy_sessions.storage.codec import decode
+from scrapy_sessions.whole_file import whole_file
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
@@ -166,7 +167,7 @@ def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> N
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file_name, key in files.items():
         text = whole([texts[key]]) if FORMATS[name].whole else texts[key]
-        with private_file(folder / (file_name + FORMATS[name].suffix)) as file:
+        with whole_file(folder / (file_name + FORMATS[name].suffix)) as file:
             file.write(to_bytes(text))
     _say(context, str(folder), len(files))
 
@@ -175,7 +176,7 @@ def _put(context: Context, output: str, content: bytes, sessions: int) -> None:
     if output == STANDARD:
         to_stdout(content)
         return
-    with private_file(Path(output)) as file:
+    with whole_file(Path(output)) as file:
         file.write(content)
     _say(context, output, sessions)
 
@@ -199,6 +200,6 @@ async def _summaries(context: Context) -> int:
     if output == STANDARD:
         to_stdout(content.getvalue())
     else:
-        with private_file(Path(output)) as file:
+        with whole_file(Path(output)) as file:
             file.write(content.getvalue())
     return 0

@@ -8,9 +8,10 @@ import webbrowser
 from pathlib import Path
 
 from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.files import STANDARD, private_file, to_stdout
+from scrapy_sessions.commands.files import STANDARD, to_stdout
 from scrapy_sessions.commands.words import parse_age, printable
 from scrapy_sessions.report import gather, is_report, render
+from scrapy_sessions.whole_file import whole_file
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
@@ -63,7 +64,7 @@ async def run(context: Context) -> int:
     if path is None:
         to_stdout(content)
         return 0
-    with private_file(path) as file:
+    with whole_file(path) as file:
         file.write(content)
     sessions = report.totals.states.total()
     context.write(f"{printable(options.output)}: {sessions:,} sessions, {len(content) / 1000:,.0f} kB")
