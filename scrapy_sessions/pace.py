@@ -75,7 +75,7 @@ async def wait_turn(session: BrowserSession, closing: Closing) -> None:
 def put_off(session: BrowserSession, delay: float) -> None:
     """A request of *session* goes now: the next one may go *delay* seconds later."""
     session.gap = delay
-    session.next_at = max(session.next_at, time.monotonic() + delay)
+    session.next_at = time.monotonic() + delay
 
 
 def free(session: BrowserSession) -> None:
