@@ -36,7 +36,7 @@ EventKind = Literal["born", "login", "login_failed", "expired_login", "blocked",
 
 _K = TypeVar("_K", bound=Hashable)
 # A quote ends only what it has opened: it may stand in a URL, in the value of a query too.
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded: a long word is not gone through from each of its letters
 _URL = re.compile(rf"(?<='){_SCHEME}[^\s<>']+|(?<=\"){_SCHEME}[^\s<>\"]+|{_SCHEME}[^\s<>]+")
 # What has no origin: a path, or the part of one that begins with a parameter or a query that has a value.
 _RELATIVE = re.compile(r"(?:(?<![^\s(\[,=:'\"])/|;[^\s/?#;=]+=|\?[^\s?=]*=)[^\s<>]*")
@@ -104,7 +104,8 @@ class Event:
     - ``retired``, ``expired``, ``deleted``: its end; an expired session is deleted, a retired one keeps its record
 
     :param pool: ``None`` for a named session, and where the pool isn't known, as after the end of its spider
-    :param detail: a reason, a limit, or where it happened; URLs in it are without credentials and values of the query
+    :param detail: a reason, a limit, where it happened, or how long a login took (``"1.3 s"``);
+        URLs in it are without credentials and values of the query
     """
 
     namespace: str

@@ -44,7 +44,6 @@ _SETTLED = (
     *("proxy", "start_time", "idle_timeout", "max_age", "max_uses"),
 )  # what is given at birth, beside headers and storages
 _settled_values = attrgetter(*_SETTLED)
-_NONE: frozenset[str] = frozenset()
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 _NO_EXTRA: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
@@ -199,7 +198,7 @@ class BrowserSession:
         self.counted = NOTHING  # what analytics know of
         self.uses = 0  # requests sent, and those on their way to be
         self.successes = 0  # responses that drew the verdict OK
-        self.suspects: frozenset[str] = _NONE  # URLs that have failed since the last success
+        self.suspects: set[str] | None = None  # URLs that have failed since the last success
         self.fruitless = 0  # logins since the last success
         self.login_error: str | None = None  # why it is given up: not tried again in this process
         self.delay = delay  # seconds between two requests; None: as the settings say
@@ -255,6 +254,7 @@ class BrowserSession:
         self.status = "retired"
         self.retired_reason = storable(reason)
         self.changed()
+        self.wake_first()
 
     def refresh(self) -> None:
         """Begin a new generation, after a login for example.
@@ -299,15 +299,24 @@ class BrowserSession:
         self._settled = None
         return True
 
+    def wake_first(self) -> None:
+        """Let the first of the requests that wait for their turn look whether it has come."""
+        if self.queue and not self.queue[0].done():
+            self.queue[0].set_result(None)
+
     def expired(self, now: float) -> ExpiryReason | None:
         """By which limit of its policy it has expired at *now* (UNIX seconds); ``None``: it hasn't."""
-        if self.idle_timeout and not self.in_flight and now >= self.last_activity + self.idle_timeout:
+        if self.idle_timeout and now >= self.last_activity + self.idle_timeout and not self._is_waited_for():
             return "idle_timeout"
         if self.max_age and now >= self.start_time + self.max_age:
             return "max_age"
         if self.max_uses and self.uses >= self.max_uses:
             return "max_uses"
         return None
+
+    def _is_waited_for(self) -> bool:
+        """Whether it only seems idle: a request is on its way or waits, or the site has asked to be left alone."""
+        return bool(self.in_flight or self.queue) or self.next_at > time.monotonic()
 
     def snapshot(self) -> PersistentSession:
         """Return the record of the session as it is now; it shares no mutable part with the session."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from itertools import chain
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from scrapy_sessions.analytics import COUNTERS, FOLDED, Event, EventKind, HourCounts, hour_of, summed, tidy
 from scrapy_sessions.browser_session import BrowserSession
@@ -17,6 +18,8 @@ from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
 __all__ = ["Collector", "Listener", "flush_interval"]
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 Listener: TypeAlias = Callable[[Mapping["str | None", HourCounts]], None]
 """Takes the sums since the start, by pool. Called in a thread of its own."""
@@ -28,7 +31,7 @@ _SHORTEST, _LONGEST = 1.0, 30.0
 
 _BATCH = 200  # rows made and written at once: a millisecond of the event loop, and of whoever else wants to write
 _MAX_EVENTS = 10_000  # that wait to be written: as many as a namespace keeps
-_MAX_LATE = 20_000  # rows kept while the store fails: beyond it, those of sessions are folded into their pools
+_MAX_LATE = 20_000  # rows kept while the store fails: beyond it, the oldest are folded into their pools
 
 _UNWRITTEN = "Analytics could not be written; they stay in memory and are tried again: %s"
 _UNHEARD = "The sums of analytics could not be handed on; they are with the next write: %s"
@@ -61,6 +64,11 @@ def _row(place: _Place, tally: _Tally) -> HourCounts:
     return HourCounts(*place, responses=tally.responses, **{name: getattr(tally, name) for name in COUNTERS})
 
 
+def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
+
+
 def flush_interval(save_interval: float) -> float:
     """Return how many seconds lie between two writes of analytics, for sessions saved every *save_interval* seconds."""
     return max(_SHORTEST, min(_SAVES * save_interval, _LONGEST))
@@ -91,7 +99,7 @@ class Collector:
         self._listener: Listener | None = None
         self._sums: dict[str | None, HourCounts] = {}
         self._tallies: dict[_Place, _Tally] = {}
-        self._late: list[HourCounts] = []  # what could not be written
+        self._late: dict[_Place, HourCounts] = {}  # what could not be written
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._passing: list[BrowserSession] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -227,39 +235,59 @@ class Collector:
         task.add_done_callback(self._writing.discard)
 
     async def _flush(self) -> None:
-        for session in self._passing:
-            self.seen(session)
+        for sessions in _batches(self._passing):
+            for session in sessions:
+                self.seen(session)
+            await asyncio.sleep(0)
         tallies, self._tallies = self._tallies, {}
-        places = list(tallies)
-        for start in range(0, max(len(places), 1), _BATCH):
-            rows = [_row(place, tallies[place]) for place in places[start : start + _BATCH]]
-            if self._listener is not None:
-                self._sums = summed([*self._sums.values(), *rows], lambda row: row.pool)
-            if self._store is not None:
-                await self._write(self._store, rows)
-            else:
-                await asyncio.sleep(0)
-        if self._listener is not None and (places or not self._sums):
+        late, self._late = self._late, {}
+        events = list(self._events)
+        self._events.clear()
+        working = self._store is not None
+        new = (self._taken(tallies, places) for places in _batches(list(tallies)))
+        for rows in chain(_batches(list(late.values())), new, ([],) if events else ()):
+            if working and self._store is not None:
+                working = await self._write(self._store, rows, events)
+                events = []
+            elif self._store is not None:  # it will hardly be there again a moment later
+                self._keep(rows)
+            await asyncio.sleep(0)  # a store in memory doesn't wait for anything
+        if self._listener is not None and (tallies or not self._sums):
             await self._tell(self._listener)
         if self._passing or self._late:
             self._schedule()
 
-    async def _write(self, store: AnalyticsStore, rows: list[HourCounts]) -> None:
-        late, self._late = self._late, []
-        events = list(self._events)
-        self._events.clear()
-        if not (rows or late or events):
-            return
+    def _taken(self, tallies: Mapping[_Place, _Tally], places: Iterable[_Place]) -> list[HourCounts]:
+        rows = [_row(place, tallies[place]) for place in places]
+        if self._listener is not None:
+            self._sums = summed([*self._sums.values(), *rows], lambda row: row.pool)
+        return rows
+
+    async def _write(self, store: AnalyticsStore, rows: Sequence[HourCounts], events: Sequence[Event]) -> bool:
+        if not (rows or events):
+            return True
         try:
-            await store.add_analytics([*late, *rows], events)
-            self._failing.discard(_UNWRITTEN)
+            await store.add_analytics(rows, events)
         except Exception as e:  # noqa: BLE001  # whatever a store of others raises: only analytics are at stake
-            sums = summed([*late, *rows, *self._late], _Place.of)
-            if len(sums) > _MAX_LATE:
-                sums = summed(sums.values(), lambda row: _Place.of(row)._replace(session_id=FOLDED))
-            self._late = [replace(row, session_id=place.session_id) for place, row in sums.items()]
+            self._keep(rows)
             self._events = deque([*events, *self._events], maxlen=_MAX_EVENTS)
             self._report(_UNWRITTEN, e)
+            return False
+        self._failing.discard(_UNWRITTEN)
+        return True
+
+    def _keep(self, rows: Iterable[HourCounts]) -> None:
+        late = self._late
+        for row in rows:
+            place = _Place.of(row)
+            while place not in late and len(late) >= _MAX_LATE:
+                oldest = next((each for each in late if each.session_id != FOLDED), None)
+                if oldest is None:
+                    break
+                old = late.pop(oldest)
+                folded = oldest._replace(session_id=FOLDED)
+                late[folded] = late[folded] + old if folded in late else replace(old, session_id=FOLDED)
+            late[place] = late[place] + row if place in late else row
 
     async def _tell(self, listener: Listener) -> None:
         try:

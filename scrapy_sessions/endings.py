@@ -41,6 +41,7 @@ class Endings:
         """Take *session* out of memory: nothing of it is saved any more."""
         self._analytics.seen(session)
         session.closed = True
+        session.wake_first()
         self._writer.discard(session)
         self._live.remove(session)
 

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from scrapy_sessions.analytics import safe_url
 from scrapy_sessions.browser_session import BrowserSession
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.pool import PICKED, TRIES
@@ -69,12 +70,11 @@ class Judge:
             if session.status == "new" and not config.can_log_in:  # else its login settles that
                 session.status = "ready"
             session.fruitless = 0
-            if session.suspects:
-                session.suspects = frozenset()
+            session.suspects = None
             if _STANDS_IN in request.meta:
                 banned = self._manager.ready(request.meta[_STANDS_IN])
-                if banned is not None and banned.status != "retired" and request.url in banned.suspects:
-                    self._retire(banned, f"{request.url} failed in it, and not in a fresh session")
+                if banned is not None and banned.status != "retired" and request.url in (banned.suspects or ()):
+                    self._retire(banned, f"{safe_url(request.url)} failed in it, and not in a fresh session")
             return None
         self._count(f"verdicts/{verdict.value}", 1)
         if verdict is Verdict.EXPIRED:
@@ -86,17 +86,19 @@ class Judge:
         session.changed()
         if verdict is Verdict.BLOCKED:
             if session.status != "retired":
-                self._retire(session, f"blocked at {request.url}")
+                self._retire(session, f"blocked at {safe_url(request.url)}")
             return self._elsewhere(session, request, pool) if pool is not None and _asks_pool(request) else None
         self._manager.analytics.suspected(session)
-        session.suspects |= {request.url}
+        suspects = session.suspects = session.suspects or set()
+        suspects.add(request.url)
         if session.status == "retired":
             pass  # settled while the request was under way
-        elif self._settings.max_errors and len(session.suspects) >= self._settings.max_errors:
+        elif self._settings.max_errors and len(suspects) >= self._settings.max_errors:
             if pool is not None and not pool.named:
-                self._retire(session, f"{len(session.suspects)} failures in a row, the last at {request.url}")
+                last = safe_url(request.url)
+                self._retire(session, f"{len(suspects)} failures in a row, the last at {last}")
             elif config.can_log_in:
-                session.suspects = frozenset()
+                session.suspects = None
                 self._log_out(session, request)
         retired = session.status == "retired"
         if pool is not None and _asks_pool(request) and (PICKED in request.meta or retired):
@@ -105,7 +107,7 @@ class Judge:
 
     def _log_out(self, session: BrowserSession, request: Request) -> None:
         if session.status == "ready":  # of many responses that say so, the first tells it
-            self._manager.analytics.note("expired_login", session, f"at {request.url}")
+            self._manager.analytics.note("expired_login", session, f"at {safe_url(request.url)}")
         if session.status != "retired":  # by another response, meanwhile
             session.status = "new"
             session.changed()
@@ -140,8 +142,8 @@ class Judge:
         if len(against_page) > self._settings.retry_times or _STANDS_IN in request.meta:
             for session_id, *_ in tries:
                 tried = self._manager.ready(session_id)
-                if tried is not None:
-                    tried.suspects -= {request.url}
+                if tried is not None and tried.suspects:
+                    tried.suspects.discard(request.url)
             return None
         left = self._settings.retry_times + 2 * pool.size - len(tries)
         if left <= 0:
@@ -164,7 +166,7 @@ class Judge:
         session = self._manager.ready(session_id)
         if session is None or session.status == "retired":
             return False
-        return session.successes > successes or (pool.successes > of_pool and session.suspects <= {url})
+        return session.successes > successes or (pool.successes > of_pool and (session.suspects or set()) <= {url})
 
 
 def _asks_pool(request: Request) -> bool:

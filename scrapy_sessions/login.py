@@ -179,10 +179,11 @@ class Logins:
             session.status = "ready"
         session.logins += 1
         session.fruitless += 1
-        session.suspects = frozenset()
+        session.suspects = None
         session.changed()
         self._count("logins", 1)
-        self._analytics.note("login", session, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        self._analytics.note("login", session, f"{seconds:.1f} s", seconds=seconds)
         self._failures.pop(session.pool or "", None)
         try:
             await self._save(session)

@@ -200,6 +200,7 @@ class SessionVerdictMiddleware:
     async def _apply_later(
         self, visit: Visit, verdict: Awaitable[Verdict], request: Request, response: Response, config: SessionConfig
     ) -> Request | Response:
+        visit.end()  # a check that fetches something in this session must not wait for the place of what it checks
         try:
             settled = await verdict
             if not isinstance(settled, Verdict):

@@ -15,7 +15,7 @@ from scrapy_sessions.browser_session import BrowserSession
 if TYPE_CHECKING:
     from scrapy_sessions.closing import Closing
 
-__all__ = ["backlog", "free", "may_go", "must_go_alone", "put_off", "wait_turn"]
+__all__ = ["backlog", "may_go", "must_go_alone", "put_off", "wait_turn"]
 
 
 def may_go(session: BrowserSession, now: float) -> bool:
@@ -45,40 +45,42 @@ def _is_full(session: BrowserSession) -> bool:
 
 
 async def wait_turn(session: BrowserSession, closing: Closing) -> None:
-    """Wait until a request of *session* may go. First come, first served.
+    """Wait until a request of *session* may go, or until no request goes out in it any more.
 
-    The others look once this one gives way to the event loop: it must have gone by then.
+    First come, first served: the others look once this one gives way to the event loop, and it must have gone by then.
     Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
     """
     if session.queue is None:
         session.queue = deque()  # only now: an empty one takes 600 bytes
     queue = session.queue
-    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
     queue.append(turn)
     try:
         if queue[0] is not turn:
             await closing.wait(turn)
-        while True:
+        while not session.closed and session.status != "retired":
             seconds = session.next_at - time.monotonic()
-            if seconds > 0:
-                await closing.sleep(seconds)  # the site may ask for a longer pause meanwhile
-            elif _is_full(session):
-                turn = queue[0] = asyncio.get_running_loop().create_future()
-                await closing.wait(turn)
-            else:
+            if seconds <= 0 and not _is_full(session):
                 return
+            turn = queue[0] = loop.create_future()
+            # Other processes know of who waits here by the session's last activity alone.
+            beat = session.idle_timeout / 2 or seconds
+            waking = loop.call_later(min(seconds, beat), session.wake_first) if seconds > 0 else None
+            try:
+                await closing.wait(turn)
+            finally:
+                if waking is not None:
+                    waking.cancel()
+            if seconds > beat:
+                session.last_activity = time.time()
+                session.changed()
     finally:
         queue.remove(turn)
-        free(session)
+        session.wake_first()
 
 
 def put_off(session: BrowserSession, delay: float) -> None:
     """A request of *session* goes now: the next one may go *delay* seconds later."""
     session.gap = delay
     session.next_at = time.monotonic() + delay
-
-
-def free(session: BrowserSession) -> None:
-    """Let the first of those who wait for *session* look whether it may go."""
-    if session.queue and not session.queue[0].done():
-        session.queue[0].set_result(None)

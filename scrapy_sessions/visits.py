@@ -15,7 +15,6 @@ from scrapy.http import Headers, Response
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.browser_session import BrowserSession
-from scrapy_sessions.pace import free
 from scrapy_sessions.session_headers import origin_of
 
 __all__ = ["LAID", "PLACE", "Visit", "Visits", "strip_leftovers"]
@@ -85,10 +84,9 @@ class Visit:
 
     def __del__(self) -> None:
         queue = self.session.queue
-        if queue and not self._ended:  # the garbage collector may have come in the store's thread
-            with suppress(RuntimeError):  # of a loop that is closed
-                queue[0].get_loop().call_soon_threadsafe(free, self.session)
-        self._end()
+        if self._end() and queue:  # the garbage collector may have come in the store's thread
+            with suppress(RuntimeError, IndexError):  # the loop is closed, or the last one has gone meanwhile
+                queue[0].get_loop().call_soon_threadsafe(self.session.wake_first)
 
     def lay(self, request: Request) -> None:
         """Lay the session's identity under *request*: what the request sets itself stays."""
@@ -214,8 +212,8 @@ class Visit:
 
     def end(self) -> None:
         """Note that the request is no longer in flight. Idempotent."""
-        if self._end() and self.session.queue:
-            free(self.session)
+        if self._end():
+            self.session.wake_first()
 
     def _end(self) -> bool:
         if self._ended:

@@ -182,11 +182,15 @@ class WriteBehind:
     async def _run(self) -> None:
         try:
             await self.flush()
-        except SessionError as e:
+        except Exception as e:  # whatever a store of others raises: the next save is to come
             self._count("save_errors", 1)
             if not self._failing:  # said once, until a save works again
                 self._failing = True
-                logger.error("Sessions could not be saved; they stay in memory and are tried again: %s", e)
+                logger.error(
+                    "Sessions could not be saved; they stay in memory and are tried again: %s",
+                    e,
+                    exc_info=None if isinstance(e, SessionError) else e,
+                )
         if self._dirty or self._watched:  # whose data may be changed in place at any time, without a word
             self._schedule()
 
@@ -315,6 +319,7 @@ class WriteBehind:
 
     def _lose(self, session: BrowserSession) -> None:
         session.closed = True
+        session.wake_first()
         self.discard(session)
         self._lost(session)
 

@@ -261,6 +261,22 @@ async def test_a_failing_write_is_tried_again(clock: Clock, caplog: pytest.LogCa
     assert await kinds(store) == [("born", "alice")]
 
 
+async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many batches the first that fails ends the attempt: else each might wait for the store's timeout."""
+    monkeypatch.setattr("scrapy_sessions.collector._BATCH", 2)
+    store = Breaking(clock=clock)
+    counts: Counter[str] = Counter()
+    async with manager_of(store, clock, counts) as manager:
+        for number in range(9):
+            work(await manager.get(f"s{number}"))
+        await manager.flush()
+        assert counts["analytics_errors"] == 1
+        store.broken = False
+    rows = await store.hour_counts("shop")
+    assert [(row.session_id, row.requests) for row in rows] == [(f"s{number}", 1) for number in range(9)]
+    assert sorted(await kinds(store)) == [("born", f"s{number}") for number in range(9)]
+
+
 async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of rows that can't be written for long, sessions are folded into their pools, and of events the newest stay."""
     monkeypatch.setattr("scrapy_sessions.collector._MAX_LATE", 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections import Counter
 from pathlib import Path
@@ -118,6 +119,7 @@ async def test_logins_and_expiries(tmp_path: Path, shop: Shop) -> None:
     assert (total.logins, total.login_failures) == (2, 0)
     assert 0 < total.login_seconds < 30
     assert [event.kind for event in events] == ["born", "login", "expired_login", "login"]
+    assert all(re.fullmatch(r"\d+\.\d s", event.detail) for event in events if event.kind == "login")
     assert (events[2].url or "").startswith(shop.url("/secret/"))
     assert (events[2].url or "").endswith("?token=…")
     assert total.requests == len(shop.arrivals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -241,6 +242,21 @@ async def test_a_check_that_says_blocked(court: Opener, pool: str | None) -> Non
             assert (await bench.session(pool)).id != session.id
 
 
+@pytest.mark.parametrize("verdict", [BLOCKED, SUSPECT])
+async def test_no_secret_of_a_url_in_a_reason(
+    court: Opener, verdict: Verdict, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Why a session was retired is logged and kept: the values of the URL's query aren't."""
+    async with court(max_errors=1) as bench:
+        session = await bench.session()
+        with caplog.at_level(logging.INFO):
+            bench.draw(verdict, session, "/p?token=hunter2")
+        assert session.status == "retired"
+        assert "/p?token=…" in (session.retired_reason or "")
+        assert "/p?token=…" in caplog.text
+        assert "hunter2" not in caplog.text + (session.retired_reason or "")
+
+
 async def test_errors_of_a_named_session_log_it_in(court: Opener) -> None:
     """After MAX_ERRORS failures in a row a named session has to log in again; its count begins anew."""
     async with court(LoggingIn) as bench:
@@ -250,7 +266,7 @@ async def test_errors_of_a_named_session_log_it_in(court: Opener) -> None:
             bench.status(403, session, f"/{path}")
         assert session.status == "ready"
         bench.status(403, session, "/c")
-        assert (session.status, session.suspects) == ("new", set())
+        assert (session.status, session.suspects) == ("new", None)
 
 
 async def test_errors_of_a_named_session_that_can_not_log_in(court: Opener) -> None:

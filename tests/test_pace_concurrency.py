@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.pools import BanningSite, ask
-from tests.pools.spiders import Accounts, Suspended
+from tests.pools.spiders import Accounts, Inquiring, Suspended
 
 pytestmark = pytest.mark.alone  # it measures time
 
@@ -134,6 +134,18 @@ async def test_a_login_while_others_wait(bans: BanningSite) -> None:
         SITE=bans.url(),
     )
     assert (asked.statuses, asked.stats["logins"], most(bans)) == ({401: 1, 200: 6}, 2, 1)
+
+
+@pytest.mark.parametrize("settings", [{"SESSIONS_CONCURRENCY": 1}, {"SESSIONS_POOLS": {"shop": {"size": 2}}}])
+async def test_a_check_that_fetches(bans: BanningSite, settings: dict[str, Any]) -> None:
+    """An async check() may send a request in the session: what it checks doesn't hold the place any more."""
+    asked = await ask(
+        *((bans.url(f"/p/{number}"), {"session_pool": "shop"}) for number in range(4)),
+        SESSIONS_CONFIG=Inquiring,
+        **{"SESSIONS_POOLS": {"shop": {"size": 1}}, **settings},
+    )
+    assert asked.statuses == {200: 4}
+    assert len(bans.journal("/who")) == 4
 
 
 @pytest.mark.parametrize(("size", "alone"), [(2, True), (1, False)])

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from scrapy_sessions import BrowserSession
+from scrapy_sessions import BrowserSession, SessionManager
 from scrapy_sessions.closing import Closing
 from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.pace import backlog, may_go, put_off, wait_turn
@@ -134,6 +134,50 @@ async def test_a_pause_while_one_waits() -> None:
         session.next_at = began + 0.1
         await waiting
     assert time.monotonic() - began >= 0.1
+
+
+@pytest.mark.parametrize("end", ["retired", "closed"])
+async def test_the_end_of_a_session_that_pauses(end: str) -> None:
+    """Who waits for a session that ends meanwhile looks for another at once, however long the pause would have been."""
+    async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
+        session = await manager.get("alice")
+        session.next_at = time.monotonic() + 3600
+        waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(3)]
+        await settle()
+        assert not any(task.done() for task in waiting)
+        if end == "retired":
+            session.retire("by the test")
+        else:
+            await manager.delete_session("alice")
+        await settle()
+        assert all(task.done() for task in waiting)
+
+
+async def test_a_session_is_not_idle_while_somebody_waits() -> None:
+    """A pause longer than the idle timeout doesn't end the session: not here, nor for who reads its record."""
+    async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
+        session = await manager.get("alice")
+        session.idle_timeout = 0.2
+        session.next_at = time.monotonic() + 0.7
+        waiting = asyncio.ensure_future(wait_turn(session, closing))
+        began = session.last_activity
+        while not waiting.done():
+            assert session.expired(time.time()) is None
+            await asyncio.sleep(0.05)
+        await manager.flush()
+        record = await manager.load_session("alice")
+        assert record is not None
+        assert record.last_activity - began >= 0.3
+
+
+def test_a_pause_is_not_idleness() -> None:
+    """Nor does it end while the site has asked to be left alone, though no request waits yet."""
+    session = BrowserSession("alice", idle_timeout=1)
+    late = session.last_activity + 2
+    session.next_at = time.monotonic() + 60
+    assert session.expired(late) is None
+    session.next_at = 0.0
+    assert session.expired(late) == "idle_timeout"
 
 
 async def test_the_backlog() -> None:

@@ -203,3 +203,8 @@ def test_reasons_and_actions_are_cut() -> None:
     )
     assert action("GET https://a.example/p?k=1 404") == ("https://a.example/p", 404)
     assert action("clicked on https://a.example/p?k=1 404") is None
+
+
+def test_a_long_word_is_tidied_in_one_pass() -> None:
+    """Tidying takes time in proportion to the text: else this one would take minutes."""
+    assert tidy("a" * 1_000_000).endswith("a…")

@@ -69,6 +69,14 @@ async def test_others_go_on_meanwhile(shop: Shop) -> None:
     assert stat(crawler, "retired") is None
 
 
+async def test_a_pause_longer_than_the_idle_timeout(shop: Shop) -> None:
+    """The session outlives a pause for longer than it may be idle, with its cookies."""
+    settings = {"SESSIONS_IDLE_TIMEOUT": 1, "SESSIONS_CLEANUP_INTERVAL": 1}
+    crawler = await buy(shop, settings, [{"path": "/busy?status=429&times=1&after=3"}], None, then=[{"path": "/next"}])
+    assert (stat(crawler, "created"), stat(crawler, "expired")) == (1, None)
+    assert pages(crawler) == [(200, "A page")] * 2
+
+
 async def test_a_pause_is_no_failure(shop: Shop) -> None:
     """However often it is asked to wait, an anonymous session is not retired, and a named one doesn't log in again."""
     requests = [{"path": f"/{number}?status=429&times=1&after=0", "meta": {"session_pool": "p"}} for number in range(9)]

@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import time
+from collections import deque
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,24 @@ def test_a_request_in_a_cycle_ends_its_visit() -> None:
     finally:
         gc.enable()
     assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+
+
+def test_a_collected_request_frees_its_place_before_it_says_so() -> None:
+    """Who waits looks from another thread at once: the place must be free by then."""
+    session, visits = BrowserSession("alice", concurrency=1), Visits()
+    seen: list[int] = []
+
+    class Loop:
+        def call_soon_threadsafe(self, callback: object) -> None:
+            seen.append(session.in_flight)
+
+    class Waiting:
+        def get_loop(self) -> Loop:
+            return Loop()
+
+    session.queue = deque([Waiting()])  # type: ignore[list-item]
+    visits.begin(Request(URL), session)
+    assert seen == [0]
 
 
 def test_an_id_used_again_is_another_request() -> None:

@@ -53,6 +53,25 @@ async def test_a_change_is_saved_by_itself() -> None:
         assert [row.session_id for row in store.saves[0]] == ["alice"]
 
 
+async def test_saving_goes_on_whatever_a_store_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that is none of ours, as a store of others may raise it, is logged, counted, and tried again."""
+    counts: Counter[str] = Counter()
+
+    class Foreign(Failing):
+        async def save(self, rows: Sequence[Row]) -> list[Outcome]:
+            if not counts["save_errors"]:
+                raise OSError("connection reset")
+            return await super().save(rows)
+
+    store = Foreign()
+    async with manager_of(store, counts, save_interval=0) as manager:
+        (await manager.get("alice")).record("came")
+        await until(lambda: store.saves)
+    assert counts["save_errors"] == 1
+    assert "connection reset" in caplog.text
+    assert "Traceback" in caplog.text
+
+
 async def test_changes_within_an_interval_are_one_save() -> None:
     """What changes within one interval is saved together, each session once."""
     store = Failing()

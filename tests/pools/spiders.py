@@ -22,6 +22,7 @@ __all__ = [
     "Asking",
     "Habits",
     "Ignoring",
+    "Inquiring",
     "Listing",
     "Replacing",
     "Returning",
@@ -109,6 +110,18 @@ class Suspended(SessionConfig):
 
     def check(self, response: Response, request: Request) -> Any:
         return Verdict.BLOCKED if "/suspended" in response.url else super().check(response, request)
+
+
+class Inquiring(SessionConfig):
+    """Asks the site about each page, in the session that got it, before it is held for good."""
+
+    async def check(self, response: Response, request: Request) -> Verdict:
+        if "/who" not in request.url:
+            spider = self.crawler.spider
+            assert isinstance(spider, Asking)
+            session = await spider.sessions.get(request.meta["session_id"])
+            await session.fetch(Request(response.urljoin("/who"), dont_filter=True))
+        return Verdict.OK
 
 
 class Turns(SessionConfig):
