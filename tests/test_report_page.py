@@ -32,6 +32,11 @@ _LOOK = """() => {
     bars: [...document.querySelectorAll("#traffic .plot rect.f")].map((e) => [box(e).width, box(e).height]),
     lanes: [...document.querySelectorAll("#timeline .plot rect.f")].map((e) => [box(e).width, box(e).height]),
     marks: document.querySelectorAll("#timeline .plot .mark").length,
+    points: [...document.querySelectorAll("#logins .chart circle")].map((e) => {
+      const point = box(e), plot = box(e.closest("svg"));
+      return [point.width, point.left - plot.left, plot.right - point.right, point.top - plot.top,
+        getComputedStyle(e).fill];
+    }),
     curves: [...document.querySelectorAll("#survival .plot path")].map((e) => [box(e).width, box(e).height]),
     meets: texts.filter((a, n) => texts.some((b, m) => m > n && Math.abs(a.y - b.y) < 3
       && a.left < b.right && b.left < a.right)).length,
@@ -115,7 +120,7 @@ def background(picture: bytes) -> int:
 
 @pytest.mark.parametrize("name", ["light", "dark", "phone"])
 def test_charts_are_drawn(seen: dict[str, Any], name: str) -> None:
-    """Bars, lanes, marks and curves have a size, every chart has a name, and labels don't run into each other."""
+    """Bars, lanes, marks, points and curves have a size, every chart has a name, no label runs into another."""
     look = seen[name]
     assert len(look["bars"]) > 150
     assert all(width > 0.5 and height > 0 for width, height in look["bars"])
@@ -123,6 +128,9 @@ def test_charts_are_drawn(seen: dict[str, Any], name: str) -> None:
     assert len(look["lanes"]) == 24
     assert all(width > 0.5 and height == 8 for width, height in look["lanes"])
     assert look["marks"] > 40
+    assert len(look["points"]) > 60
+    assert all(width > 6 and min(around) > -10 for width, *around, _ in look["points"])
+    assert {colour for *_, colour in look["points"]} == {"rgb(231, 234, 240)" if name == "dark" else "rgb(27, 32, 41)"}
     assert len(look["curves"]) == 2
     assert all(width > 200 and height > 60 for width, height in look["curves"])
     assert (look["unnamed"], look["meets"]) == (0, 0)

@@ -47,6 +47,7 @@ async def filled(file: Path, sessions: int) -> str:
         for ago in range(24 * 14)
     ]
     events = [Event("shop", name, "pool-1", NOW - 60 * n, "login_failed", LONG) for name in names for n in range(30)]
+    events += [Event("shop", name, "pool-1", NOW - 60 * n, "login", "9.9 s") for name in names for n in range(3)]
     await store.add_analytics(hours, events)
     page = await build(store, now=NOW)
     await store.close()

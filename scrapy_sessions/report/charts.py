@@ -12,7 +12,7 @@ from typing import NamedTuple
 from scrapy_sessions.report.format import count, duration, time_ticks, value_ticks
 from scrapy_sessions.report.markup import Html, tag
 
-__all__ = ["Bar", "Lane", "Line", "bars", "curves", "lanes", "legend", "proportions"]
+__all__ = ["Bar", "Lane", "Line", "Point", "bars", "curves", "lanes", "legend", "proportions"]
 
 _BOTTOM = 22.0  # pixels below a plot, for the labels of its ticks
 _TOP = 8.0
@@ -33,6 +33,15 @@ class Line(NamedTuple):
 
     colour: str
     points: Sequence[tuple[float, float]]
+
+
+class Point(NamedTuple):
+    """A point at *time*, as high as its *value*, in the colour of the class *colour*."""
+
+    time: float
+    value: float
+    colour: str
+    title: str
 
 
 class Lane(NamedTuple):
@@ -57,17 +66,21 @@ def bars(
     *,
     width: float,
     line: Line | None = None,
+    points: Sequence[Point] = (),
     height: float = 220.0,
     seconds: bool = False,
 ) -> Html:
-    """Bars over time, *width* seconds wide each. With *seconds* the values are durations."""
-    start, end = series[0].start, series[-1].start + width
+    """Bars over time, *width* seconds wide each, and *points* before them. With *seconds* the values are durations."""
+    starts = [bar.start for bar in series] + [point.time - point.time % width for point in points]
+    start, end = min(starts), max(starts) + width
     highest = max(
-        [sum(value for value, _ in bar.parts) for bar in series] + [value for _, value in (line.points if line else ())]
+        [sum(value for value, _ in bar.parts) for bar in series]
+        + [value for _, value in (line.points if line else ())]
+        + [point.value for point in points]
     )
     ticks = value_ticks(highest)
     plot = _Plot(start, end, ticks[-1], height)
-    slot = 100 / len(series)
+    slot = 100 * width / (end - start)
     drawn = []
     for bar in series:
         left, base, pieces = plot.x(bar.start), 0.0, []
@@ -89,6 +102,9 @@ def bars(
         column = tag("rect", x=_percent(left), y=0, width=_percent(slot), height=height, class_="hit")
         title = tag("title", bar.title)
         drawn.append(tag("g", title, column, pieces, data_from=bar.start, data_to=bar.start + width))
+    for point in points:
+        dot = tag("circle", cx=_percent(plot.x(point.time)), cy=plot.y(point.value), r=4, class_=point.colour)
+        drawn.append(tag("g", tag("title", point.title), dot, data_from=point.time))
     labels = [(value, _axis_label(value, seconds)) for value in ticks]
     over = plot.line(line) if line is not None else None
     return _figure(label, plot, labels, time_ticks(start, end), [*drawn, over])
@@ -254,6 +270,8 @@ def _mark(shape: str, x: str, y: float) -> Html:
 def _sample(colour: str) -> Html:
     if colour.startswith("m-"):
         mark = tag("g", _mark(colour.removeprefix("m-"), "8", 8.0))
+    elif colour.startswith("p "):
+        mark = tag("circle", cx=8, cy=8, r=4, class_=colour)
     elif colour.startswith("l "):
         mark = tag("line", x1=0, x2=16, y1=8, y2=8, class_=colour)
     else:

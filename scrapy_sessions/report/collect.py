@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,14 +13,16 @@ from typing import Generic, TypeVar
 from scrapy_sessions.analytics import Event
 from scrapy_sessions.models import Cookie
 from scrapy_sessions.report.clean import action, place, shortened
-from scrapy_sessions.report.data import CookieLife, Session, UrlTrouble
+from scrapy_sessions.report.data import CookieLife, Login, Session, UrlTrouble
+from scrapy_sessions.storage.base import Key
 
-__all__ = ["SPANS", "Bounded", "CookieLives", "Most", "Urls"]
+__all__ = ["SPANS", "Bounded", "CookieLives", "Most", "Urls", "slowest_logins"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _KEPT = 5000  # distinct URLs, and cookies by name and domain: beyond twice that, those that count least are let go
 
+_TOOK = re.compile(r"(\d{1,6}\.\d) s", re.ASCII)  # the detail of a login's event; an older store has none
 _LIMITS = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0, 365 * 86400.0)
 SPANS = ("up to 1 hour", "up to 1 day", "up to 1 week", "up to 30 days", "up to 1 year", "longer")
 """The stretches that lifetimes and ages are counted by."""
@@ -147,6 +150,17 @@ class CookieLives:
     def most(self, most: int) -> tuple[list[CookieLife], int]:
         """Return the *most* frequent ones, and how many others there are."""
         return self._found.heaviest(most)
+
+
+def slowest_logins(events: Iterable[Event], most: int) -> tuple[list[Login], int]:
+    """Return the *most* slowest logins of known time, slowest first, and how many others of known time there were."""
+    found = [
+        Login(event.time, float(took[1]), Key(event.namespace, event.session_id), event.pool)
+        for event in events
+        if event.kind == "login" and (took := _TOOK.fullmatch(event.detail))
+    ]
+    slowest = heapq.nlargest(most, found, key=lambda login: (login.seconds, login.time))
+    return slowest, len(found) - len(slowest)
 
 
 def _span(seconds: float) -> str:

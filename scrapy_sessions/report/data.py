@@ -8,7 +8,19 @@ from typing import Literal, NamedTuple
 
 from scrapy_sessions.storage.base import Key
 
-__all__ = ["Bucket", "CookieLife", "Life", "Mark", "Pool", "Report", "Session", "State", "Totals", "UrlTrouble"]
+__all__ = [
+    "Bucket",
+    "CookieLife",
+    "Life",
+    "Login",
+    "Mark",
+    "Pool",
+    "Report",
+    "Session",
+    "State",
+    "Totals",
+    "UrlTrouble",
+]
 
 State = Literal["new", "ready", "retired", "expired", "removed"]
 """As the record's status, but for sessions past their expiry, and those that only their events still tell of."""
@@ -33,6 +45,15 @@ class Life(NamedTuple):
     exit: float
     ended: bool
     retired: bool
+
+
+class Login(NamedTuple):
+    """A login that worked, at *time* (UNIX seconds), and the seconds that it took."""
+
+    time: float
+    seconds: float
+    key: Key
+    pool: str | None
 
 
 @dataclass(slots=True)
@@ -167,6 +188,7 @@ class Report:
     :param analytics: whether the store keeps counters by hour and events
     :param sessions: those shown in detail, most troubled first
     :param buckets: without gaps, each ``bucket_seconds`` long
+    :param logins: the slowest ones in the time of the buckets, slowest first
     """
 
     made: float
@@ -182,6 +204,8 @@ class Report:
     pools_left_out: int = 0
     buckets: list[Bucket] = field(default_factory=list)
     bucket_seconds: float = 3600.0
+    logins: list[Login] = field(default_factory=list)
+    logins_left_out: int = 0
     lives: list[Life] = field(default_factory=list)
     urls: list[UrlTrouble] = field(default_factory=list)
     urls_left_out: int = 0

@@ -40,7 +40,11 @@ def percent(part: float, whole: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``5400`` -> ``"1.5 h"``."""
+    """``5400`` -> ``"1.5 h"``.
+
+    The command line has its own, in whole units rounded down: an age there never claims more than has passed, while
+    the ticks of an axis need parts of a unit.
+    """
     for unit, name in _UNITS:
         if seconds >= unit:
             number = seconds / unit
@@ -49,7 +53,11 @@ def duration(seconds: float) -> str:
 
 
 def moment(time: float) -> str:
-    """UNIX seconds -> ``"2026-03-01 12:30"`` (UTC)."""
+    """UNIX seconds -> ``"2026-03-01 12:30"`` (UTC).
+
+    The command line has its own, to the second and with a zone, as each line there stands alone: this page says once
+    that its times are UTC.
+    """
     return _utc(time).strftime("%Y-%m-%d %H:%M")
 
 

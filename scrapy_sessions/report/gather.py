@@ -7,23 +7,24 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
-from scrapy_sessions.analytics import FOLDED, HourCounts, hour_of
+from scrapy_sessions.analytics import FOLDED, HOUR, Event, HourCounts, hour_of
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema
 from scrapy_sessions.models import PersistentSession, SessionInfo
 from scrapy_sessions.report.clean import reason
-from scrapy_sessions.report.collect import CookieLives, Most, Urls
+from scrapy_sessions.report.collect import CookieLives, Most, Urls, slowest_logins
 from scrapy_sessions.report.data import Bucket, Life, Pool, Report, Session, Totals
 from scrapy_sessions.report.lives import Past, pasts_of
 from scrapy_sessions.storage.base import AnalyticsStore, Key, SessionStore
 from scrapy_sessions.storage.codec import decode
 
-__all__ = ["MOST_COOKIES", "MOST_POOLS", "MOST_SESSIONS", "MOST_URLS", "gather"]
+__all__ = ["MOST_COOKIES", "MOST_LOGINS", "MOST_POOLS", "MOST_SESSIONS", "MOST_URLS", "gather"]
 
 MOST_SESSIONS = 500
 """How many sessions a report tells of one by one. All of them are in its totals."""
 MOST_POOLS = 200
 MOST_URLS = 100
 MOST_COOKIES = 100
+MOST_LOGINS = 300
 
 _PAGE = 500  # records read at once
 _LISTED = 5000  # sessions listed at once: a page costs a store a seek for each pool
@@ -133,6 +134,7 @@ class _Gathering:
             events = [e for e in events if e.pool == report.pool or (e.namespace, e.session_id) in members]
         report.events = len(events)
         self._add_hours(hours)
+        report.logins, report.logins_left_out = slowest_logins(filter(self._in_hours, events), MOST_LOGINS)
         for event in events:
             self._urls.add_event(event)
         self._pasts = pasts_of(reversed(events))  # oldest first
@@ -160,6 +162,12 @@ class _Gathering:
                 counts.login_seconds += row.login_seconds
                 counts.blocked += row.blocked
             of_session.last = max(of_session.last, float(row.hour))
+
+    def _in_hours(self, event: Event) -> bool:
+        """Whether *event* is of the hours that the counters are of, if there are any: events are kept for longer."""
+        buckets = self._report.buckets
+        # A login is counted when its session is saved, and that may be in the next hour.
+        return not buckets or buckets[0].start - HOUR <= event.time < buckets[-1].start + self._report.bucket_seconds
 
     def _add(self, record: PersistentSession, active: bool) -> None:
         """Add a session of the store."""

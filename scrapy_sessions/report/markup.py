@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-__all__ = ["Child", "Html", "join", "printable", "tag"]
+__all__ = ["Child", "Html", "details", "hint", "join", "note", "printable", "tag"]
 
 _VOID = frozenset({"br", "input", "link", "meta"})
 _SHAPES = frozenset({"circle", "line", "path", "rect"})  # SVG's, which may close themselves
@@ -23,7 +23,8 @@ Child = str | None | Iterable[str | None]
 def printable(text: str) -> str:
     """Return *text* with a sign in place of each character that is not to be seen.
 
-    Such characters may turn the direction of what follows, and a lone surrogate can't be written to a file.
+    Such characters may turn the direction of what follows, and a lone surrogate can't be written to a file. The command
+    line has its own, which writes them out: who reads there may have to type them; here they would only make it longer.
     """
     if text.isprintable():
         return text
@@ -63,6 +64,21 @@ def join(*children: Child) -> Html:
         else:
             parts.extend(_text(each) for each in child if each is not None)
     return Html("".join(parts))
+
+
+def hint(words: str) -> Html:
+    """Small print below a chart or table."""
+    return tag("p", words, class_="hint")
+
+
+def note(words: str) -> Html:
+    """What stands in place of a chart."""
+    return tag("p", words, class_="note")
+
+
+def details(summary: str, content: Html) -> Html:
+    """*content* that opens at a click on *summary*."""
+    return tag("details", tag("summary", summary), tag("div", content, class_="scroll", tabindex=0))
 
 
 def _text(text: str) -> str:

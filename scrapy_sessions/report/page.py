@@ -12,6 +12,7 @@ from string import Template
 from scrapy_sessions.report import sections
 from scrapy_sessions.report.data import Report
 from scrapy_sessions.report.format import count, duration, iso, moment
+from scrapy_sessions.report.logins import logins
 from scrapy_sessions.report.markup import Html, join, tag
 from scrapy_sessions.report.tables import cookie_table, pool_table, session_table, url_table
 
@@ -46,7 +47,7 @@ def _body(report: Report) -> Html:
         ("traffic", "Traffic", "Pages and responses", sections.traffic(report)),
         ("timeline", "Lives", "Lives of sessions", sections.timeline(report) if shown else None),
         ("survival", "Survival", "How long sessions last", sections.survival_chart(report) if shown else None),
-        ("logins", "Logins", "How long logins take", sections.logins(report) if report.analytics else None),
+        ("logins", "Logins", "How long logins take", logins(report) if report.analytics else None),
         ("trouble", "Trouble", "Errors and bans by session", sections.trouble(report) if shown else None),
         (
             "ages",

@@ -8,11 +8,11 @@ from scrapy_sessions.report.charts import Bar, Lane, Line, bars, curves, lanes, 
 from scrapy_sessions.report.collect import SPANS
 from scrapy_sessions.report.data import Bucket, Report, Session
 from scrapy_sessions.report.format import count, duration, duration_ticks, moment, percent
-from scrapy_sessions.report.markup import Html, join, tag
+from scrapy_sessions.report.markup import Html, details, hint, join, note, tag
 from scrapy_sessions.report.survival import Step, median, survival
 from scrapy_sessions.report.tables import NOT_KNOWN, Cell, number, plain_table, text, time_of
 
-__all__ = ["cookie_charts", "logins", "numbers", "survival_chart", "timeline", "traffic", "trouble"]
+__all__ = ["cookie_charts", "numbers", "survival_chart", "timeline", "traffic", "trouble"]
 
 _LANES = 24
 _LISTED = 200  # events in words, below the lanes
@@ -53,8 +53,8 @@ def numbers(report: Report) -> Html:
     return tag(
         "dl",
         [
-            tag("div", tag("dt", name), tag("dd", value, class_="figure"), tag("dd", note) if note else None)
-            for name, value, note in tiles
+            tag("div", tag("dt", name), tag("dd", value, class_="figure"), tag("dd", words) if words else None)
+            for name, value, words in tiles
         ],
         class_="tiles",
     )
@@ -80,7 +80,7 @@ def traffic(report: Report) -> Html:
     return join(
         legend(*((colour, name) for _, name, colour in shown), ("l pages", "pages")),
         bars("Responses by status, and pages, over time", series, width=width, line=pages),
-        _hint(f"One bar is {duration(width)}. Times are UTC."),
+        hint(f"One bar is {duration(width)}. Times are UTC."),
         _numbers_of_buckets(report),
     )
 
@@ -93,7 +93,7 @@ def _by_status(report: Report) -> Html:
         if report.analytics
         else "This store keeps no counters by hour: here are all responses of the sessions, by status."
     )
-    return join(_note(why), proportions("Responses by status", rows) if rows else None)
+    return join(note(why), proportions("Responses by status", rows) if rows else None)
 
 
 def _numbers_of_buckets(report: Report) -> Html:
@@ -111,7 +111,7 @@ def _numbers_of_buckets(report: Report) -> Html:
         for bucket in report.buckets
         if bucket.answered or bucket.pages or bucket.logins or bucket.login_failures
     ]
-    return _details("The numbers", plain_table("Pages and responses over time", columns, rows))
+    return details("The numbers", plain_table("Pages and responses over time", columns, rows))
 
 
 def timeline(report: Report) -> Html:
@@ -148,8 +148,8 @@ def timeline(report: Report) -> Html:
             *((f"m-{shape}", name) for shape, name in names.items() if shape in used),
         ),
         lanes("Lives of sessions over time", [_lane(session, end) for session in shown], start=start, end=end),
-        _hint(f"{len(shown)} of {count(len(report.sessions))} sessions, by birth. A bar is a life. Times are UTC."),
-        _details(f"The latest {len(rows)} events" if len(found) >= _LISTED else "The events", listed) if rows else None,
+        hint(f"{len(shown)} of {count(len(report.sessions))} sessions, by birth. A bar is a life. Times are UTC."),
+        details(f"The latest {len(rows)} events" if len(found) >= _LISTED else "The events", listed) if rows else None,
     )
 
 
@@ -180,7 +180,7 @@ def survival_chart(report: Report) -> Html:
     retired = survival((life.entry, life.exit, life.retired) for life in report.lives)
     end = max((steps[-1].time for steps in (ended, retired) if steps), default=0.0)
     if not end:
-        return _note("There is no session whose life could be measured yet.")
+        return note("There is no session whose life could be measured yet.")
     lines = [
         Line("retired", [(step.time, step.share) for step in retired]),
         Line("ended", [(step.time, step.share) for step in ended]),
@@ -199,12 +199,12 @@ def survival_chart(report: Report) -> Html:
     return join(
         legend(("l retired", "not retired"), ("l ended", "neither retired, expired nor removed")),
         curves("Survival of sessions by age", lines, end=end, ticks=duration_ticks(end)),
-        _hint(
+        hint(
             f"How to read it: above an age stands the share of sessions that reach it. Sessions still in use count for "
             f"as long as they have been seen (Kaplan-Meier). {count(len(report.lives))} lives. "
             f"{_half(ended, 'last')} {_half(retired, 'are not retired')}"
         ),
-        _details("The numbers", plain_table("Survival by age", columns, rows)),
+        details("The numbers", plain_table("Survival by age", columns, rows)),
     )
 
 
@@ -219,46 +219,11 @@ def _at(steps: Sequence[Step], age: float) -> Step:
     return next(step for step in reversed(steps) if step.time <= age)
 
 
-def logins(report: Report) -> Html:
-    """How long logins take."""
-    known = [bucket for bucket in report.buckets if bucket.login_time is not None]
-    if not known:
-        return _note("No login was timed in this time.")
-    series = [
-        Bar(
-            bucket.start,
-            [(bucket.login_time or 0.0, "login")],
-            f"{moment(bucket.start)} UTC: {count(bucket.logins)} logins, {count(bucket.login_failures)} failed"
-            + (f", {duration(bucket.login_time)} on average" if bucket.login_time is not None else ""),
-        )
-        for bucket in report.buckets
-    ]
-    slow = sorted((s for s in report.sessions if s.login_time is not None), key=lambda s: -(s.login_time or 0.0))[:10]
-    columns = ["Session", "Login time", "Logins", "Failed logins"]
-    rows = [
-        [
-            text(session.key.session_id),
-            number(session.login_time, duration(session.login_time or 0.0)),
-            number(session.timed_logins),
-            number(session.login_failures),
-        ]
-        for session in slow
-    ]
-    total = sum(bucket.timed_logins for bucket in known)
-    mean = sum(bucket.login_seconds for bucket in known) / total
-    return join(
-        legend(("login", "seconds per login, on average")),
-        bars("Duration of logins over time", series, width=report.bucket_seconds, seconds=True),
-        _hint(f"{count(total)} logins, {duration(mean)} on average. One bar is {duration(report.bucket_seconds)}."),
-        _details("The slowest sessions", plain_table("Sessions by login time", columns, rows)) if rows else None,
-    )
-
-
 def trouble(report: Report) -> Html:
     """The sessions in which most went wrong."""
     found = [session for session in report.sessions if any(session.trouble)][:_TROUBLED]
     if not found:
-        return _note("Nothing went wrong: no error, no failure, no ban.")
+        return note("Nothing went wrong: no error, no failure, no ban.")
     rows = []
     for session in found:
         failures = session.failures + session.login_failures
@@ -304,15 +269,3 @@ def _label(session: Session) -> str:
     name = session.key.session_id
     short = name if len(name) <= 40 else f"{name[:24]}…{name[-12:]}"
     return f"{short} ({session.pool[:20]})" if session.pool else short
-
-
-def _hint(words: str) -> Html:
-    return tag("p", words, class_="hint")
-
-
-def _note(words: str) -> Html:
-    return tag("p", words, class_="note")
-
-
-def _details(summary: str, content: Html) -> Html:
-    return tag("details", tag("summary", summary), tag("div", content, class_="scroll", tabindex=0))

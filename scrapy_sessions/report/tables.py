@@ -12,6 +12,7 @@ from scrapy_sessions.report.markup import Html, join, tag
 
 __all__ = [
     "NOT_KNOWN",
+    "NO_POOL",
     "Cell",
     "cookie_table",
     "number",

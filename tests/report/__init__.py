@@ -98,7 +98,8 @@ class _Life:
             if logs_in:
                 if chance.random() < 0.15:
                     events.append(self._event(session_id, login_at - 5, "login_failed", "LoginFailed: no form found"))
-                events.append(self._event(session_id, login_at, "login"))
+                took = f"{hours[-1].login_seconds:.1f} s"
+                events.append(self._event(session_id, login_at, "login", took))
                 login_at += chance.uniform(8, 22) * HOUR
                 if login_at < min(end, NOW):
                     events.append(
