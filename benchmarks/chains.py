@@ -68,7 +68,9 @@ class Side(NamedTuple):
             return str(error)
         return None
 
-    def open(self, worker: Worker, folder: str, *, sessions: int, whole_page: bool = False) -> None:
+    def open(
+        self, worker: Worker, folder: str, *, sessions: int, whole_page: bool = False, hosts: int | None = None
+    ) -> None:
         """Let *worker* open the chain."""
         bears = worker.ask(
             "open",
@@ -78,6 +80,7 @@ class Side(NamedTuple):
             cookies=self.cookies,
             saver=self.saver,
             whole_page=whole_page,
+            hosts=hosts,
         )
         if bears != self.bears and (self.bears is not None or not bears):
             raise AssertionError(f"A request bears {bears} cookies: this side doesn't do its job")
@@ -134,11 +137,13 @@ class Job(NamedTuple):
     :param every: ``Set-Cookie`` on one of so many responses; measured once for each of them
     :param sessions: that the requests go out in; ``None``: as many as the size of the run says
     :param whole_page: whether spider middlewares and the fingerprinter are part of it
+    :param hosts: whose cookies each session has, and which it asks over http; ``None``: one, over https
     """
 
     every: Sequence[int] = (10,)
     sessions: int | None = None
     whole_page: bool = False
+    hosts: int | None = None
 
 
 def run(sides: Mapping[str, Side], size: Size, *jobs: Job) -> list[Times]:
@@ -156,7 +161,7 @@ def _measure(sides: Mapping[str, Side], workers: Mapping[str, Worker], size: Siz
     with ExitStack() as stack:
         for name, worker in workers.items():
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            sides[name].open(worker, folder, sessions=sessions, whole_page=job.whole_page)
+            sides[name].open(worker, folder, sessions=sessions, whole_page=job.whole_page, hosts=job.hosts)
             # Until every history is as long as it gets: a save then costs what it costs for good.
             n = min(ACTIONS, size.requests) * sessions // sides[name].share
             worker.ask("round", n=max(n, 1), every=job.every[0])

@@ -26,6 +26,7 @@ class Size(NamedTuple):
     :param stored: sessions in the large store: the last of the powers of ten up from 10
     :param changed: sessions in one save, and in a pool
     :param cookies: cookies set on one domain
+    :param hosts: whose cookies one session has
     :param pages: of a whole crawl
     :param crawled: sessions of the crawl whose memory is measured; the small one has a hundredth
     :param live: sessions in memory whose size is measured
@@ -41,6 +42,7 @@ class Size(NamedTuple):
     stored: int
     changed: int
     cookies: int
+    hosts: int
     pages: int
     crawled: int
     live: int
@@ -57,6 +59,7 @@ FULL = Size(
     stored=1_000_000,
     changed=10_000,
     cookies=5000,
+    hosts=700,
     pages=1000,
     crawled=100_000,
     live=1000,
@@ -70,6 +73,7 @@ TINY = Size(
     stored=100,
     changed=30,
     cookies=200,
+    hosts=100,
     pages=20,
     crawled=200,
     live=20,

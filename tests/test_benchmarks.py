@@ -28,7 +28,7 @@ FIGURES = {
         "10 cookies in the jar",
         "spider middleware and fingerprinter too",
     ),
-    "header": ("200 cookies set on one domain",),
+    "header": ("200 cookies set on one domain", "400 cookies on 100 domains"),
     "crawl": ("whole crawl of 20 pages, CPU",),
     "scale": ("CPU per request, 100 stored", "start-up to first request, 100 stored"),
     "saving": (

@@ -83,14 +83,21 @@ def pages(crawler: Crawler) -> Send:
     return send_and_parse
 
 
-def traffic(n: int, key: str, every: int, sessions: int, cookies: int) -> Iterator[tuple[Request, Response]]:
+def address(i: int, hosts: int | None, scheme: str = "http") -> str:
+    """Return the root that request *i* is sent to: of one of so many *hosts* in turn, ``None``: of the usual one."""
+    return URL if hosts is None else f"{scheme}://h{i % hosts}.example/"
+
+
+def traffic(
+    n: int, key: str, every: int, sessions: int, cookies: int, hosts: int | None = None
+) -> Iterator[tuple[Request, Response]]:
     """Make *n* requests over *sessions* sessions, named by the meta *key*, and their responses.
 
     Of those to each session, every *every*-th sets a cookie that was there before to a new value: each of its *cookies*
     in turn.
     """
     for i in range(n):
-        url = f"{URL}p/{i % 997}?page={i}"
+        url = f"{address(i, hosts)}p/{i % 997}?page={i}"
         headers = {"Content-Type": "text/html"}
         turn, session = divmod(i, sessions)
         if (turn + session) % every == 0:
@@ -100,15 +107,19 @@ def traffic(n: int, key: str, every: int, sessions: int, cookies: int) -> Iterat
         yield request, HtmlResponse(url, headers=headers, body=BODY, request=request)
 
 
-async def fill(send: Send, key: str, sessions: int, cookies: int) -> None:
-    """Give each session as many *cookies*."""
+async def fill(send: Send, key: str, sessions: int, cookies: int, hosts: int | None = None) -> None:
+    """Give each session as many *cookies*; of *hosts*, if given, each as many and a Secure one."""
+    headers = [f"c{c}=value-{c}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly" for c in range(cookies)]
+    if hosts is not None:
+        headers.append("sid=secret; Path=/; Max-Age=3600; Secure")
     for i in range(sessions):
-        headers = [f"c{c}=value-{c}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly" for c in range(cookies)]
-        request = Request(URL, meta={key: f"s{i}"})
-        await send(request, HtmlResponse(URL, headers={"Set-Cookie": headers}, request=request))
+        for host in range(hosts or 1):
+            url = address(host, hosts, "https")
+            request = Request(url, meta={key: f"s{i}"})
+            await send(request, HtmlResponse(url, headers={"Set-Cookie": headers}, request=request))
 
 
-async def borne(crawler: Crawler, key: str) -> int:
+async def borne(crawler: Crawler, key: str, hosts: int | None) -> int:
     """Return how many cookies a request of a session bears when it is downloaded."""
     found = 0
 
@@ -116,9 +127,9 @@ async def borne(crawler: Crawler, key: str) -> int:
         nonlocal found
         header = request.headers.get("Cookie")
         found = 0 if header is None else len(header.split(b"; "))
-        return HtmlResponse(URL, request=request)
+        return HtmlResponse(request.url, request=request)
 
-    await crawler.bench_middlewares.download_async(download, Request(URL, meta={key: "s0"}))
+    await crawler.bench_middlewares.download_async(download, Request(address(0, hosts), meta={key: "s0"}))
     return found
 
 
@@ -133,6 +144,7 @@ class Chain:
         cookies: int,
         saver: str | None = None,
         whole_page: bool = False,
+        hosts: int | None = None,
     ) -> int:
         """Open a chain, whose sessions requests name by the meta *key*, and fill their jars.
 
@@ -146,9 +158,9 @@ class Chain:
         self._send = pages(crawler) if whole_page else downloads(crawler)
         await announce(crawler)
         self._flush = crawler.get_extension(load_object(saver)).manager.flush if saver else None
-        self._shape = {"key": key, "sessions": sessions, "cookies": cookies}
+        self._shape = {"key": key, "sessions": sessions, "cookies": cookies, "hosts": hosts}
         await fill(self._send, **self._shape)
-        return await borne(crawler, key)
+        return await borne(crawler, key, hosts)
 
     async def round(self, n: int, every: int) -> float:
         """Return the microseconds of CPU, of all threads, that each of *n* requests takes."""

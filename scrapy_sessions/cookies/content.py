@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import nsmallest
+from itertools import chain, groupby
 from operator import attrgetter
 from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.entry import Entry, Identity, listed
-from scrapy_sessions.cookies.rules import Origin
+from scrapy_sessions.cookies.rules import Origin, parents_of
 from scrapy_sessions.cookies.sending import Candidates
 from scrapy_sessions.cookies.suffix import canonical_host
 
@@ -22,6 +24,7 @@ MAX_COOKIES = 3000
 MAX_COOKIES_PER_DOMAIN = 180
 """How many of them may have the same domain."""
 
+_FEW_DOMAINS = 64  # are asked for a name one by one; with more, a jar keeps an index of its Secure cookies
 _MAX_ORIGINS = 64  # whose headers are kept; a jar that meets more origins than that between changes has no hot one
 
 
@@ -29,6 +32,11 @@ _MAX_ORIGINS = 64  # whose headers are kept; a jar that meets more origins than 
 def _shared(key: tuple[str, str]) -> tuple[str, str]:
     """Return *key*, the same object in the jars of all sessions."""
     return key
+
+
+def _upwards(domain: str) -> str:
+    """Return *domain* from its end, as the index has it: what begins with it is that domain and all below it."""
+    return f"{domain[::-1]}."
 
 
 _last_use = attrgetter("used")
@@ -41,11 +49,14 @@ class Content:
     set back.
     """
 
-    __slots__ = ("_candidates", "_count", "_domains", "_tick")
+    __slots__ = ("_candidates", "_count", "_domains", "_secure", "_tick")
 
     def __init__(self) -> None:
         self._domains: dict[str, dict[str, Entry]] = {}  # by name; entry.next leads to others of the same name
         self._candidates: dict[tuple[str, str], Candidates] = {}
+        # Where the Secure cookies are, by name: their domains as _upwards writes them, sorted, one for each cookie.
+        # None: not needed so far. A crawl over https alone never needs it.
+        self._secure: dict[str, list[str]] | None = None
         self._count = 0
         self._tick = 0
 
@@ -76,6 +87,44 @@ class Content:
     def entries(self) -> Iterator[Entry]:
         for entries in self._domains.values():
             yield from listed(entries)
+
+    def akin(self, name: str, domain: str) -> Iterator[Entry]:
+        """Yield the Secure cookies *name* of *domain*, of those above it and of those below, and maybe others.
+
+        What it takes is bound by how many there are, not by how many cookies the jar holds.
+        """
+        for place in self._places(name, domain):
+            entry = self._domains[place].get(name)
+            while entry is not None:
+                yield entry
+                entry = entry.next
+
+    def _places(self, name: str, domain: str) -> Iterable[str]:
+        if len(self._domains) <= _FEW_DOMAINS:
+            return self._domains
+        if self._secure is None:
+            self._secure = {}
+            for entry in self.entries():
+                self._note_secure(entry)
+        known = self._secure.get(name)
+        if known is None:
+            return ()
+        start = _upwards(domain)
+        # "/" comes next after ".": before it stands all that begins with the start.
+        below = known[bisect_left(known, start) : bisect_left(known, f"{start[:-1]}/")]
+        above = [each for each in parents_of(domain) if each in self._domains]
+        return chain(above, (each[-2::-1] for each, _ in groupby(below)))  # sorted: the equal ones are together
+
+    def _note_secure(self, entry: Entry) -> None:
+        if self._secure is not None and entry.secure:
+            insort(self._secure.setdefault(entry.name, []), _upwards(entry.domain))
+
+    def _forget_secure(self, entry: Entry) -> None:
+        if self._secure is not None and entry.secure:
+            known = self._secure[entry.name]
+            del known[bisect_left(known, _upwards(entry.domain))]
+            if not known:
+                del self._secure[entry.name]
 
     def live(self, now: float, domain: str | None = None) -> list[Entry]:
         """Return what hasn't expired, of exactly *domain* if given (with a leading dot or without)."""
@@ -118,7 +167,10 @@ class Content:
         entry.next = entries.get(entry.name)
         entries[entry.name] = entry
         self._count += 1
+        self._note_secure(entry)
         evicted: list[Entry] = []
+        if old is not None:  # there are no more than before
+            return evicted
         if self._count > MAX_COOKIES_PER_DOMAIN:
             full = list(listed(entries))
             if len(full) > MAX_COOKIES_PER_DOMAIN:
@@ -153,10 +205,12 @@ class Content:
         else:
             del entries[entry.name]
         self._count -= 1
+        self._forget_secure(entry)
 
     def clear(self) -> None:
         self._forget_headers()
         self._domains.clear()
+        self._secure = None
         self._count = 0
 
     def _evict(self, full: list[Entry], bound: int, now: float) -> list[Entry]:

@@ -113,7 +113,7 @@ class SessionCookieJar:
             self._changed()
 
     def _hides_secure(self, new: Entry, now: float) -> bool:
-        return any(hides(new, old) and not old.is_expired(now) for old in self._content.entries())
+        return any(hides(new, old) and not old.is_expired(now) for old in self._content.akin(new.name, new.domain))
 
     # -- reading
 

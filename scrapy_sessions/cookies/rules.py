@@ -20,6 +20,7 @@ __all__ = [
     "check",
     "domain_matches",
     "hides",
+    "parents_of",
     "path_matches",
     "request_path",
 ]
@@ -48,11 +49,12 @@ class Origin(NamedTuple):
     @property
     def parents(self) -> tuple[str, ...]:
         """The domains whose cookies may go to this host's subdomains and thus to it, nearest first."""
-        return _parents(self.host)
+        return parents_of(self.host)
 
 
 @lru_cache(maxsize=1024)
-def _parents(host: str) -> tuple[str, ...]:
+def parents_of(host: str) -> tuple[str, ...]:
+    """Return the domains above the canonical *host*, nearest first; an IP address has none."""
     if is_ip(host):
         return ()
     labels = host.split(".")
