@@ -111,7 +111,7 @@ _BY_KEY = {
     "origins": "storage-state",
 }
 _NETSCAPE = re.compile(r"\A\s*#(?: Netscape)? HTTP Cookie File|^[^\t\n]+(?:\t[^\t\n]*){5,6}\r?$", re.MULTILINE)
-_HEADER = re.compile(r"\s*cookie:", re.IGNORECASE)
+_HEADER = re.compile(r"\s*(?:set-)?cookie:", re.IGNORECASE)
 
 
 def _read_netscape(text: str, site: Site) -> Contents:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
 from scrapy_sessions.cookies.documents import Fields, parse_json
+from scrapy_sessions.cookies.parse import MAX_EXPIRES
 from scrapy_sessions.exceptions import FormatError, NewerSchema, StoreError
 from scrapy_sessions.models import (
     EVERYWHERE,
@@ -18,6 +19,7 @@ from scrapy_sessions.models import (
     check_header,
     check_session_id,
 )
+from scrapy_sessions.session_headers import origin_of
 from scrapy_sessions.storage.codec import Unreadable, encode, up_to_date
 
 __all__ = ["NAME", "dump", "load", "piece", "whole"]
@@ -57,6 +59,8 @@ def load(text: str) -> list[PersistentSession]:
     version = document.number("schema_version")
     if version is None:
         document.fail("schema_version", "it is missing")
+    if version < 1 or version % 1:
+        document.fail("schema_version", "it must be a whole number, from 1 on")
     if version > SCHEMA_VERSION:
         raise NewerSchema(
             f"The file has schema version {version:g}, and this version of scrapy_sessions reads up to "
@@ -69,8 +73,10 @@ def _record(fields: Fields) -> PersistentSession:
     path = fields.path
     try:
         record = PersistentSession.model_validate(up_to_date(fields.content, path))
-        _check(record)
+        _check(record, path)
         return record
+    except FormatError:
+        raise
     except ValidationError as error:
         detail = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = _path(detail["loc"])
@@ -89,19 +95,43 @@ def _record(fields: Fields) -> PersistentSession:
     raise fault  # here, outside of `except`: pydantic's error keeps the values
 
 
-def _check(record: PersistentSession) -> None:
-    """Raise :exc:`ValueError` for what validates, but could not be sent or saved."""
+def _check(record: PersistentSession, path: str) -> None:
+    """Raise :exc:`ValueError` for what validates, but could not be sent or saved, or is nothing that a session has.
+
+    The models themselves bound less: a record that a store has is read, and not set aside for an odd number.
+    """
     check_session_id(record.namespace)
     for origin, headers in record.headers.items():
         if origin != EVERYWHERE:
+            if not _is_origin(origin):
+                raise FormatError(f"{path}.headers", f"{origin!r:.80} is no origin, as https://shop.example is one")
             for name, value in headers.items():
                 check_header(name, value)
     identity = {name: getattr(record, name) for name in _IDENTITY}
     Profile(headers=record.headers.get(EVERYWHERE, {}), **identity)
-    for name in ("pages_visited", "generation", "max_uses"):
-        if abs(getattr(record, name)) > _MOST:
-            raise ValueError(f"{name} is too large a number")
+    for name in ("start_time", "last_activity"):
+        if not 0 <= getattr(record, name) <= MAX_EXPIRES:
+            raise FormatError(f"{path}.{name}", "it must be UNIX seconds, from 1970 to the year 9999")
+    for name, number in _counts(record):
+        if not 0 <= number <= _MOST:
+            raise FormatError(f"{path}.{name}", "it must be a number from 0 to 2**63 - 1")
     encode(record)
+
+
+def _counts(record: PersistentSession) -> Iterator[tuple[str, float]]:
+    for name in ("pages_visited", "generation", "max_uses"):
+        yield name, getattr(record, name)
+    for name in ("requests", "logins", "failures", "bytes", "latency"):
+        yield f"metrics.{name}", getattr(record.metrics, name)
+    for status, number in record.metrics.responses.items():
+        yield f"metrics.responses.{status:.10}", number
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        return origin_of(text) == text
+    except ValueError:
+        return False
 
 
 def _path(loc: tuple[Any, ...]) -> str:

@@ -234,8 +234,8 @@ class SessionsSettings(BaseModel):
         None,
         description=(
             "A file for the textfile collector of Prometheus' node exporter, ``….prom``, that the crawl's counters are "
-            "written to, whole: each crawl needs one of its own. Its folder must exist; needs the extra ``prometheus``. "
-            "Unset: none."
+            "written to as a whole: each crawl needs one of its own. Its folder must exist; needs the extra "
+            "``prometheus``. Unset: none."
         ),
     )
     fallback_fingerprinter: Any = Field(

@@ -136,7 +136,8 @@ def test_fork(folder: Path) -> None:
     taken = called(folder, "fork", "bob", "copy", "--namespace", "shop")
     assert taken.code == 1
     assert "The session 'copy' is there already" in taken.err
-    assert called(folder, "fork", "bob", "", "--namespace", "shop").code == 2
+    unnamed = called(folder, "fork", "bob", "", "--namespace", "shop")
+    assert (unnamed.code, "argument NEW_ID: an id has at least one character" in unnamed.err) == (2, True)
 
 
 def test_retire(folder: Path) -> None:
@@ -145,6 +146,8 @@ def test_retire(folder: Path) -> None:
     assert (done.code, done.out) == (0, "'bob' in namespace 'shop' is retired: [b]told[/b] to\n")
     retired = load(folder, "bob")
     assert (retired.status, retired.retired_reason, retired.pool) == ("retired", "[b]told[/b] to", "staff")
+    strange = called(folder, "retire", "alice", "--namespace", "shop", "--reason", "a\nb\x1b[31m").out
+    assert strange == "'alice' in namespace 'shop' is retired: a\\nb\\x1b[31m\n"
     again = called(folder, "retire", "bob")
     assert (again.code, "is retired already" in again.err) == (1, True)
     expired = called(folder, "retire", "idle")

@@ -35,6 +35,8 @@ WORDS = {
     "scrapy sessions list --status re": "ready retired",
     "scrapy sessions --store s.db show al": "alice",
     "scrapy sessions completion ": "bash zsh fish",
+    "scrapy sessions import --format h": "har header",
+    "scrapy sessions export --summary --format j": "json jsonlines",
 }
 
 

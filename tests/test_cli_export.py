@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import shutil
 import stat
 import subprocess
+import time
 from pathlib import Path
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -70,6 +73,18 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     os.close(reader)
 
 
+@pytest.mark.parametrize(("name", "fault"), [("missing/x.json", errno.ENOENT), ("/dev/full", errno.ENOSPC)])
+def test_a_fault_names_the_file_that_was_asked_for(tmp_path: Path, name: str, fault: int) -> None:
+    """Neither a temporary file, nor nothing: what can't be written is named as it was given."""
+    if name == "/dev/full" and not Path(name).exists():
+        pytest.skip("this system has no full device")
+    path = tmp_path / name
+    with pytest.raises(OSError, match=r"\[Errno") as error, whole_file(path) as stream:
+        stream.write(b"x")
+    assert (error.value.errno, error.value.filename) == (fault, str(path))
+    assert ".scrapy-sessions-" not in str(error.value)
+
+
 def test_all_sessions_go_to_standard_output(folder: Path) -> None:
     """Without a file, all is written to standard output, and nothing else is."""
     out, _ = delivered(folder, "export", "--all", "--namespace", "shop")
@@ -114,11 +129,48 @@ def test_one_name_for_two_files_is_refused(folder: Path) -> None:
 
 
 def test_a_cookie_that_does_not_fit_is_named(folder: Path) -> None:
-    """A TAB in a value ends an export to cookies.txt with the cookie's name, and no file is made."""
-    _, errors = delivered(folder, "export", "tabbed", "--format", "netscape", "-o", "tabbed.txt", code=1)
-    assert "'odd' of shop.example" in errors
+    """A TAB in a value ends an export to cookies.txt with the session's and the cookie's name, and no file is made."""
+    both = ("alice", "tabbed", "--namespace", "shop", "--format", "netscape", "-o", "tabbed/")
+    _, errors = delivered(folder, "export", *both, code=1)
+    assert "Nothing is written: session 'tabbed' of 'shop': the cookie 'odd' of shop.example" in errors
     assert SECRET not in errors
-    assert not (folder / "tabbed.txt").exists()
+    assert not (folder / "tabbed").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--all",), ("--summary",), ("--all", "--format", "netscape")])
+def test_of_no_session_nothing_is_written(folder: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A namespace with a typing error leaves the backup that is there, and fails with its name."""
+    shutil.copy(folder / STORE, tmp_path / STORE)
+    (tmp_path / "backup").write_text("old")
+    for output in ("backup", "new/") if arguments == ("--all",) else ("backup",):
+        _, errors = delivered(tmp_path, "export", *arguments, "--namespace", "typo", "-o", output, code=1)
+        assert "There is no session in namespace 'typo'" in errors
+    assert (tmp_path / "backup").read_text() == "old"
+    assert not (tmp_path / "new").exists()
+
+
+def test_any_id_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """Long ids get names that a file system takes, cut between characters and told apart by a digest."""
+    ids = ["日本語" * 40 + "a", "日本語" * 40 + "b", "x" * 255, "x" * 200, "~" * 3]
+    saved(tmp_path, *map(rich_record, ids))
+    delivered(tmp_path, "export", "--all", "-o", "made/")
+    names = {load(file.read_text())[0].session_id: file.name for file in (tmp_path / "made").iterdir()}
+    assert set(names) == set(ids)
+    assert max(map(len, names.values())) <= 205
+    assert names["x" * 200] == "x" * 200 + ".json"
+    assert names["~" * 3] == "%7E%7E%7E.json"
+    first, tilde, _ = names[ids[0]].partition("~")
+    assert tilde
+    assert unquote(first, errors="strict") == "日本語" * 6 + "日本"
+
+
+def test_a_folder_that_fills_up_is_told(tmp_path: Path) -> None:
+    """A fault in the middle of a folder names the file, and how many were written by then."""
+    saved(tmp_path, rich_record("a", last_activity=time.time() + 5), rich_record("b"))
+    (tmp_path / "made" / "b.json").mkdir(parents=True)
+    _, errors = delivered(tmp_path, "export", "--all", "-o", "made/", code=1)
+    assert "made/b.json. Of 2 sessions 1 were written to made" in errors
+    assert load((tmp_path / "made" / "a.json").read_text())[0].session_id == "a"
 
 
 def test_what_can_not_be_done_is_said(folder: Path) -> None:
@@ -131,6 +183,7 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
         (["alice", "--all"], 2, "not both"),
         ([], 2, "--all"),
         (["nobody"], 1, "There is no session 'nobody'"),
+        (["alice", "--format", "header", "--url", "shop"], 1, "sessions: the URL: it needs"),
         (["--summary", "--format", "yaml"], 1, "csv"),
         (["alice", "-o", "missing/folder/x.json"], 1, "missing/folder"),
     ]

@@ -64,7 +64,16 @@ def test_without_a_subcommand_it_lists_them(folder: Path) -> None:
         (["list", "--js"], "unrecognized arguments: --js"),
         (["--colour", "list"], "unrecognized arguments: --colour"),
         (["list", "--older-than", "3 moons"], "an age is a number and a unit (s, m, h, d, w), as in 2h or 30d"),
-        (["list", "--limit", "0"], "argument --limit"),
+        (["list", "--older-than", f"{'9' * 400}d"], "an age is at most 36500d, a hundred years"),
+        (["stats", "--since", "999999999999999d"], "an age is at most 36500d, a hundred years"),
+        (["report", "--since", "36501d"], "an age is at most 36500d, a hundred years"),
+        (["list", "--limit", "0"], "argument --limit: a whole number of at least 1, not '0'"),
+        (["show", "x", "--history", "ten"], "argument --history: a whole number of at least 0, not 'ten'"),
+        (["stats", "--interval", "often"], "argument --interval: at least 0.1 seconds, and at most a day, not 'often'"),
+        (["show", ""], "argument ID: an id has at least one character"),
+        (["delete", "x", ""], "argument ID: an id has at least one character"),
+        (["show", "-dash"], "required: ID; if -dash is no option, put it last, after --"),
+        (["show", "--", "-dash", "--store", "x"], "what stands after -- is no option: put --store before it"),
         (["list", "-s", "SESSIONS_IDLE_TIMEOUT"], "Invalid -s value, use -s NAME=VALUE"),
         (["show", "x", "\x1b[2J\nz"], "unrecognized arguments: \\x1b[2J\\nz"),
     ],
@@ -86,6 +95,7 @@ def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str, capsy
         (["list", "--store", "redsi://:hunter2@host"], "begins with 'redsi'"),
         (["list", "-s", "SESSIONS_IDEL_TIMEOUT=hunter2"], "did you mean SESSIONS_IDLE_TIMEOUT?"),
         (["list", "--namespace", "a\nb", "--store", "one.db"], "printable characters only"),
+        (["list", "--namespace", "", "--store", "one.db"], "--namespace needs a name"),
     ],
 )
 def test_what_can_not_be_done_so_is_told_in_one_line(folder: Path, arguments: list[str], message: str) -> None:
@@ -106,6 +116,16 @@ def test_options_stand_before_and_after_the_subcommand(folder: Path) -> None:
     assert sorted(called(folder, *both).out.split()) == ["alice", "bob"]
 
 
+def test_options_stand_between_ids(folder: Path) -> None:
+    """Options are taken before, between and after the ids, and an id that begins with a dash after ``--``."""
+    for arguments in (["zoe", "-y", "yan"], ["-y", "zoe", "yan"], ["zoe", "yan", "-y"], ["zoe", "-y", "--", "-yan"]):
+        done = called(folder, "delete", "--store", "one.db", *arguments)
+        last = arguments[-1] if arguments[-1] != "-y" else "yan"
+        assert [line.split(" in ")[0] for line in done.err.splitlines()] == [
+            f"There is no session {session_id!r}" for session_id in ("zoe", last)
+        ]
+
+
 def test_a_project_names_the_store(folder: Path, tmp_path: Path) -> None:
     """In a project SESSIONS_STORE is obeyed, and -s wins over it."""
     project = make_project(tmp_path / "project", SESSIONS_STORE=f"sqlite:///{folder}/two.db", LOG_STDOUT=True)
@@ -124,6 +144,16 @@ def test_looking_makes_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_looking_leaves_an_empty_file_empty(tmp_path: Path) -> None:
+    """An empty file is said to be no store yet, by commands that look and by those that change, and stays as it is."""
+    (tmp_path / "empty.db").touch()
+    for arguments in (["list"], ["show", "alice"], ["stats"], ["delete", "alice", "--yes"], ["cleanup"]):
+        done = called(tmp_path, *arguments, "--store", "empty.db")
+        assert (done.code, done.out) == (1, "")
+        assert "is empty, and no session store yet" in done.err
+    assert [(file.name, file.stat().st_size) for file in tmp_path.iterdir()] == [("empty.db", 0)]
+
+
 def test_a_store_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     """A file that is no store ends with status 1, says so, and stays as it is."""
     (tmp_path / "notes.db").write_text("no database, but a text that is long enough to be looked at" * 3)
@@ -132,6 +162,16 @@ def test_a_store_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     assert "it is no SQLite file" in done.err
     assert done.err.count("\n") == 1
     assert (tmp_path / "notes.db").read_text().startswith("no database")
+
+
+def test_messages_hold_nothing_unprintable(tmp_path: Path) -> None:
+    """What a terminal would obey in the name of a store is written out in errors, in notes and in questions."""
+    fill(tmp_path / "a\n\x1b[31m.db")
+    for arguments in (["show", "x"], ["delete", "x"], ["delete", "--expired"]):
+        done = called(tmp_path, *arguments, "--store", "a\n\x1b[31m.db")
+        assert done.code in {1, 2}
+        assert done.err.removesuffix("\n").isprintable()
+        assert "a\\n\\x1b[31m.db" in done.err
 
 
 def test_a_log_is_written_where_it_is_asked_for(folder: Path) -> None:

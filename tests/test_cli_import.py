@@ -86,6 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "expired.txt").write_text("shop.example\tFALSE\t/\tFALSE\t5\told\t1\n")
     (made / "empty.json").write_text('{"cookies": []}')
     (made / "header").write_text(f"Cookie: a={SECRET}")
+    (made / "set").write_text(f"set-cookie: a={SECRET}; Path=/; HttpOnly")
     (made / "records.json").write_text(dump([rich_record("carol"), rich_record()]))
     (made / "one.json").write_text(dump([rich_record("carol")]))
     return made
@@ -111,6 +112,8 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
         (["good.txt", "ended"], 1, "is retired"),
         (["good.txt", "alice", "--url", "https://shop.example/"], 2, "leave out --url"),
         (["header", "alice"], 1, "name its URL or domain"),
+        (["header", "alice", "--domain", "shop.example:80"], 1, "its domain 'shop.example:80' is no host name"),
+        (["set", "alice"], 1, "a Set-Cookie header"),
         (["records.json"], 1, "There already: alice. Nothing is changed; --replace"),
         (["records.json", "dave"], 2, "2 sessions"),
         (["one.json", "--user-agent", "x"], 2, "--user-agent"),
@@ -132,6 +135,25 @@ def test_nothing_fit_makes_no_session(folder: Path) -> None:
     assert out.decode().splitlines()[1].startswith("expired  old")
     assert "the session is not made" in errors
     assert stored(folder, "bob") is None
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_an_expired_session_is_replaced_with_a_word(tmp_path: Path, dry: list[str]) -> None:
+    """What stands in the place of an expired session is a new one, which is said, in a dry run too."""
+    saved(tmp_path, rich_record(last_activity=5.0))
+    (tmp_path / "good.txt").write_text(LINE.format("new", SECRET))
+    out, errors = delivered(tmp_path, "import", "good.txt", "alice", *dry)
+    assert f"alice of shop {'would be ' if dry else ''}replaced: cookies 1 added" in out.decode()
+    assert "had expired (by its idle_timeout): the new one has nothing of its 2 cookies" in errors
+    assert ("new" in {cookie.name for cookie in loaded(tmp_path, "alice").cookies}) is not bool(dry)
+
+
+def test_the_field_of_a_control_character_is_named(tmp_path: Path) -> None:
+    """A cookie refused for a control character is told with the field that holds it, and without its value."""
+    (tmp_path / "odd.txt").write_bytes((LINE.format("odd", f"{SECRET}\r\r") + LINE.format("good", "1")).encode())
+    _, errors = delivered(tmp_path, "import", "odd.txt", "alice", "--namespace", "shop", "--dry-run")
+    assert "odd of shop.example: a control character is in its value" in errors
+    assert SECRET not in errors
 
 
 def test_cookies_are_merged_or_replaced(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C at the question that a command of ``scrapy sessions`` asks."""
+"""Ctrl-C while a command of ``scrapy sessions`` waits for what somebody types."""
 
 from __future__ import annotations
 
@@ -47,3 +47,24 @@ def test_ctrl_c_at_the_question_ends_the_command(tmp_path: Path) -> None:
         process.wait()
         os.close(terminal)
     assert asyncio.run(is_there())
+
+
+def test_ctrl_c_ends_the_reading_of_what_is_imported(tmp_path: Path) -> None:
+    """The first Ctrl-C ends a command that waits for its input, with the status of an interrupted one."""
+    os.mkfifo(tmp_path / "typed")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scrapy", "sessions", "--store", "s.db", "import", "typed", "alice", "--namespace", "x"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with (tmp_path / "typed").open("w"):  # waits for its reader, which then waits for what is written
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, errors) == (130, "scrapy sessions: Interrupted\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["typed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from scrapy_sessions.models import Metrics, PersistentSession
 from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.storage.codec import encode
 from tests.command_line import fill, make_project, on_terminal, sessions
+from tests.in_process import called
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -138,8 +140,54 @@ def test_the_next_page_is_told(project: Path) -> None:
     """A list that was cut says how to go on, on standard error; one that ends with the limit doesn't."""
     done = sessions(project, "list", "--limit", "1", "--namespace", "shop", "--json")
     assert [entry["session_id"] for entry in json.loads(done.out)] == ["alice"]
-    assert done.err == "There are more: add --after alice for the next page\n"
+    assert done.err == "There are more: add --after shop/alice for the next page\n"
     assert sessions(project, "list", "--limit", "4", "--namespace", "shop").err == ""
+
+
+@pytest.mark.parametrize("order", [[], ["--sort", "id"], ["--sort", "started", "--reverse"]])
+def test_paging_by_what_is_told(tmp_path: Path, order: list[str]) -> None:
+    """Whoever adds what the end of each page says meets every session once, also where ids and slashes repeat."""
+    places = [
+        ("a", "two"),
+        ("b", "two"),
+        ("c/d", "two"),
+        ("c", "d/two"),
+        ("x", "a/two"),
+        ("-n", "-dash"),
+        ("b", "it's"),
+    ]
+    fill(tmp_path / "s.db", *(record(each, 60, namespace=namespace) for namespace, each in places))
+    met: list[tuple[str, str]] = []
+    going_on: list[str] = []
+    for _ in places:
+        done = called(tmp_path, "list", "--store", "s.db", "--limit", "1", "--jsonl", *order, *going_on)
+        met += [(entry["namespace"], entry["session_id"]) for entry in map(json.loads, done.out.splitlines())]
+        going_on = shlex.split(done.err.removeprefix("There are more: add ").removesuffix(" for the next page\n"))
+    assert going_on == []
+    assert sorted(met) == sorted(places)
+
+
+@pytest.mark.parametrize("order", [[], ["--sort", "id"]])
+def test_an_id_to_go_on_after_stands_once(project: Path, tmp_path: Path, order: list[str]) -> None:
+    """An id alone names the place only where it stands once: else its namespaces are told."""
+    store = str(project / "s.db")
+    done = called(tmp_path, "list", "--store", store, "--after", "alice", *order)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "scrapy sessions: --after 'alice' stands in 2 namespaces: name one of bank/alice, shop/alice\n"
+    assert called(tmp_path, "list", "--store", store, "--after", "carol", "--ids").out == "dave\n"
+    assert called(tmp_path, "list", "--store", store, "--after", "bank/dave", *order).code == 1
+
+
+def test_nothing_unprintable_is_printed(tmp_path: Path) -> None:
+    """What a terminal would obey in a name is written out: in a table, on a terminal, and in JSON as JSON has it."""
+    pool = "a\nb\x1b[31m\x9b1m"
+    fill(tmp_path / "s.db", record("alice", 60, pool=pool))
+    shown = called(tmp_path, "list", "--store", "s.db").out
+    assert "a\\nb\\x1b[31m\\x9b1m  new" in shown
+    assert "a\\nb\\x1b[31m" in on_terminal(tmp_path, "list", "--store", "s.db", NO_COLOR="1").out
+    text = called(tmp_path, "list", "--store", "s.db", "--jsonl").out
+    assert text.removesuffix("\n").isprintable()
+    assert json.loads(text)["pool"] == pool
 
 
 async def test_it_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,17 @@ def test_why_it_was_retired(crawled: Path) -> None:
     assert "ago)" in shown["retired"]
 
 
+def test_the_last_page_is_shown_as_an_address(tmp_path: Path) -> None:
+    """Of an address without a host only the scheme is shown: what comes then may be anything."""
+    now = time.time()
+    odd = PersistentSession(session_id="x", start_time=now, last_activity=now, last_url="javascript:hunter2")
+    fill(tmp_path / "s.db", odd)
+    text, as_json = (called(tmp_path, "show", "x", "--store", "s.db", *form).out for form in ([], ["--json"]))
+    assert "  last page      javascript:…\n" in text
+    assert json.loads(as_json)["last_url"] == "javascript:…"
+    assert "hunter2" not in text + as_json
+
+
 def test_what_a_site_sent_can_not_trick_a_terminal(tmp_path: Path) -> None:
     """Markup is printed as it is, and control characters are written out; a proxy's password is hidden."""
     now = time.time()
@@ -180,7 +191,7 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
             assert called(folder, "export", "alice", "-o", words[1]).code == 0
             assert called(folder, "delete", "alice", "--yes").code == 0
         codes[shlex.join(words)] = called(folder, *words).code
-    nobody_else = ("--pool staff", "--status expired", "--status retired", "--after alice")
+    nobody_else = ("--pool staff", "--status expired", "--status retired", "--after shop/alice")
     for words, code in codes.items():
         expected = 2 if words.startswith("delete") else 1 if any(choice in words for choice in nobody_else) else 0
         assert code == expected, words

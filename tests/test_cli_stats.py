@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from scrapy_sessions.analytics import COUNTERS, FOLDED, HOUR, HourCounts, hour_of
 from scrapy_sessions.commands import watching
@@ -252,6 +254,27 @@ def test_watching_in_plain_text(stats: Project) -> None:
         *("live 1", "new 0", "ready 1", "retired 1", "requests 20", "pages 18", "failures 1", "logins 1", "blocked 1"),
         "requests/s 0.0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [
+        (200, set()),
+        (80, {"PAGES/S", "NEW", "READY", "LOGINS", "RETIRED", "PAGES"}),
+        (60, {"PAGES/S", "NEW", "READY", "LOGINS", "RETIRED", "PAGES", "LAST ACTIVITY", "REQUESTS"}),
+    ],
+)
+def test_watching_on_a_narrow_terminal(width: int, left_out: set[str]) -> None:
+    """Heads and numbers are whole: where there is no room for all columns, those that matter least are left out."""
+    line = watching._Line("shop", "catalog", 10, 2, 8, 0, 123_456, 98_765, 3, 10, 1, 12.5, 10.0, time.time())
+    shown = io.StringIO()
+    console = Console(file=shown, width=width)
+    console.print(watching._table([line, line], console))
+    heads, first, *_ = shown.getvalue().splitlines()
+    columns = [head for head in (*watching._HEADERS, *watching._RATES) if head not in left_out]
+    assert heads.split() == " ".join(columns).split()
+    assert "…" not in first
+    assert "12.5" in first
 
 
 def test_watching_on_a_terminal(stats: Project) -> None:

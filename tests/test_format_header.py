@@ -20,6 +20,12 @@ def test_pairs_are_read(text: str) -> None:
     }
 
 
+def test_cookies_may_have_names_of_attributes() -> None:
+    """A site may call its cookies what others call attributes: only what no site sends tells a Set-Cookie."""
+    cookies = cookie_header.load("Secure; path=/x; domain=a; expires=never; samesite=x; set-cookie=1", url=URL)
+    assert [cookie.name for cookie in cookies] == ["", "path", "domain", "expires", "samesite", "set-cookie"]
+
+
 def test_the_site_is_named_by_url_or_domain() -> None:
     """http gives cookies that aren't Secure, a leading dot those for subdomains, a prefix what it promises."""
     (plain,) = cookie_header.load("a=1", url="http://shop.example:8080/x")
@@ -42,6 +48,13 @@ def test_of_two_the_first_counts() -> None:
         ("a=secret", {"url": "shop.example"}, "the URL"),
         ("a=secret", {"url": "http://[x/"}, "the URL"),
         ("a=secret", {"domain": "no host"}, "cookie 1"),
+        ("a=secret", {"domain": "shop..example"}, "cookie 1"),
+        ("Set-Cookie: a=secret", {"url": URL}, "the header"),
+        ("\nset-cookie2: a=secret", {}, "the header"),
+        ("a=secret; Path=/; HttpOnly", {"url": URL}, "cookie 3"),
+        ("a=secret; SameSite=Lax", {"url": URL}, "cookie 2"),
+        ("a=secret; max-age=60", {"url": URL}, "cookie 2"),
+        ("a=secret; Expires=Wed, 21 Oct 2026 07:28:00 GMT", {"url": URL}, "cookie 2"),
         ("a=secret\n\nb=secret", {"url": URL}, "line 3"),
     ],
 )

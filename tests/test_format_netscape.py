@@ -74,6 +74,7 @@ def test_an_address_is_never_shared() -> None:
         (f"shop.example\tFALSE\tindex\tFALSE\t0\ta\t{SECRET}", "path"),
         (f"\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain"),
         (f"not a host\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain"),
+        (f"shop.example:8080\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain 'shop.example:8080' is no host name"),
     ],
 )
 def test_a_bad_line_is_named(line: str, word: str) -> None:

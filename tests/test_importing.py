@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionError, SessionManager, StoreError
 from scrapy_sessions.cookies.content import MAX_COOKIES_PER_DOMAIN
+from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.formats import Contents
 from scrapy_sessions.importing import apply, merge, plan_records, save_records
-from scrapy_sessions.storage import MemoryStore
-from scrapy_sessions.storage.base import Key
+from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row, SQLiteStore
 from scrapy_sessions.storage.codec import decode
+from scrapy_sessions.testing import make_row
 
 NOW = 1_000_000.0
 
@@ -95,50 +105,174 @@ def record(session_id: str = "alice", start: float = 1.0, **fields: object) -> P
     )
 
 
-class Failing(MemoryStore):
-    """Fails to save once it is told to, that time only."""
+class Elsewhere:
+    """A store of others, which can't replace at once. It fails to save once it is told to, that time only."""
 
     fails = False
 
-    async def save(self, rows):  # type: ignore[no-untyped-def]
+    def __init__(self) -> None:
+        self._rows = MemoryStore()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name) if name in ("open", "load", "delete") else super().__getattribute__(name)
+
+    async def save(self, rows: list[Row]) -> list[Outcome]:
         if self.fails:
             self.fails = False
             raise StoreError("The disk is full")
-        return await super().save(rows)
+        return await self._rows.save(rows)
 
 
-async def content(store: MemoryStore, session_id: str) -> PersistentSession | None:
+async def save(store: Any, *records: PersistentSession) -> None:
+    await save_records(store, await plan_records(store, records, namespace=None, session_id=None))
+
+
+async def content(store: Any, session_id: str) -> tuple[float, object] | None:
     row = await store.load(Key("shop", session_id))
-    return None if row is None else decode(row)
+    return None if row is None else (decode(row).start_time, decode(row).data.get("from"))
 
 
 async def test_a_store_that_fails_keeps_what_it_had() -> None:
-    """When the store fails in the middle, what was to be replaced is there as before, and nothing new is."""
-    store = Failing()
-    await store.open()
-    await save_records(store, await plan_records(store, [record(data={"a": 1})], namespace=None, session_id=None))
-    plans = await plan_records(store, [record(start=2.0), record("bob")], namespace=None, session_id=None)
+    """When the save after the deletion fails, what was to be replaced is put back, and nothing new is there."""
+    store = Elsewhere()
+    await save(store, record(data={"from": "crawl"}))
     store.fails = True
     with pytest.raises(StoreError, match="disk is full"):
-        await save_records(store, plans)
-    kept = await content(store, "alice")
-    assert kept is not None
-    assert (kept.start_time, kept.data) == (1.0, {"a": 1})
+        await save(store, record(start=2.0), record("bob"))
+    assert await content(store, "alice") == (1.0, "crawl")
     assert await content(store, "bob") is None
 
 
-async def test_what_another_process_saved_meanwhile_stands() -> None:
-    """A session that appeared after the plan was made is left alone, and named."""
-    store = MemoryStore()
-    await store.open()
-    plans = await plan_records(store, [record(data={"from": "file"})], namespace=None, session_id=None)
-    other = await plan_records(store, [record(data={"from": "crawl"})], namespace=None, session_id=None)
-    await save_records(store, other)
-    with pytest.raises(SessionError, match="'alice'"):
+async def test_what_could_not_be_put_back_is_not_deleted() -> None:
+    """A stored record that can't be read is left where it is by a store that would have to delete it first."""
+    store = Elsewhere()
+    await store.save([make_row("alice")])
+    with pytest.raises(CorruptRecord, match="'alice'"):
+        await save(store, record(start=2.0))
+    assert await store.load(Key("shop", "alice")) == make_row("alice")
+
+
+@pytest.mark.parametrize("kind", [MemoryStore, Elsewhere])
+async def test_what_is_replaced_is_another_session(kind: Callable[[], Any]) -> None:
+    """A record of another birth takes the place, one of the same birth is saved over it; nothing else changes."""
+    store = kind()
+    await save(store, record(), record("bob"), record("carol"))
+    await save(store, record(start=2.0, data={"from": "file"}), record("bob", data={"from": "file"}))
+    assert await content(store, "alice") == (2.0, "file")
+    assert await content(store, "bob") == (1.0, "file")
+    assert await content(store, "carol") == (1.0, None)
+    revisions = [row.revision for name in ("alice", "bob") if (row := await store.load(Key("shop", name)))]
+    assert revisions == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [MemoryStore, Elsewhere])
+async def test_what_another_process_did_meanwhile_stands(kind: Callable[[], Any]) -> None:
+    """Sessions that were made, saved or deleted after the plan was made are left alone, and named; others are saved."""
+    store = kind()
+    names = ("made", "saved", "deleted", "same")
+    await save(store, *(record(name) for name in names[1:]))
+    records = [record("same", data={"from": "file"}), *(record(name, start=2.0) for name in names[:3])]
+    plans = await plan_records(store, records, namespace=None, session_id=None)
+    await save(store, record("made", data={"from": "crawl"}), record("saved", data={"from": "crawl"}))
+    await store.delete([Key("shop", "deleted")])
+    with pytest.raises(SessionError, match=r"saved or deleted 'made', 'saved', 'deleted' meanwhile"):
         await save_records(store, plans)
-    kept = await content(store, "alice")
-    assert kept is not None
-    assert kept.data == {"from": "crawl"}
+    found = [await content(store, name) for name in names]
+    assert found == [(1.0, "crawl"), (1.0, "crawl"), None, (1.0, "file")]
+
+
+async def test_a_fault_in_the_middle_changes_nothing(tmp_path: Path) -> None:
+    """When SQLite refuses one record, those before it are rolled back too."""
+    store = SQLiteStore(tmp_path / "s.db")
+    await store.open()
+    await save(store, record(data={"from": "crawl"}))
+    with contextlib.closing(sqlite3.connect(tmp_path / "s.db")) as other:
+        other.execute(
+            "CREATE TRIGGER fault BEFORE INSERT ON sessions WHEN NEW.session_id = 'bob' "
+            "BEGIN SELECT RAISE(FAIL, 'the disk is full'); END"  # FAIL, unlike ABORT, leaves it to us to roll back
+        )
+    with pytest.raises(StoreError, match="disk is full"):
+        await save(store, record(start=2.0), record("aaron"), record("bob"))
+    assert await content(store, "alice") == (1.0, "crawl")
+    assert await content(store, "aaron") is None
+    assert await store.save([make_row("carol")]) == [Outcome.SAVED]  # nothing is left open
+    await store.close()
+
+
+KILLED = """
+import asyncio, functools, os, signal, sqlite3, sys
+from scrapy_sessions.importing import plan_records, save_records
+from scrapy_sessions.models import PersistentSession
+from scrapy_sessions.storage import SQLiteStore
+
+left = None  # statements until the end
+
+class Connection(sqlite3.Connection):
+    def execute(self, *arguments):
+        global left
+        if left is not None:
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+        return super().execute(*arguments)
+
+    executemany = None  # or the count would miss it
+
+def record(name, start, origin):
+    return PersistentSession(
+        session_id=name, namespace="shop", start_time=start, idle_timeout=0, data={"from": origin}
+    )
+
+async def replace(path, statements):
+    global left
+    store = SQLiteStore(path)
+    await store.open()
+    for start, origin in ((1.0, "crawl"), (2.0, "file")):
+        records = [record(name, start, origin) for name in ("alice", "bob")]
+        if origin == "file":
+            records.append(record("carol", 2.0, origin))
+        plans = await plan_records(store, records, namespace=None, session_id=None)
+        left = statements if origin == "file" else None
+        await save_records(store, plans)
+    os._exit(0)
+
+connect = sqlite3.connect
+sqlite3.connect = functools.partial(connect, factory=Connection)
+for statements in range(100):
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(replace(os.path.join(sys.argv[1], f"{statements}.db"), statements))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+    if not os.WIFSIGNALED(status):
+        break
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here, and no SIGKILL")
+def test_a_kill_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    """Killed before each statement in turn, an import has replaced all sessions or none, and lost none."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *killed, last = map(int, done.stdout.split())
+    assert last == 0, done.stderr
+    assert killed == [-signal.SIGKILL] * 5  # begin, two that are replaced and a new one, commit
+
+    async def left(number: int) -> list[tuple[float, object] | None]:
+        store = SQLiteStore(tmp_path / f"{number}.db")
+        await store.open()
+        found = [await content(store, name) for name in ("alice", "bob", "carol")]
+        await store.close()
+        return found
+
+    for number in range(5):
+        assert asyncio.run(left(number)) == [(1.0, "crawl"), (1.0, "crawl"), None]
+    assert asyncio.run(left(5)) == [(2.0, "file")] * 3
 
 
 async def test_two_that_would_be_one_are_refused() -> None:

@@ -20,6 +20,8 @@ METAS: dict[str, Any] = {
     "none": {"session_id": None},
     "untagged": {},
 }
+# Else who gets a session depends on which of them is answered first.
+ONE_BY_ONE = {"CONCURRENT_REQUESTS": 1}
 POOLS = {"shop": {"size": 3}, "staff": {"size": 3, "sticky": True}}
 
 
@@ -33,6 +35,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         Job("tests.spiders.inherit.Family", family),
         Job("tests.spiders.inherit.Ruled", {"url": site_process.url("/page/0", of=13)}),
         Job("tests.spiders.inherit.Family", {**family, "metas": sticky}, {"SESSIONS_STICKY": True}),
+        Job("tests.spiders.inherit.Family", {**family, "metas": {"pooled": METAS["pooled"]}}, ONE_BY_ONE),
         mode=request.param,
         SESSIONS_POOLS=POOLS,
         SESSIONS_POOL_SIZE=3,
@@ -55,9 +58,9 @@ def test_a_pool_is_inherited(run: list[Crawl], kind: str) -> None:
 
 
 def test_a_pools_session_is_not_inherited(run: list[Crawl]) -> None:
-    """Within an inherited pool the turn goes on: not every child has its parent's session."""
-    children = [item for item in run[0].items if item["name"] == "pooled"]
-    assert any(child["session"] != child["parent"] for child in children)
+    """Within an inherited pool the turn goes on: one by one, each child has another session than its parent."""
+    children = [item for item in run[3].items if item["name"] == "pooled"]
+    assert [child["session"] != child["parent"] for child in children] == [True] * len(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,9 +25,10 @@ Commands
 ``scrapy sessions`` works inside of a project and outside. Inside, it looks at the store that the project's spiders use;
 outside, at the one that they would use from the same folder. :doc:`../topics/command-line` shows what to do with it.
 
-A subcommand that only looks never makes a store. What isn't printable in a value is written out, so that nothing from a
-site can play tricks with a terminal. Tables are drawn on a terminal; into a pipe or a file go plain lines, without
-colours. ``NO_COLOR`` switches colours off everywhere.
+A subcommand that only looks never makes a store, and does with one that this user may read but not write, as on a disk
+that is mounted read-only. What isn't printable in a value is written out, so that nothing from a site can play tricks
+with a terminal; in JSON, as JSON writes it. Tables are drawn on a terminal; into a pipe or a file go plain lines,
+without colours. ``NO_COLOR`` switches colours off everywhere.
 
 .. _exit-codes:
 
@@ -37,11 +38,12 @@ Exit codes
 ==== ==========================================================================================================
 Code Meaning
 ==== ==========================================================================================================
-0    Done. For ``list``: there was something to list; for ``doctor``: nothing is wrong.
+0    Done. For ``list``: there was something to list; for ``doctor``: nothing is wrong; for ``stats --watch``: ended
+     by Ctrl-C, which is its only end.
 1    There is no such session, store or match, the answer to a question was no, or something failed.
 2    Not understood, or not to be done so: an unknown option, a bad setting or URL, an id that stands in two
      namespaces, a question without a terminal to ask it on.
-130  Ended by Ctrl-C.
+130  Ended by Ctrl-C before it was done.
 141  The reader of the output went away, as ``head`` does.
 ==== ==========================================================================================================
 

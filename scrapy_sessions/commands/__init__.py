@@ -6,7 +6,8 @@ Each subcommand is a module of this package, imported when it is asked for, with
 - ``add_arguments(parser)``;
 - ``async run(context) -> int``, which returns the exit code;
 - optionally ``NEEDS_STORE``: False for one that works without a store, or opens it by itself, made if it isn't there
-  (default True: the store is opened, and one that isn't there is an error: it is not made by looking).
+  (default True: the store is opened, and one that isn't there is an error: it is not made by looking);
+- optionally ``ONLY_LOOKS``: True for one that a store will do which this user can't write.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import time
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
@@ -37,6 +38,9 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
         store = context.store
     except (SessionError, CommandError) as e:
         yield wrong("store", str(e), "Correct SESSIONS_STORE or --store")
+        return
+    except OSError as e:  # whether it is a folder can't be seen
+        yield _closed(Path(e.filename or context.options.store or "."), e)
         return
     yield ok("store", f"The store is {store.location}")
     if isinstance(store, MemoryStore):
@@ -115,11 +119,28 @@ def _is_set_up(settings: scrapy.settings.BaseSettings) -> bool:
 def _file(path: Path) -> tuple[list[Finding], bool]:
     """Return what is to be said of the file *path*, and whether it makes sense to open it."""
     path = path.resolve()
-    if not path.exists():
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return [_future_file(path)], False
+    except OSError as e:
+        return [_closed(path, e)], False
     findings = list(examine_file(path)) if path.is_file() else []
     broken = any(finding.level == "wrong" and finding.check in {"schema", "integrity"} for finding in findings)
     return findings, not broken
+
+
+def _closed(path: Path, error: OSError) -> Finding:
+    """Say what keeps this user from the file *path*."""
+    path = path.absolute()
+    # From the root on: of two closed folders, the remedy for the inner one alone doesn't help.
+    folder = next((each for each in reversed(path.parents) if not os.access(each, os.X_OK)), path.parent)
+    return wrong(
+        "permissions",
+        f"{path} can't be looked at ({error.strerror or type(error).__name__})",
+        f"Give this user the right to enter the folder {folder}: chmod u+rwx {shlex.quote(str(folder))}, if it is its "
+        f"own. Or name another file in SESSIONS_STORE or --store",
+    )
 
 
 def _future_file(path: Path) -> Finding:

@@ -9,6 +9,7 @@ from importlib import resources
 from scrapy_sessions.commands import SUBCOMMANDS
 from scrapy_sessions.commands.context import Context
 from scrapy_sessions.commands.parsing import actions_of, global_parser, subcommand
+from scrapy_sessions.formats import FORMATS
 
 __all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
 
@@ -25,6 +26,12 @@ the sessions in the store. Completion of scrapy's other commands, if there is on
 NEEDS_STORE = False
 
 SHELLS = ("bash", "zsh", "fish")
+
+# Of options that are checked by the command itself, because what they take depends on the others.
+_WORDS = {
+    ("export", "--format"): (*(name for name, each in FORMATS.items() if each.write), "csv", "jsonlines", "xml"),
+    ("import", "--format"): tuple(FORMATS),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,4 +74,4 @@ def _rows(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, str
             yield f"{name} arguments", "@ids" if action.metavar == "ID" else words
         elif action.nargs != 0:
             for option in action.option_strings:
-                yield f"{name} {option}", words
+                yield f"{name} {option}", " ".join(_WORDS.get((name, option), (words,)))

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from pydantic_core import to_json
 from rich.console import Console
 from scrapy.settings import Settings
 
+from scrapy_sessions.commands.files import interruptible
+from scrapy_sessions.commands.looking import looking_store
+from scrapy_sessions.commands.words import printable
 from scrapy_sessions.manager import SessionManager
 from scrapy_sessions.models import SessionInfo
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.place import store_for
 
-__all__ = ["CommandError", "Context", "missing_store"]
+__all__ = ["CommandError", "Context", "as_json", "missing_store"]
 
 _CLASS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.[A-Z]\w*")
 
@@ -37,6 +41,10 @@ class CommandError(Exception):
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # the frame ends the command; rich would exit by itself, with a status that says failure
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        # A name, a reason or a message may hold what a terminal obeys: whoever prints it needn't think of it.
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
 
 
 class Context:
@@ -82,11 +90,13 @@ class Context:
         """Return another manager on the same store, to be used with ``async with``."""
         return SessionManager(store=self.store, namespace=namespace, settings=self.session_settings)
 
-    async def open(self, *, must_exist: bool = True) -> None:
-        """Open store and manager.
+    async def open(self, *, must_exist: bool = True, only_looks: bool = False) -> None:
+        """Open store and manager. *only_looks*: one that can't be written will do.
 
         Raises :exc:`CommandError` if it *must_exist* and doesn't: to look at a store is no reason to make one.
         """
+        if only_looks:
+            self.store = looking_store(self.store)
         manager = self.manager_of(self.options.namespace)
         if must_exist:
             missing = missing_store(self.store)
@@ -117,8 +127,16 @@ class Context:
         return info
 
     def write(self, line: str) -> None:
-        """Write *line* to standard output as it is: no colours, no wrapping. Much faster than ``out.print()``."""
-        self.out.file.write(line + "\n")
+        """Write *line* to standard output: no colours, no wrapping, what isn't printable written out."""
+        self.write_lines((line,))
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Write each of *lines* as :meth:`write` does. Much faster than ``out.print()``."""
+        self.out.file.write("".join([f"{printable(line)}\n" for line in lines]))
+
+    def write_json(self, value: Any, *, indent: int | None = None) -> None:
+        """Write *value* to standard output, as :func:`as_json` has it."""
+        self.out.file.write(f"{as_json(value, indent=indent)}\n")
 
     @contextmanager
     def progress(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -145,22 +163,34 @@ class Context:
         """
         if not sys.stdin.isatty():
             raise CommandError(f"{question} Nobody can be asked here: add --yes")
-        # That of asyncio only cancels the task, which doesn't hear of it while it reads.
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        with interruptible():
             self.err.print(f"{question} [y/N] ", end="", soft_wrap=True)
             return sys.stdin.readline().strip().lower() in {"y", "yes"}
-        finally:
-            signal.signal(signal.SIGINT, handler)
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """Return *value* as JSON, with escapes of JSON for what isn't printable, but for its own line breaks."""
+    text = to_json(value, indent=indent).decode()
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def missing_store(store: SessionStore) -> str | None:
     """Say why there is nothing in *store* to look at, ``None`` if there may be."""
-    if isinstance(store, SQLiteStore) and not Path(store.location).exists():
-        return (
-            f"There is no session store at {store.location}: a crawl makes it when it saves its first session. "
-            f"Name another with --store or SESSIONS_STORE"
-        )
+    if isinstance(store, SQLiteStore):
+        try:
+            empty = not Path(store.location).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return (
+                f"There is no session store at {store.location}: a crawl makes it when it saves its first session. "
+                f"Name another with --store or SESSIONS_STORE"
+            )
+        if empty:
+            return (
+                f"The file {store.location} is empty, and no session store yet: a crawl makes it one when it saves its "
+                f"first session. Name another with --store or SESSIONS_STORE"
+            )
     if isinstance(store, MemoryStore):
         return "The store is memory://, which ends with its process: there is nothing in it. Name another with --store"
     return None

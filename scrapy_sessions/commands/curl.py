@@ -11,13 +11,14 @@ from w3lib.url import safe_url_string
 
 from scrapy_sessions.commands.context import CommandError, Context
 from scrapy_sessions.commands.files import to_stdout
+from scrapy_sessions.commands.parsing import given_id
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.session_headers import SessionHeaders, origin_of
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
 HELP = "print a curl command that is a session, for one URL"
 DESCRIPTION = """
@@ -31,9 +32,11 @@ redirect by itself.
   scrapy sessions curl alice https://shop.example/account | sh
 """
 
+ONLY_LOOKS = True
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", help="the session")
+    parser.add_argument("id", metavar="ID", type=given_id, help="the session")
     parser.add_argument("url", metavar="URL", help="what to fetch, with http:// or https://")
 
 
@@ -51,7 +54,10 @@ async def run(context: Context) -> int:
     if row is None:
         raise CommandError(f"The session {info['session_id']!r} was deleted meanwhile", 1)
     arguments = list(_arguments(decode(row), url, origin))
-    to_stdout(f"{shlex.join(['curl', *arguments])}\n".encode("utf-8", "surrogateescape"))
+    command = shlex.join(["curl", *arguments])
+    if context.out.is_terminal and not command.isprintable():
+        raise CommandError("The command holds what this terminal would obey: send it into a pipe or a file", 1)
+    to_stdout(f"{command}\n".encode("utf-8", "surrogateescape"))
     if not any(argument.startswith("Cookie: ") for argument in arguments):
         context.err.print(f"No cookie of {info['session_id']!r} goes to {origin}", soft_wrap=True)
     return 0

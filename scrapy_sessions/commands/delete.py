@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 
 from scrapy_sessions.commands.cleanup import clean_up
 from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.parsing import given_id
 from scrapy_sessions.models import SessionInfo
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
 HELP = "delete sessions for good: log them out on this side"
 DESCRIPTION = """
-Delete sessions with their cookies and history. A running crawl notices when it next saves the session, and doesn't
+Delete sessions with their cookies and history. A running crawl learns of it when it next saves the session, and doesn't
 bring it back; the next request for that id begins a new session, with a new login. The site itself isn't told. Asks
 before, unless --yes is given; where nobody can be asked, --yes is needed.
 
@@ -27,7 +28,7 @@ _PAGE = 500  # in one transaction
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which sessions, and --yes."""
-    parser.add_argument("ids", metavar="ID", nargs="*", help="a session")
+    parser.add_argument("ids", metavar="ID", nargs="*", type=given_id, help="a session")
     parser.add_argument("--expired", action="store_true", help="those that have expired, as cleanup does")
     parser.add_argument("--all", action="store_true", help="all sessions, of --namespace and --pool if they are given")
     parser.add_argument("--pool", metavar="NAME", help="with --all: only those of this pool")

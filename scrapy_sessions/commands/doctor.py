@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from pydantic_core import to_json
 from rich.text import Text
 
 from scrapy_sessions.commands.checkup import examine
@@ -39,12 +38,13 @@ async def run(context: Context) -> int:
     findings = [finding async for finding in examine(context)]
     wrong = any(finding.level == "wrong" for finding in findings)
     if context.options.json:
-        context.write(to_json([finding._asdict() for finding in findings], indent=2).decode())
+        context.write_json([finding._asdict() for finding in findings], indent=2)
         return int(wrong)
     for finding in findings:
         _print(context, finding)
     counts = Counter(finding.level for finding in findings)
-    context.write(f"\n{counts['wrong']} wrong, {counts['warning']} to know of, {counts['ok']} in order")
+    context.write("")
+    context.write(f"{counts['wrong']} wrong, {counts['warning']} to know of, {counts['ok']} in order")
     return int(wrong)
 
 

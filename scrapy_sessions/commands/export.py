@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import os
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from scrapy_sessions.commands.context import CommandError, Context
 from scrapy_sessions.commands.files import STANDARD, to_stdout
-from scrapy_sessions.exceptions import CorruptRecord
+from scrapy_sessions.exceptions import CorruptRecord, FormatError
 from scrapy_sessions.formats import FORMATS, left_out, to_bytes, write
 from scrapy_sessions.models import PersistentSession, SessionInfo
 from scrapy_sessions.record_file import piece, whole
@@ -19,7 +20,7 @@ from scrapy_sessions.storage.base import Key, Row
 from scrapy_sessions.storage.codec import decode
 from scrapy_sessions.whole_file import whole_file
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
 HELP = "write sessions to files: our JSON, cookies.txt, storage_state, … or a summary"
 DESCRIPTION = """
@@ -27,7 +28,8 @@ Write sessions in our own JSON, which holds all of a session, or in a format of 
 said on standard error. Files are readable by you only (mode 0600), as whoever has them is logged in; a summary holds no
 secret.
 
-A format of other tools holds one session: of several, each gets a file in the folder that --output names.
+A format of other tools holds one session: of several, each gets a file in the folder that --output names. If there is
+no session to write, or one of them can't be written in the format, no file is touched.
 
   scrapy sessions export alice -o alice.json
   scrapy sessions export alice --format netscape -o cookies.txt
@@ -36,8 +38,11 @@ A format of other tools holds one session: of several, each gets a file in the f
   scrapy sessions export --summary -o sessions.csv
 """
 
+ONLY_LOOKS = True
+
 _PAGE = 1000  # sessions listed at once
 _READ = 200  # records read at once: each is some kB
+_LONGEST = 200  # bytes of a file's name, without its suffix: a file system takes 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,14 +91,25 @@ async def run(context: Context) -> int:
             failed += 1
             continue
         key = Key(info["namespace"], info["session_id"])
-        texts[key] = piece(record) if FORMATS[name].whole else write(name, record, url=options.url)
+        texts[key] = piece(record) if FORMATS[name].whole else _written(name, record, options.url)
         lost = left_out(name, record)
         if lost:
             context.err.print(
                 f"{key.session_id}: {name} can't hold all of it. Left out: {', '.join(lost)}", soft_wrap=True
             )
+    if not texts:
+        raise CommandError("None of the sessions could be read: nothing is written", 1)
     _deliver(context, name, texts)
     return 1 if failed else 0
+
+
+def _written(name: str, record: PersistentSession, url: str | None) -> str:
+    try:
+        return write(name, record, url=url)
+    except FormatError as e:
+        if url is not None:  # a header: what is wrong is its URL
+            raise
+        raise CommandError(f"Nothing is written: session {record.session_id!r} of {record.namespace!r}: {e}", 1) from e
 
 
 async def _chosen(context: Context) -> list[SessionInfo]:
@@ -104,7 +120,13 @@ async def _chosen(context: Context) -> list[SessionInfo]:
         page = await context.manager.list_sessions(limit=_PAGE, after=infos[-1] if infos else None)
         infos += page
         if len(page) < _PAGE:
-            return infos
+            break
+    if not infos:
+        # Of none, a file would be empty, and so would be the backup that stood in its place.
+        namespace = context.options.namespace
+        where = f"namespace {namespace!r} of " if namespace else ""
+        raise CommandError(f"There is no session in {where}{context.store.location}: nothing is written", 1)
+    return infos
 
 
 async def _records(
@@ -154,10 +176,7 @@ def _folder(output: str) -> Path | None:
 def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> None:
     files: dict[str, Key] = {}
     for key in texts:
-        # An id may hold anything printable, a slash and a leading dot included.
-        file_name = quote(key.session_id, safe=" @+=,")
-        if file_name.startswith("."):
-            file_name = f"%2E{file_name[1:]}"
+        file_name = _file_name(key.session_id)
         if file_name in files:
             raise CommandError(
                 f"The session {key.session_id!r} stands in several namespaces, which would share a file: name one with "
@@ -165,11 +184,35 @@ def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> N
             )
         files[file_name] = key
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for file_name, key in files.items():
+    for done, (file_name, key) in enumerate(files.items()):
         text = whole([texts[key]]) if FORMATS[name].whole else texts[key]
-        with whole_file(folder / (file_name + FORMATS[name].suffix)) as file:
-            file.write(to_bytes(text))
+        path = folder / (file_name + FORMATS[name].suffix)
+        try:
+            with whole_file(path) as file:
+                file.write(to_bytes(text))
+        except OSError as e:
+            raise CommandError(
+                f"{e.strerror or type(e).__name__}: {path}. Of {len(files)} sessions {done} were written to {folder}", 1
+            ) from e
     _say(context, str(folder), len(files))
+
+
+def _file_name(session_id: str) -> str:
+    """Return the name, without suffix, of the file for *session_id*: that of no other id, and not too long."""
+    name = _quoted(session_id)
+    if len(name) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(session_id.encode()).hexdigest()[:16]
+    while len(name) + len(digest) >= _LONGEST:
+        session_id = session_id[:-1]
+        name = _quoted(session_id)
+    return f"{name}~{digest}"
+
+
+def _quoted(session_id: str) -> str:
+    # An id may hold anything printable, a slash and a leading dot included. The "~" is for names that were shortened.
+    name = quote(session_id, safe=" @+=,").replace("~", "%7E")
+    return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
 def _put(context: Context, output: str, content: bytes, sessions: int) -> None:

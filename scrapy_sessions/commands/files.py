@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["STANDARD", "read_input", "to_stdout"]
+__all__ = ["STANDARD", "interruptible", "read_input", "to_stdout"]
 
 STANDARD = "-"
 """In place of a file: standard input or output."""
@@ -13,7 +16,19 @@ STANDARD = "-"
 
 def read_input(name: str) -> bytes:
     """Return the content of the file *name*, or of standard input. Raises :exc:`OSError`."""
-    return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+    with interruptible():  # a named file too: it may be a pipe
+        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C end a read in the block, by :exc:`KeyboardInterrupt`."""
+    # asyncio's own handler only cancels the task, which doesn't hear of it while it reads.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def to_stdout(content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from scrapy_sessions.commands.context import Context
+from scrapy_sessions.commands.parsing import given_id
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
@@ -20,8 +21,8 @@ original, say.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two ids."""
-    parser.add_argument("id", metavar="ID", help="the session to copy")
-    parser.add_argument("new_id", metavar="NEW_ID", help="the id of the copy, which must be free")
+    parser.add_argument("id", metavar="ID", type=given_id, help="the session to copy")
+    parser.add_argument("new_id", metavar="NEW_ID", type=given_id, help="the id of the copy, which must be free")
 
 
 async def run(context: Context) -> int:

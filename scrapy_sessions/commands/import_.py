@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections import Counter
 from typing import NamedTuple
@@ -49,6 +50,7 @@ brings it along.
 
 # Of a session with its browser's agent: none of the settings, so that no crawl takes that agent for an outdated one.
 _PROFILE = "imported"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,11 +114,15 @@ def _name(file: str) -> str:
 
 
 class _Target(NamedTuple):
-    """The session that takes the cookies: where it stands, and what there is of it."""
+    """The session that takes the cookies: where it stands, and what there is of it.
+
+    ``expired``: what was there before has expired, and a new session takes its place.
+    """
 
     key: Key
     manager: SessionManager
     record: PersistentSession | None
+    expired: PersistentSession | None
 
 
 async def _import_cookies(context: Context, contents: Contents, now: float, there: bool) -> int:
@@ -164,9 +170,8 @@ async def _target(context: Context, now: float, there: bool) -> _Target:
             f"The session {options.id!r} is retired, no request goes out in it: delete it, or import into another",
             1,
         )
-    if record is not None and record.expiry is not None and record.expiry[0] <= now:
-        record = None  # a new one takes its place
-    return _Target(key, context.manager_of(namespace), record)
+    expired = record if record is not None and record.expiry is not None and record.expiry[0] <= now else None
+    return _Target(key, context.manager_of(namespace), None if expired is not None else record, expired)
 
 
 def _identity(context: Context, contents: Contents, target: _Target) -> Profile | None:
@@ -228,20 +233,37 @@ def _show(context: Context, changes: list[Change]) -> None:
                 for change in shown
             ],
         )
+    for cookie in (change.cookie for change in changes if change.reason == "malformed"):
+        odd = [field for field in ("name", "value", "path") if _CONTROL.search(getattr(cookie, field))]
+        if odd:
+            context.err.print(
+                f"{printable(cookie.name)} of {cookie.domain}: a control character is in its {' and '.join(odd)}",
+                soft_wrap=True,
+            )
     for reason, number in Counter(change.reason for change in changes if change.reason).items():
         context.err.print(f"{number} refused ({reason}): {REFUSAL_REASONS[reason]}", soft_wrap=True)
+
+
+def _cookies(record: PersistentSession) -> str:
+    return "1 cookie" if len(record.cookies) == 1 else f"{len(record.cookies)} cookies"
 
 
 def _tell(context: Context, contents: Contents, target: _Target, merged: Merge, profile: Profile | None) -> None:
     options = context.options
     would = "would be " if options.dry_run else ""
     counts = Counter(change.what for change in merged.changes)
-    made = "made" if target.record is None else "changed"
+    made = "changed" if target.record is not None else "made" if target.expired is None else "replaced"
     parts = [f"{number} {what}" for what, number in counts.items()]
     storage = f", local storage of {len(contents.local_storage)} origins" if contents.local_storage else ""
     context.write(
         f"{options.id} of {target.key.namespace} {would}{made}: cookies {', '.join(parts) or 'none'}{storage}".rstrip()
     )
+    if target.expired is not None and target.expired.expiry is not None:
+        context.err.print(
+            f"The session that was there had expired (by its {target.expired.expiry[1]}): the new one has nothing of "
+            f"its {_cookies(target.expired)}, its data, its history and its identity",
+            soft_wrap=True,
+        )
     if target.record is None and profile is not None and options.user_agent is None:
         context.err.print(
             f"Its user agent is that of the recording: {printable(profile.user_agent or '')}", soft_wrap=True
@@ -283,8 +305,7 @@ def _tell_records(context: Context, plans: list[RecordPlan], now: float) -> None
     for plan in plans:
         record = plan.record
         done = "made" if plan.stored is None else "replaced"
-        cookies = "1 cookie" if len(record.cookies) == 1 else f"{len(record.cookies)} cookies"
-        context.write(f"{record.session_id} of {record.namespace} {would}{done}: {cookies}")
+        context.write(f"{record.session_id} of {record.namespace} {would}{done}: {_cookies(record)}")
         _show(context, plan.refused)
         if record.expiry is not None and record.expiry[0] <= now:
             context.err.print(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeAlias
 
-from pydantic_core import to_json
-
-from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.context import CommandError, Context, as_json
+from scrapy_sessions.commands.parsing import whole_number
 from scrapy_sessions.commands.tables import Lines, print_table
-from scrapy_sessions.commands.words import age, moment, parse_age
+from scrapy_sessions.commands.words import age, moment, parse_age, printable
 from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage import ExpiryStore
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
 HELP = "list sessions, newest activity first"
 DESCRIPTION = """
@@ -28,6 +27,8 @@ limits) or "retired". The exit code is 1 if there is none.
   scrapy sessions list --namespace shop --pool staff --newer-than 2h
   scrapy sessions list --jsonl | jq -r .session_id
 """
+
+ONLY_LOOKS = True
 
 _PAGE = 2000  # sessions read at once: what is shown begins at once, and memory holds a page
 _DRAWN = 200  # rows up to which a table is drawn: rich takes a second for some thousands
@@ -66,51 +67,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="by newest activity (default) or start, most pages, next expiry, id or pool",
     )
     parser.add_argument("--reverse", action="store_true", help="in the opposite order")
-    parser.add_argument("--limit", metavar="N", type=_positive, help="at most so many (default: all)")
-    parser.add_argument("--after", metavar="ID", help="those after this session in the list: the next page")
+    parser.add_argument("--limit", metavar="N", type=whole_number(1), help="at most so many (default: all)")
+    parser.add_argument(
+        "--after",
+        metavar="[NAMESPACE/]ID",
+        help="those after this session in the list: the next page, as the end of a page that was cut says it",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as a JSON array")
     form.add_argument("--jsonl", action="store_true", help="as JSON objects, one a line")
     form.add_argument("--ids", action="store_true", help="the ids only, one a line")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 async def run(context: Context) -> int:
     """List, and return 1 if there is nothing to list."""
     options = context.options
     printer = _printer(context)
-    shown, more = 0, None
+    shown = 0
+    last: SessionInfo | None = None
+    cut = False
     async for page in _pages(context):
         wanted = page if options.limit is None else page[: options.limit - shown]
         if wanted:
             printer.add(wanted)
-            shown += len(wanted)
-        if len(wanted) < len(page):
-            more = wanted[-1][0]["session_id"] if wanted else more
+            shown, last = shown + len(wanted), wanted[-1][0]
+        cut = len(wanted) < len(page)
+        if cut:
             break
-        if wanted:
-            more = wanted[-1][0]["session_id"]
-    else:
-        more = None
     printer.end()
-    if not shown:
+    if last is None:
         context.err.print("No session matches", soft_wrap=True)
-    elif more is not None:
-        context.err.print(f"There are more: add --after {shlex.quote(more)} for the next page", soft_wrap=True)
+    elif cut:
+        context.err.print(f"There are more: add {_going_on(last)} for the next page", soft_wrap=True)
     return 0 if shown else 1
+
+
+def _going_on(last: SessionInfo) -> str:
+    """Return the option that goes on after *last*, as it can be typed."""
+    place = _place(last)
+    # The other way of writing it, because argparse takes a value that begins with a dash for an option.
+    return f"--after={shlex.quote(place)}" if place.startswith("-") else f"--after {shlex.quote(place)}"
+
+
+def _place(info: SessionInfo) -> str:
+    # A slash in the namespace is quoted, so that the first one ends it: an id may hold slashes.
+    return f"{info['namespace'].replace('%', '%25').replace('/', '%2F')}/{info['session_id']}"
+
+
+def _after(place: str, known: Iterable[SessionInfo]) -> SessionInfo | None:
+    """Return that of *known* which *place* means: as :func:`_place` writes it, else as an id that stands once.
+
+    Raises :exc:`CommandError` for an id that stands in several namespaces.
+    """
+    named: list[SessionInfo] = []
+    for info in known:
+        if _place(info) == place:
+            return info
+        if info["session_id"] == place:
+            named.append(info)
+    if len(named) > 1:
+        places = ", ".join(sorted(map(_place, named)))
+        raise CommandError(f"--after {place!r} stands in {len(named)} namespaces: name one of {places}")
+    return named[0] if named else None
+
+
+async def _found(context: Context, place: str) -> SessionInfo | None:
+    """As :func:`_after`, of all that the store knows and ``--namespace`` lets through."""
+    now, namespace = time.time(), context.options.namespace
+    known = await context.store.find(place, now=now)
+    _, slash, session_id = place.partition("/")
+    if slash:
+        known += await context.store.find(session_id, now=now)
+    return _after(place, (info for info in known if namespace in (None, info["namespace"])))
 
 
 async def _pages(context: Context) -> AsyncIterator[list[Entry]]:
     """Yield what the options choose, in their order, page by page."""
     options = context.options
     if options.sort == "activity" and not options.reverse:
-        after = await context.info(options.after) if options.after is not None else None
+        after = None if options.after is None else await _found(context, options.after)
+        if after is None and options.after is not None:
+            raise CommandError(f"There is no session {options.after!r} to go on after", 1)
         async for page in _filtered(context, after):
             yield page
         return
@@ -118,10 +155,11 @@ async def _pages(context: Context) -> AsyncIterator[list[Entry]]:
     found = [entry async for page in _filtered(context, None) for entry in page]
     found.sort(key=_KEYS[options.sort], reverse=options.reverse)
     if options.after is not None:
-        place = next((n for n, entry in enumerate(found) if entry[0]["session_id"] == options.after), None)
-        if place is None:
+        infos = [info for info, _ in found]
+        last = _after(options.after, infos)
+        if last is None:
             raise CommandError(f"There is no session {options.after!r} in this list to go on after", 1)
-        found = found[place + 1 :]
+        found = found[infos.index(last) + 1 :]
     for start in range(0, len(found), _PAGE):
         yield found[start : start + _PAGE]
 
@@ -191,12 +229,12 @@ class _Printer:
 
 class _Ids(_Printer):
     def add(self, page: list[Entry]) -> None:
-        self.context.write("\n".join(entry[0]["session_id"] for entry in page))
+        self.context.write_lines(entry[0]["session_id"] for entry in page)
 
 
 class _JsonLines(_Printer):
     def add(self, page: list[Entry]) -> None:
-        self.context.write("\n".join(map(_as_json, page)))
+        self.context.write_lines(map(_as_json, page))
 
 
 class _Array(_Printer):
@@ -207,7 +245,7 @@ class _Array(_Printer):
         self._before = ",\n"
 
     def end(self) -> None:
-        self.context.write("[]" if self._before == "[\n" else "\n]")
+        self.context.out.file.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
 class _Table(_Printer):
@@ -224,7 +262,7 @@ class _Table(_Printer):
             if len(self._waiting) <= _DRAWN:
                 return
             self._lines, rows, self._waiting = Lines(_HEADERS, _RIGHT), self._waiting, []
-        self.context.write("\n".join(self._lines.add(rows)))
+        self.context.write_lines(self._lines.add(rows))
 
     def end(self) -> None:
         if self._waiting:
@@ -236,7 +274,7 @@ class _Table(_Printer):
             (
                 info["session_id"],
                 info["namespace"],
-                info["pool"] or "-",
+                printable(info["pool"] or "-"),
                 info["status"],
                 _state(info),
                 str(info["pages_visited"]),
@@ -250,4 +288,4 @@ class _Table(_Printer):
 
 def _as_json(entry: Entry) -> str:
     info, expires_at = entry
-    return to_json({**info, "expires_at": expires_at, "state": _state(info)}).decode()
+    return as_json({**info, "expires_at": expires_at, "state": _state(info)})

@@ -8,12 +8,23 @@ import inspect
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from scrapy_sessions.commands import SUBCOMMANDS, load
+from scrapy_sessions.commands.words import printable
 
-__all__ = ["Subcommand", "actions_of", "add_subcommands", "complain", "global_parser", "overview", "subcommand"]
+__all__ = [
+    "Subcommand",
+    "actions_of",
+    "add_subcommands",
+    "complain",
+    "given_id",
+    "global_parser",
+    "overview",
+    "subcommand",
+    "whole_number",
+]
 
 PROGRAM = "scrapy sessions"
 _INDENT = 26
@@ -69,25 +80,70 @@ def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def complain(program: str, message: str) -> NoReturn:
     """Say in one line what is wrong with the arguments, and exit with status 2."""
     # Escaped, because a message quotes what it was given: one line it stays.
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)
-    sys.stderr.write(f'{program}: {text} ("{program} --help" shows what there is)\n')
+    sys.stderr.write(f'{program}: {printable(message)} ("{program} --help" shows what there is)\n')
     sys.exit(2)
+
+
+def given_id(text: str) -> str:
+    """Return *text*; a type for argparse, which names the argument when it is empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("an id has at least one character")
+    return text
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return a type for argparse: a whole number that is at *least* so much."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least}, not {text!r:.40}")
+        return number
+
+    return read
 
 
 class Subcommand(argparse.ArgumentParser):
     """The parser of one subcommand. It complains in one line, and writes its help itself: argparse's varies."""
 
+    _given: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
-        complain(self.prog, message)
+        hint = self._hint() if message.startswith(("unrecognized", "the following arguments are required")) else ""
+        complain(self.prog, f"{message}{hint}")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = args
         found, unknown = self.parse_known_args(args, namespace)
+        if unknown and (unknown[0] == "--" or not unknown[0].startswith("-")):
+            # Options between the ids. Not at first, because argparse's errors are better told the other way.
+            found, unknown = self.parse_known_intermixed_args(args, namespace)
         if unknown:
-            known = [option for action in self._actions for option in action.option_strings]
-            nearest = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found
+
+    def _hint(self) -> str:
+        """Say what may have been meant by the first of the arguments that looks like an option and is none here."""
+        known = {option for action in self._actions for option in action.option_strings}
+        before, after = self._given, list[str]()
+        if "--" in before:
+            place = list(before).index("--")
+            before, after = before[:place], list(before[place + 1 :])
+        late = next((each for each in after if each.partition("=")[0] in known), None)
+        if late is not None:
+            return f"; what stands after -- is no option: put {late} before it"
+        for each in before:
+            if each.startswith("-") and each.partition("=")[0] not in known and each != "-":
+                nearest = difflib.get_close_matches(each.partition("=")[0], sorted(known), n=1)
+                positionals = any(not action.option_strings for action in self._actions)
+                if nearest:
+                    return f"; did you mean {nearest[0]}?"
+                if positionals:
+                    return f"; if {each} is no option, put it last, after --"
+        return ""
 
     def format_usage(self) -> str:
         positionals = [_invocation(action) for action in self._actions if not action.option_strings]

@@ -13,7 +13,7 @@ from scrapy_sessions.commands.words import parse_age, printable
 from scrapy_sessions.report import gather, is_report, render
 from scrapy_sessions.whole_file import whole_file
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
 HELP = "write an HTML report: charts and tables in one file"
 DESCRIPTION = """
@@ -24,6 +24,8 @@ A crawl may run meanwhile.
   scrapy sessions report --open
   scrapy sessions report -o shop.html --namespace shop --pool catalog --since 7d
 """
+
+ONLY_LOOKS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

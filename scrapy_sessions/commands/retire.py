@@ -6,14 +6,16 @@ import argparse
 
 from scrapy_sessions.browser_session import BrowserSession
 from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.parsing import given_id
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
 HELP = "take a session out of use, and keep its record"
 DESCRIPTION = """
 Retire a session: no spider sends a request in it any more; in a pool of anonymous sessions another takes its place. Its
-record stays, with the reason, until it expires. A running crawl notices when it next saves the session. To let the id
-begin anew instead, delete the session.
+record stays, with the reason, until it expires. A running crawl learns of it when it next saves the session, at the
+latest SESSIONS_SAVE_INTERVAL after its next response: up to then it sends on. To let the id begin anew instead, delete
+the session.
 
   scrapy sessions retire alice --reason "password changed"
 """
@@ -21,7 +23,7 @@ begin anew instead, delete the session.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the session and the reason."""
-    parser.add_argument("id", metavar="ID", help="the session")
+    parser.add_argument("id", metavar="ID", type=given_id, help="the session")
     parser.add_argument(
         "--reason",
         metavar="TEXT",

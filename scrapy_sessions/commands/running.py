@@ -14,6 +14,7 @@ from scrapy.utils.log import configure_logging
 from scrapy_sessions.commands import load
 from scrapy_sessions.commands.context import CommandError, Context
 from scrapy_sessions.commands.parsing import overview
+from scrapy_sessions.commands.words import printable
 from scrapy_sessions.exceptions import AmbiguousSession, InvalidSessionId, SessionConfigurationError, SessionError
 
 __all__ = ["BROKEN_PIPE", "INTERRUPTED", "run_subcommand"]
@@ -35,6 +36,8 @@ def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
             sys.stdout.write(overview())
             sys.stdout.flush()
             return 0
+        if options.namespace == "":
+            raise CommandError("--namespace needs a name: leave it out for all namespaces")
         gc.set_threshold(_GARBAGE_THRESHOLD)
         context = Context(options, settings)
         configure_logging(settings)  # after the consoles, which keep the true standard output whatever LOG_STDOUT says
@@ -60,7 +63,7 @@ async def _run(context: Context) -> int:
     module = load(context.options.subcommand)
     try:
         if getattr(module, "NEEDS_STORE", True):
-            await context.open()
+            await context.open(only_looks=getattr(module, "ONLY_LOOKS", False))
         code: int = await module.run(context)
     finally:
         await context.close()
@@ -68,5 +71,5 @@ async def _run(context: Context) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    sys.stderr.write(f"scrapy sessions: {message}\n")
+    sys.stderr.write(f"scrapy sessions: {printable(message)}\n")
     return code

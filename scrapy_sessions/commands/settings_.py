@@ -61,7 +61,7 @@ async def run(context: Context) -> int:
             rows.append((name, _shown(field, value), source))
     if context.options.json:
         content = {name: {"value": value, "source": source} for name, value, source in rows}
-        context.write(to_json(content, indent=2).decode())
+        context.write_json(content, indent=2)
     elif rows:
         print_table(context, ("SETTING", "VALUE", "SET BY"), [(name, _text(value), by) for name, value, by in rows])
     else:

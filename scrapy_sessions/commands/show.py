@@ -10,8 +10,9 @@ from typing import Any
 from pydantic_core import to_json
 from rich.text import Text
 
-from scrapy_sessions.analytics import Event, tidy
+from scrapy_sessions.analytics import Event, safe_url, tidy
 from scrapy_sessions.commands.context import CommandError, Context
+from scrapy_sessions.commands.parsing import given_id, whole_number
 from scrapy_sessions.commands.tables import print_table
 from scrapy_sessions.commands.words import HIDDEN, age, duration, moment, printable, url_without_password
 from scrapy_sessions.exceptions import CorruptRecord
@@ -20,7 +21,7 @@ from scrapy_sessions.storage import AnalyticsStore
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
 HELP = "show one session: identity, login, cookies, history"
 DESCRIPTION = """
@@ -33,13 +34,19 @@ URLs, unless --reveal is given.
   scrapy sessions show alice --json | jq .cookies
 """
 
+ONLY_LOOKS = True
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the session and what to show of it."""
-    parser.add_argument("id", metavar="ID", help="the session")
+    parser.add_argument("id", metavar="ID", type=given_id, help="the session")
     parser.add_argument("--reveal", action="store_true", help="show secrets too: mind who sees your screen")
     parser.add_argument(
-        "--history", metavar="N", type=int, default=10, help="show the last N actions and events (default: %(default)s)"
+        "--history",
+        metavar="N",
+        type=whole_number(0),
+        default=10,
+        help="show the last N actions and events (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="as a JSON object, with the whole history")
 
@@ -58,7 +65,7 @@ async def run(context: Context) -> int:
         raise CommandError(f"{e}. It was left as it is. A spider that needs this session sets it aside", 1) from e
     events = await _events(context, record)
     if options.json:
-        context.write(to_json(_content(record, events, reveal=options.reveal), indent=2).decode())
+        context.write_json(_content(record, events, reveal=options.reveal), indent=2)
     else:
         _print(context, record, events)
     return 0
@@ -123,8 +130,8 @@ def _content(record: PersistentSession, events: list[Event], *, reveal: bool) ->
         content[name] = {origin: dict.fromkeys(entries, HIDDEN) for origin, entries in content[name].items()}
     content["data"] = dict.fromkeys(record.data, HIDDEN)
     content["proxy"] = None if record.proxy is None else url_without_password(record.proxy)
-    for name in ("last_url", "retired_reason"):
-        content[name] = None if content[name] is None else tidy(content[name])
+    content["last_url"] = _last_page(record)
+    content["retired_reason"] = None if record.retired_reason is None else tidy(record.retired_reason)
     content["actions_performed"] = list(map(tidy, record.actions_performed))
     return {**content, **known}
 
@@ -194,7 +201,12 @@ def _state_lines(record: PersistentSession, events: list[Event], reveal: bool) -
     if record.max_uses:
         policy.append(f"{record.max_uses} requests")
     yield "limits", ", ".join(policy) or "none"
-    yield "last page", record.last_url if record.last_url is None or reveal else tidy(record.last_url)
+    yield "last page", record.last_url if reveal else _last_page(record)
+
+
+def _last_page(record: PersistentSession) -> str | None:
+    # As what it says it is: in a text, "javascript:..." and the like are not told from words.
+    return None if record.last_url is None else tidy(safe_url(record.last_url))
 
 
 def _numbers(record: PersistentSession) -> Iterator[tuple[str, str | None]]:

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
-
 from scrapy_sessions.analytics import COUNTERS, FOLDED, HourCounts, hour_of, summed
 from scrapy_sessions.commands.context import CommandError, Context
 from scrapy_sessions.commands.tables import print_table
 from scrapy_sessions.commands.words import duration, moment, parse_age
 from scrapy_sessions.storage import AnalyticsStore
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "analytics_of", "run", "select"]
+__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "analytics_of", "run", "select"]
 
 HELP = "what sessions did: requests, statuses, logins, blocks"
 DESCRIPTION = """
@@ -27,6 +25,8 @@ SESSIONS_SAVE_INTERVAL where that is set. The exit code is 1 if nothing was coun
   scrapy sessions stats --by session --pool default
   scrapy sessions stats --watch
 """
+
+ONLY_LOOKS = True
 
 _INTERVAL = 2.0
 
@@ -81,9 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0.1 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError("at least 0.1 seconds, and at most a day")
+        raise argparse.ArgumentTypeError(f"at least 0.1 seconds, and at most a day, not {text!r:.40}")
     return seconds
 
 
@@ -100,7 +103,7 @@ async def run(context: Context) -> int:
     rows = await select(context, store)
     if options.json:
         view = _VIEWS[options.by or "pool"]
-        context.write(to_json([_as_dict(view, row) for row in _sums(view, rows)], indent=2).decode())
+        context.write_json([_as_dict(view, row) for row in _sums(view, rows)], indent=2)
     else:
         for number, by in enumerate([options.by] if options.by else ["pool", "hour"]):
             if rows and number:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydantic_core import to_json
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -41,6 +41,8 @@ _HEADERS = (
     "BLOCKED",
 )
 _RATES = ("REQUESTS/S", "PAGES/S", "LAST ACTIVITY")
+# What is left out where the terminal is too narrow for all, and in which order.
+_LEAST_NEEDED = ("PAGES/S", "NEW", "READY", "LOGINS", "RETIRED", "PAGES", "LAST ACTIVITY", "REQUESTS", "LIVE")
 
 
 class _Place(NamedTuple):
@@ -87,11 +89,15 @@ async def watch(context: Context, store: AnalyticsStore) -> int:
         if context.out.is_terminal and not context.options.json:
             with Live(console=context.out, auto_refresh=False) as live:
                 while not stop.is_set():
-                    live.update(_table(await _look(context, store, looks)), refresh=True)
+                    live.update(_table(await _look(context, store, looks), context.out), refresh=True)
                     await _pause(stop, context.options.interval)
         else:
             while not stop.is_set():
-                context.write(_line(await _look(context, store, looks), as_json=context.options.json))
+                lines = await _look(context, store, looks)
+                if context.options.json:
+                    context.write_json({"time": time.time(), "pools": lines})
+                else:
+                    context.write(_line(lines))
                 context.out.file.flush()
                 await _pause(stop, context.options.interval)
     finally:
@@ -149,29 +155,42 @@ def _line_of(place: _Place, pool: PoolCounts | None, look: _Look, before: _Look)
     )
 
 
-def _table(lines: list[_Line]) -> Table:
-    now = time.time()
-    table = Table(box=None, pad_edge=False, header_style="bold", caption=f"{moment(now)}  Ctrl-C ends it")
-    for number, header in enumerate((*_HEADERS, *_RATES)):
-        table.add_column(header, justify="left" if number < 2 else "right")
-    for line in lines:
-        numbers = (line.live, line.new, line.ready, line.retired)
-        counts = (line.requests, line.pages, line.failures, line.logins, line.blocked)
-        table.add_row(
-            Text(printable(line.namespace)),
-            Text("-" if line.pool is None else printable(line.pool)),
-            *map(str, numbers + counts),
-            f"{line.requests_per_second:.1f}",
-            f"{line.pages_per_second:.1f}",
-            "-" if line.last_activity is None else age(line.last_activity, now),
-        )
+def _table(lines: list[_Line], console: Console) -> Table:
+    """Return the table of *lines*, with as many of its columns as the *console* is wide enough for."""
+    columns = _columns(lines, time.time())
+    for name in ("", *_LEAST_NEEDED):
+        columns.pop(name, None)
+        # Each as wide as its widest cell, with two blanks between them.
+        if sum(max(map(len, (head, *cells))) + 2 for head, cells in columns.items()) - 2 <= console.width:
+            break
+    table = Table(box=None, pad_edge=False, header_style="bold", caption=f"{moment(time.time())}  Ctrl-C ends it")
+    for header in columns:
+        table.add_column(header, justify="left" if header in _HEADERS[:2] else "right", no_wrap=True)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
     return table
 
 
-def _line(lines: list[_Line], *, as_json: bool) -> str:
+def _columns(lines: list[_Line], now: float) -> dict[str, list[str]]:
+    rows = []
+    for line in lines:
+        numbers = (line.live, line.new, line.ready, line.retired)
+        counts = (line.requests, line.pages, line.failures, line.logins, line.blocked)
+        rows.append(
+            (
+                printable(line.namespace),
+                "-" if line.pool is None else printable(line.pool),
+                *map(str, numbers + counts),
+                f"{line.requests_per_second:.1f}",
+                f"{line.pages_per_second:.1f}",
+                "-" if line.last_activity is None else age(line.last_activity, now),
+            )
+        )
+    return {header: [row[number] for row in rows] for number, header in enumerate((*_HEADERS, *_RATES))}
+
+
+def _line(lines: list[_Line]) -> str:
     now = time.time()
-    if as_json:
-        return to_json({"time": now, "pools": lines}).decode()
     sums = {
         name: sum(getattr(line, name) for line in lines)
         for name in (*("live", "new", "ready", "retired", "requests", "pages", "failures", "logins", "blocked"),)

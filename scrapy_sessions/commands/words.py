@@ -1,4 +1,7 @@
-"""Times, ages and texts, as people read and write them."""
+"""Times, ages and texts, as people read and write them in a terminal.
+
+The report has its own :func:`duration`, :func:`moment` and :func:`printable`, each with its reason beside it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ HIDDEN = "***"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SECONDS = tuple(f"{second:02}Z" for second in range(60))
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_OLDEST = 36_500 * 86_400.0  # a hundred years: before that no clock that we meet begins
 
 
 def printable(text: str) -> str:
@@ -63,7 +67,10 @@ def parse_age(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"an age is a number and a unit (s, m, h, d, w), as in 2h or 30d, not {text!r:.40}"
         )
-    return float(found[1]) * _UNITS[found[2]]
+    seconds = float(found[1]) * _UNITS[found[2]]
+    if seconds > _OLDEST:
+        raise argparse.ArgumentTypeError(f"an age is at most 36500d, a hundred years, not {text!r:.40}")
+    return seconds
 
 
 def url_without_password(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -15,6 +16,13 @@ __all__ = ["dump", "load"]
 
 _NAME = "cookie:"
 _PROMISES = ("__host-", "__secure-")
+_SET_COOKIE = re.compile(r"\s*set-cookie2?:", re.IGNORECASE)
+# What no site calls its cookies, and every Set-Cookie has: not Path and Domain, which are names of cookies too.
+_ATTRIBUTE = re.compile(
+    r"secure|httponly|partitioned|samesite=(?:lax|strict|none)|max-age=-?\d+|expires=\w+, .* gmt", re.IGNORECASE
+)
+
+_NOT_SENT = "this is a Set-Cookie header, of a response: copy the Cookie header of a request"
 
 
 def load(text: str, *, url: str | None = None, domain: str | None = None, now: float = 0.0) -> list[Cookie]:
@@ -27,8 +35,11 @@ def load(text: str, *, url: str | None = None, domain: str | None = None, now: f
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
     """
+    text = text.removeprefix("\ufeff")
+    if _SET_COOKIE.match(text):
+        raise FormatError("the header", _NOT_SENT)
     host, secure = _place(url, domain)
-    lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
+    lines = [line.strip() for line in text.split("\n")]
     filled = [number for number, line in enumerate(lines, 1) if line]
     if len(filled) > 1:
         raise FormatError(f"line {filled[1]}", "a Cookie header is one line")
@@ -39,6 +50,8 @@ def load(text: str, *, url: str | None = None, domain: str | None = None, now: f
     for number, pair in enumerate(header.split(";"), 1):
         if not pair.strip(" \t"):
             continue
+        if number > 1 and _ATTRIBUTE.fullmatch(pair.strip(" \t")):
+            raise FormatError(f"cookie {number}", f"it is an attribute, and {_NOT_SENT}")
         name, equals, value = pair.partition("=")
         if not equals:
             name, value = "", pair

@@ -140,9 +140,11 @@ def made(
     :param host_only: ``None``: as the leading dot says
     :param expires: UNIX seconds; later than the year 9999 counts as its last second
     """
-    host = canonical_host(domain.removeprefix(".")) if domain else None
+    if not domain:
+        raise FormatError(place, "its domain is missing: every cookie needs one")
+    host = canonical_host(domain.removeprefix("."))
     if host is None:
-        raise FormatError(place, "its domain is missing, or no host name: every cookie needs one")
+        raise FormatError(place, f"its domain {domain!r:.80} is no host name (a port or a scheme is no part of one)")
     if not path.startswith("/"):
         raise FormatError(place, "its path must begin with a /")
     return Cookie.model_construct(

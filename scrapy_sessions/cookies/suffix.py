@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["canonical_host", "is_canonical", "is_ip", "is_sharable", "site_of"]
 
 # Letters, digits and what else stands in host names and IP addresses. A host of other characters takes part in no
-# cookie exchange: it could not be told from the syntax around it once it is exported.
-_HOST = re.compile(r"(?!\.)[a-z0-9_.:%-]+")
+# cookie exchange: it could not be told from the syntax around it once it is exported. A colon stands in an IPv6 address
+# only: in a cookie, whose domain has no port, any other would be dead.
+_HOST = re.compile(r"[a-z0-9_%-]+(?:\.[a-z0-9_%-]+)*\.?")
+_IPV6 = re.compile(r"[0-9a-f:.]+(?:%[a-z0-9_.%-]+)?")
 
 
 @lru_cache(maxsize=1)
@@ -30,7 +33,14 @@ def _extractor() -> TLDExtract:
 
 def is_canonical(host: str) -> bool:
     """Whether *host* is written as cookies keep it: lower case, ASCII (IDNA), no leading dot, no brackets."""
-    return _HOST.fullmatch(host) is not None
+    return _HOST.fullmatch(host) is not None or (":" in host and _is_ipv6(host))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return _IPV6.fullmatch(host) is not None and bool(IPv6Address(host))
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=4096)

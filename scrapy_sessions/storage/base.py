@@ -18,6 +18,7 @@ __all__ = [
     "Lease",
     "LeaseStore",
     "Outcome",
+    "ReplaceStore",
     "Row",
     "SessionStore",
     "SharedStore",
@@ -60,7 +61,7 @@ class Row(NamedTuple):
 
 
 class Outcome(Enum):
-    """What became of a row given to :meth:`SessionStore.save`."""
+    """What became of a row given to :meth:`SessionStore.save` or :meth:`ReplaceStore.replace`."""
 
     SAVED = "saved"
     CONFLICT = "conflict"
@@ -168,6 +169,20 @@ class SessionStore(ABC):
 
         ``None`` filters nothing. *after* is the last entry of the page before. *now* (UNIX seconds) settles
         ``is_active``.
+        """
+
+
+class ReplaceStore(ABC):
+    """The ability to put a session in the place of another one, with no moment at which neither is there."""
+
+    @abstractmethod
+    async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
+        """Put each of *rows* in the place of what *stored* has beside it, and say what became of each, in order.
+
+        All in one transaction. A row is saved, whatever its own revision and ``start_time``, if the stored one still
+        has the revision and the ``start_time`` of that in *stored*, which is of the same key; beside ``None``, if its
+        key is free. Otherwise it changes nothing: it is ``DELETED`` if there is none or one of another
+        ``start_time``, and a ``CONFLICT`` if there is one of another revision, or one where none should be.
         """
 
 

@@ -15,6 +15,7 @@ from scrapy_sessions.storage.base import (
     Lease,
     LeaseStore,
     Outcome,
+    ReplaceStore,
     Row,
     SessionStore,
     SharedStore,
@@ -24,7 +25,7 @@ from scrapy_sessions.storage.memory_analytics import MemoryAnalytics
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
+class MemoryStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
     """Keeps rows in memory. What it holds is gone with the instance, not with :meth:`close`.
 
     Atomic because no method awaits anything; use one instance from one event loop.
@@ -64,6 +65,21 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         elif stored is None or stored.start_time != row.start_time:
             return Outcome.DELETED
         elif stored.revision != row.revision - 1:
+            return Outcome.CONFLICT
+        self._rows[row.key] = row
+        return Outcome.SAVED
+
+    async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
+        return [self._replace(row, old) for row, old in zip(rows, stored, strict=True)]
+
+    def _replace(self, row: Row, old: Row | None) -> Outcome:
+        there = self._rows.get(row.key)
+        if old is None:
+            if there is not None:
+                return Outcome.CONFLICT
+        elif there is None or there.start_time != old.start_time:
+            return Outcome.DELETED
+        elif there.revision != old.revision:
             return Outcome.CONFLICT
         self._rows[row.key] = row
         return Outcome.SAVED

@@ -6,17 +6,15 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from operator import attrgetter
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from scrapy_sessions.analytics import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.models import SessionInfo, Status
-from scrapy_sessions.storage import sqlite_analytics, sqlite_listing
+from scrapy_sessions.storage import sqlite_analytics, sqlite_listing, sqlite_rows
 from scrapy_sessions.storage.base import (
     AnalyticsStore,
     Expired,
@@ -25,11 +23,12 @@ from scrapy_sessions.storage.base import (
     Lease,
     LeaseStore,
     Outcome,
+    ReplaceStore,
     Row,
     SessionStore,
     SharedStore,
 )
-from scrapy_sessions.storage.sqlite_file import explain, open_file
+from scrapy_sessions.storage.sqlite_file import explain, open_file, transaction
 from scrapy_sessions.storage.upkeep import Upkeep
 
 __all__ = ["SQLiteStore"]
@@ -37,33 +36,6 @@ __all__ = ["SQLiteStore"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_COLUMNS = (
-    "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
-    "pages_visited, actions_count, revision, body"
-)
-_FIELDS = tuple(_COLUMNS.split(", "))
-_CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
-_LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
-# CROSS, so that each key is sought in the index: with IN, SQLite reads the whole table.
-_LOAD_MANY = f"""
-    WITH wanted (id, space) AS (VALUES {{}})
-    SELECT {_COLUMNS} FROM wanted CROSS JOIN sessions ON session_id = id AND namespace = space
-"""
-_LOADED = 400  # keys to a statement: SQLite before 3.32 takes 999 values
-_INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
-_UPDATE = (
-    f"UPDATE sessions SET {', '.join(f'{field} = ?' for field in _CHANGING)} "
-    f"WHERE session_id = ? AND namespace = ? AND revision = ? - 1 AND start_time = ?"
-)
-_START_TIME = "SELECT start_time FROM sessions WHERE session_id = ? AND namespace = ?"
-_DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
-_DELETE_REVISION = f"{_DELETE} AND revision = ?"
-_QUARANTINE = """
-    INSERT INTO quarantine (namespace, session_id, revision, reason, set_aside, body)
-    SELECT namespace, session_id, revision, ?, ?, body FROM sessions
-    WHERE session_id = ? AND namespace = ? AND revision = ?
-"""
-_QUARANTINED = "SELECT namespace, session_id, reason FROM quarantine ORDER BY id"
 # The row stays when a lease ends: its token is where the next one counts on.
 _LEASE = """
     INSERT INTO leases (name, token, expires_at) VALUES (?, 1, ?)
@@ -73,11 +45,8 @@ _LEASE_UNTIL = "UPDATE leases SET expires_at = ? WHERE name = ? AND token = ? AN
 _SHARE = "INSERT INTO shared (namespace, version, body) VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
 _SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace = ? AND version = ?"
 
-_insert_values = attrgetter(*_FIELDS)
-_update_values = attrgetter(*_CHANGING, "session_id", "namespace", "revision", "start_time")
 
-
-class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
+class SQLiteStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
     """Keeps rows in the SQLite file *path*, which any number of processes of one machine may share.
 
     All of SQLite's work is done in one thread of its own. A method that is cancelled while it waits either takes place
@@ -131,16 +100,19 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         await asyncio.shield(asyncio.wrap_future(closed))
 
     async def load(self, key: Key) -> Row | None:
-        return await self._call(self._load, key)
+        return await self._call(sqlite_rows.load, key)
 
     async def load_many(self, keys: Sequence[Key]) -> list[Row | None]:
-        return await self._call(self._load_many, keys)
+        return await self._call(sqlite_rows.load_many, keys)
 
     async def save(self, rows: Sequence[Row]) -> list[Outcome]:
-        return await self._call(self._save, rows)
+        return await self._call(sqlite_rows.save, rows)
+
+    async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
+        return await self._call(sqlite_rows.replace, rows, stored)
 
     async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
-        return await self._call(self._delete, keys, revisions)
+        return await self._call(sqlite_rows.delete, keys, revisions)
 
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
         return await self._call(self._find, session_id, now)
@@ -149,10 +121,10 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         return await self._read(sqlite_listing.read_expired, namespace, now, limit)
 
     async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
-        return await self._call(self._set_aside, key, revision, reason)
+        return await self._call(sqlite_rows.set_aside, key, revision, reason, self._clock())
 
     async def quarantined(self) -> list[tuple[Key, str]]:
-        return await self._call(self._quarantined)
+        return await self._call(sqlite_rows.quarantined)
 
     async def lease(self, name: str, ttl: float) -> Lease | None:
         return await self._call(self._take_lease, name, ttl)
@@ -212,7 +184,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         self, query: Callable[Concatenate[sqlite3.Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         def at_one_moment(connection: sqlite3.Connection) -> _T:
-            with _transaction(connection, "BEGIN"):
+            with transaction(connection, "BEGIN"):
                 return query(connection, *args, **kwargs)
 
         return await self._call(at_one_moment)
@@ -235,59 +207,12 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
             except sqlite3.Error as error:
                 raise explain(error, self.location, self._busy_timeout) from error
 
-    def _load(self, connection: sqlite3.Connection, key: Key) -> Row | None:
-        found = connection.execute(_LOAD, (key.session_id, key.namespace)).fetchone()
-        return None if found is None else Row(*found)
-
-    def _load_many(self, connection: sqlite3.Connection, keys: Sequence[Key]) -> list[Row | None]:
-        found: dict[Key, Row] = {}
-        for start in range(0, len(keys), _LOADED):
-            part = keys[start : start + _LOADED]
-            places = [value for key in part for value in (key.session_id, key.namespace)]
-            query = _LOAD_MANY.format(", ".join(["(?, ?)"] * len(part)))
-            for values in connection.execute(query, places):
-                row = Row(*values)
-                found[row.key] = row
-        return [found.get(key) for key in keys]
-
-    def _save(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
-        if len({row[:2] for row in rows}) == len(rows):  # else the order of the rows counts
-            with suppress(_NotAll), _transaction(connection):
-                if _save_all(connection, rows) < len(rows):
-                    raise _NotAll  # rolls back: a savepoint inside would copy every page before it is changed
-                return [Outcome.SAVED] * len(rows)
-        with _transaction(connection):
-            return [_save_one(connection, row) for row in rows]
-
-    def _delete(
-        self, connection: sqlite3.Connection, keys: Sequence[Key], revisions: Sequence[int] | None
-    ) -> list[bool]:
-        with _transaction(connection):
-            if revisions is None:
-                cursors = [connection.execute(_DELETE, (key.session_id, key.namespace)) for key in keys]
-            else:
-                cursors = [
-                    connection.execute(_DELETE_REVISION, (key.session_id, key.namespace, revision))
-                    for key, revision in zip(keys, revisions, strict=True)
-                ]
-        return [cursor.rowcount == 1 for cursor in cursors]
-
     def _find(self, connection: sqlite3.Connection, session_id: str, now: float) -> list[SessionInfo]:
         return sqlite_listing.infos(sqlite_listing.find(connection, session_id), now, self.location)
 
-    def _set_aside(self, connection: sqlite3.Connection, key: Key, revision: int, reason: str) -> bool:
-        place = (key.session_id, key.namespace, revision)
-        with _transaction(connection):
-            copied = connection.execute(_QUARANTINE, (reason, self._clock(), *place)).rowcount
-            connection.execute(_DELETE_REVISION, place)
-        return copied == 1
-
-    def _quarantined(self, connection: sqlite3.Connection) -> list[tuple[Key, str]]:
-        return [(Key(name, session_id), reason) for name, session_id, reason in connection.execute(_QUARANTINED)]
-
     def _take_lease(self, connection: sqlite3.Connection, name: str, ttl: float) -> Lease | None:
         # Not RETURNING, as SQLite knows it from 3.35 on and RHEL 9 has 3.34; inside of one transaction it is the same.
-        with _transaction(connection):
+        with transaction(connection):
             now = self._clock()  # only now: to begin may have taken as long as the busy timeout
             if connection.execute(_LEASE, (name, now + ttl, now)).rowcount != 1:
                 return None
@@ -295,13 +220,13 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         return Lease(name, token, now + ttl)
 
     def _renew(self, connection: sqlite3.Connection, lease: Lease, ttl: float) -> Lease | None:
-        with _transaction(connection):
+        with transaction(connection):
             now = self._clock()
             held = connection.execute(_LEASE_UNTIL, (now + ttl, lease.name, lease.token, now)).rowcount == 1
         return lease._replace(expires_at=now + ttl) if held else None
 
     def _release(self, connection: sqlite3.Connection, lease: Lease) -> bool:
-        with _transaction(connection):
+        with transaction(connection):
             return connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
 
     def _read_shared(self, connection: sqlite3.Connection, namespace: str) -> tuple[bytes | None, int]:
@@ -309,7 +234,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         return (None, 0) if found is None else found
 
     def _write_shared(self, connection: sqlite3.Connection, namespace: str, version: int, body: bytes) -> bool:
-        with _transaction(connection):
+        with transaction(connection):
             if version:
                 cursor = connection.execute(_SHARE_ANEW, (body, namespace, version))
             else:
@@ -319,7 +244,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
     def _add_analytics(
         self, connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event]
     ) -> None:
-        with _transaction(connection):
+        with transaction(connection):
             sqlite_analytics.add(connection, hours, events)
             now = self._clock()
             if self._upkeep.due(self, now, len(hours), len(events)):
@@ -336,7 +261,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
         after: SessionInfo | None,
     ) -> tuple[list[SessionInfo], list[float | None]]:
         """Return a page, and when each of it expires."""
-        with _transaction(connection, "BEGIN"):
+        with transaction(connection, "BEGIN"):
             found = sqlite_listing.read_page(connection, namespace, pool, status, limit, after)
         return sqlite_listing.infos(found, now, self.location), [each[-1] for each in found]
 
@@ -365,39 +290,3 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryS
     ) -> list[SessionInfo]:
         infos, _ = await self._call(self._list, now, namespace, pool, status, limit, after)
         return infos
-
-
-class _NotAll(Exception):
-    """Not every row could be saved."""
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite itself rolls back after some faults, a full disk for one
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
-    """Save what can be saved and return how many that were: the fast way, for when nothing is in conflict."""
-    new = [row for row in rows if row.revision == 1]
-    changed = [row for row in rows if row.revision != 1] if new else rows
-    # Row by row, the values are made between two steps of SQLite, which let go of the GIL: the event loop waits for it.
-    saved = connection.executemany(_INSERT, map(_insert_values, new)).rowcount if new else 0
-    if changed:
-        saved += connection.executemany(_UPDATE, map(_update_values, changed)).rowcount
-    return saved
-
-
-def _save_one(connection: sqlite3.Connection, row: Row) -> Outcome:
-    if _save_all(connection, [row]) == 1:
-        return Outcome.SAVED
-    if row.revision == 1:
-        return Outcome.CONFLICT
-    stored = connection.execute(_START_TIME, (row.session_id, row.namespace)).fetchone()
-    return Outcome.CONFLICT if stored == (row.start_time,) else Outcome.DELETED

@@ -1,10 +1,11 @@
-"""The SQLite file: its birth, the check that it is ours, and what its faults mean to people."""
+"""The SQLite file: its birth, the check that it is ours, its transactions, and what its faults mean to people."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 from scrapy_sessions.exceptions import NewerSchema, StoreError
 from scrapy_sessions.storage.migrations import LATEST, migrate
 
-__all__ = ["APPLICATION_ID", "explain", "open_file"]
+__all__ = ["APPLICATION_ID", "explain", "open_file", "open_to_read", "transaction"]
 
 APPLICATION_ID = 0x53435353
 """``PRAGMA application_id`` of our files: "SCSS"."""
@@ -64,6 +65,47 @@ def open_file(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
             f"The session store {path} can't be opened ({error.strerror or type(error).__name__}): name a file in a "
             f"folder that this user may write to"
         ) from error
+
+
+def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """Open the session file *path*, which this user can't write, for reading. Nothing is changed, and no file is made.
+
+    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, also for a file of an older schema: to read it would take a
+    migration.
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    try:
+        # With nothing in a WAL, all there is stands in the file, and "immutable" reads it without the -shm file, which
+        # this user may not make. Otherwise only the -shm file of who is writing tells what the WAL holds.
+        options = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=busy_timeout, isolation_level=None)
+        try:
+            _check_header(path, connection)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < LATEST:
+                raise StoreError(
+                    f"The session store {path} has schema version {version}: to open it brings it up to {LATEST}, "
+                    f"and this user may not write to it. Give this user the right, or copy it to where that is so"
+                )
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise explain(error, path, busy_timeout) from error
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Commit what is done in the block, or, if it raises, undo it."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself rolls back after some faults, a full disk for one
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _check_place(path: Path) -> None:

@@ -1,0 +1,109 @@
+"""The contract of a store that puts sessions in the place of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from scrapy_sessions.storage.base import Outcome, ReplaceStore, SessionStore
+from scrapy_sessions.testing._base import BaseContract, make_row, with_store
+
+__all__ = ["ReplaceContract"]
+
+SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
+
+_Test = TypeVar("_Test", bound=BaseContract)
+
+
+def with_replace(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
+    async def run(self: _Test, store: SessionStore) -> None:
+        if not isinstance(store, ReplaceStore):
+            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
+
+            pytest.skip(f"{type(store).__name__} doesn't replace sessions at once")
+        await test(self, store)
+
+    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
+    return with_store(run)
+
+
+class ReplaceContract(BaseContract):
+    """The tests of :class:`~scrapy_sessions.storage.ReplaceStore`, skipped for a store that is none."""
+
+    @with_replace
+    async def test_replace_by_another_birth(self, store: Any) -> None:
+        """A session of another birth takes the place, every column of it; who holds the old one can't bring it back."""
+        old = make_row("alice", pool="staff", profile_name="de", start_time=1000.0)
+        new = make_row(
+            "alice",
+            status="retired",
+            start_time=500.25,
+            last_activity=3000.5,
+            expires_at=4000.0,
+            expires_by="max_age",
+            pages_visited=7,
+            actions_count=9,
+        )
+        await store.save([old])
+        assert await store.replace([new], [old]) == [SAVED]
+        assert await store.load(old.key) == new
+        assert await store.save([make_row("alice", 2, start_time=1000.0)]) == [DELETED]
+        assert await store.load(old.key) == new
+        assert [info["start_time"] for info in await store.list(now=0.0)] == [500.25]
+        assert [expired.revision for expired in await store.expired(None, now=5000.0, limit=9)] == [1]
+
+    @with_replace
+    async def test_replace_of_the_same_birth(self, store: Any) -> None:
+        """The next revision of the same session is saved like another one, and its holders see a conflict."""
+        await store.save([make_row("alice")])
+        assert await store.replace([make_row("alice", 2, pool="staff")], [make_row("alice")]) == [SAVED]
+        assert await store.load(make_row("alice").key) == make_row("alice", 2, pool="staff")
+        assert await store.save([make_row("alice", 2)]) == [CONFLICT]
+
+    @with_replace
+    async def test_replace_of_nothing(self, store: Any) -> None:
+        """Where there should be none the row is saved if there is none, and never overwrites another."""
+        alice = make_row("alice")
+        assert await store.replace([], []) == []
+        assert await store.replace([alice], [None]) == [SAVED]
+        assert await store.replace([make_row("alice", start_time=5000.0)], [None]) == [CONFLICT]
+        assert await store.load(alice.key) == alice
+
+    @with_replace
+    async def test_replace_of_what_has_changed(self, store: Any) -> None:
+        """What was saved, deleted or made anew meanwhile stays as it is."""
+        saved, deleted, anew = rows = [make_row(name) for name in ("alice", "bob", "carol")]
+        await store.save(rows)
+        await store.save([saved._replace(revision=2)])
+        await store.delete([deleted.key, anew.key])
+        await store.save([anew._replace(start_time=5000.0)])
+        late = [row._replace(start_time=9000.0) for row in rows]
+        assert await store.replace(late, rows) == [CONFLICT, DELETED, DELETED]
+        stored = [await store.load(row.key) for row in rows]
+        assert stored == [saved._replace(revision=2), None, anew._replace(start_time=5000.0)]
+
+    @with_replace
+    async def test_outcomes_of_replace_stand_in_order(self, store: Any) -> None:
+        """In a batch each row has its own outcome, those that can be saved are, and a namespace is not another."""
+        alice, bob = make_row("alice"), make_row("bob")
+        others = [make_row("alice", namespace=name) for name in ("news", "zoo")]
+        await store.save([alice, bob, *others])
+        new = [
+            make_row("bob", start_time=5000.0),
+            make_row("alice", namespace="news"),
+            make_row("carol"),
+            make_row("alice", 4, start_time=6000.0),
+        ]
+        assert await store.replace(new, [bob, None, None, alice]) == [SAVED, CONFLICT, SAVED, SAVED]
+        assert [await store.load(row.key) for row in new] == new
+        assert [await store.load(row.key) for row in others] == others
+
+    @with_replace
+    async def test_concurrent_replaces_have_one_winner(self, store: Any) -> None:
+        """Of many that would take one place one does."""
+        old = make_row("alice")
+        await store.save([old])
+        replaces = [store.replace([make_row("alice", start_time=float(number))], [old]) for number in range(20)]
+        outcomes = [outcome for (outcome,) in await asyncio.gather(*replaces)]
+        assert (outcomes.count(SAVED), outcomes.count(DELETED)) == (1, 19)
