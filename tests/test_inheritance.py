@@ -20,8 +20,8 @@ METAS: dict[str, Any] = {
     "none": {"session_id": None},
     "untagged": {},
 }
-# Else who gets a session depends on which of them is answered first.
-ONE_BY_ONE = {"CONCURRENT_REQUESTS": 1}
+# Of as many sessions as there are requests, each is the next one's whose turn it is: none has to be waited for.
+ROOMY = {"SESSIONS_POOLS": {"shop": {"size": 2 * len(KINDS)}}}
 POOLS = {"shop": {"size": 3}, "staff": {"size": 3, "sticky": True}}
 
 
@@ -35,7 +35,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         Job("tests.spiders.inherit.Family", family),
         Job("tests.spiders.inherit.Ruled", {"url": site_process.url("/page/0", of=13)}),
         Job("tests.spiders.inherit.Family", {**family, "metas": sticky}, {"SESSIONS_STICKY": True}),
-        Job("tests.spiders.inherit.Family", {**family, "metas": {"pooled": METAS["pooled"]}}, ONE_BY_ONE),
+        Job("tests.spiders.inherit.Family", {**family, "metas": {"pooled": METAS["pooled"]}}, ROOMY),
         mode=request.param,
         SESSIONS_POOLS=POOLS,
         SESSIONS_POOL_SIZE=3,
@@ -58,7 +58,7 @@ def test_a_pool_is_inherited(run: list[Crawl], kind: str) -> None:
 
 
 def test_a_pools_session_is_not_inherited(run: list[Crawl]) -> None:
-    """Within an inherited pool the turn goes on: one by one, each child has another session than its parent."""
+    """Within an inherited pool the turn goes on: each child has another session than its parent."""
     children = [item for item in run[3].items if item["name"] == "pooled"]
     assert [child["session"] != child["parent"] for child in children] == [True] * len(KINDS)
 
