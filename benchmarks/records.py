@@ -12,7 +12,7 @@ from benchmarks.chains import ACTIONS, COOKIES
 from scrapy_sessions import SessionManager
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage.base import Key, Row
-from scrapy_sessions.storage.sqlite import SQLiteStore
+from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
 __all__ = ["NAMESPACE", "fill_store", "grow"]
 

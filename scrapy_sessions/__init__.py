@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scrapy_sessions.addon import SessionsAddon
-    from scrapy_sessions.browser_session import BrowserSession
     from scrapy_sessions.config import SessionConfig, Verdict, session_config
     from scrapy_sessions.exceptions import (
         AmbiguousSession,
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
         UnknownPool,
         UnknownProfile,
     )
-    from scrapy_sessions.manager import SessionManager
     from scrapy_sessions.models import Cookie, PersistentSession, Profile
+    from scrapy_sessions.sessions.browser_session import BrowserSession
+    from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage import SessionStore
 
 __all__ = [
@@ -63,12 +63,12 @@ __all__ = [
 # Where the names are that don't stand in `exceptions`. All are imported at first use: Scrapy imports this package at
 # every call of `scrapy`, for the command, and whoever uses the manager alone doesn't pay for Scrapy's components.
 _MODULES = {
-    "BrowserSession": "browser_session",
+    "BrowserSession": "sessions.browser_session",
     "Cookie": "models",
     "PersistentSession": "models",
     "Profile": "models",
     "SessionConfig": "config",
-    "SessionManager": "manager",
+    "SessionManager": "sessions.manager",
     "SessionStore": "storage",
     "SessionsAddon": "addon",
     "Verdict": "config",

@@ -8,8 +8,6 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from scrapy.utils.misc import load_object
-
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.settings import SessionsSettings
 
@@ -22,9 +20,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
     from url_matcher import URLMatcher
 
-    from scrapy_sessions.browser_session import BrowserSession
+    from scrapy_sessions.sessions.browser_session import BrowserSession
 
-__all__ = ["Configs", "Fetch", "SessionConfig", "Verdict", "registered_config", "session_config"]
+__all__ = ["Fetch", "SessionConfig", "Verdict", "is_config", "registered_config", "session_config"]
 
 Fetch = Callable[["Request"], Awaitable["Response"]]
 _Config = TypeVar("_Config", bound="type[SessionConfig]")
@@ -168,52 +166,6 @@ class SessionConfig:
         return self.settings.delay if session.delay is None else session.delay
 
 
-class Configs:
-    """The :class:`SessionConfig` of each URL in a crawl: one object of each class."""
-
-    def __init__(self, crawler: Crawler, setting: Any) -> None:
-        self._crawler = crawler
-        self._made: dict[type[SessionConfig], SessionConfig] = {}
-        self._spider: SessionConfig | None = None
-        self._looked_at_spider = False
-        self._default = self._make(setting if setting is not None else SessionConfig, "SESSIONS_CONFIG")
-
-    def of(self, url: str) -> SessionConfig:
-        """Return the config for *url*.
-
-        Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a ``session_config`` of the spider that
-        isn't one.
-        """
-        if not self._looked_at_spider:
-            self.look_at_spider()
-        if self._spider is not None:
-            return self._spider
-        registered = registered_config(url) if _registered else None
-        if registered is not None:
-            return self._make(registered, url)
-        return self._default
-
-    def look_at_spider(self) -> None:
-        """Take the spider's ``session_config``, once there is a spider."""
-        spider = self._crawler.spider
-        self._looked_at_spider = spider is not None
-        own = getattr(spider, "session_config", None)
-        if own is not None:
-            self._spider = own if isinstance(own, SessionConfig) else self._make(own, "session_config of the spider")
-
-    def _make(self, value: Any, source: str) -> SessionConfig:
-        try:
-            cls = load_object(value)
-        except (ImportError, NameError, ValueError, TypeError) as e:
-            raise SessionConfigurationError(f"{source}: {value!r} can't be imported ({e})") from e
-        if not _is_config(cls):
-            raise SessionConfigurationError(f"{source}: {value!r} is not a subclass of scrapy_sessions.SessionConfig")
-        config = self._made.get(cls)
-        if config is None:
-            config = self._made[cls] = cls.from_crawler(self._crawler)
-        return config
-
-
 _registered: set[type[SessionConfig]] = set()
 
 
@@ -240,7 +192,7 @@ def session_config(
     """
 
     def register(cls: _Config) -> _Config:
-        if not _is_config(cls):
+        if not is_config(cls):
             raise SessionConfigurationError(f"@session_config: {cls!r} is not a subclass of SessionConfig")
         from url_matcher import Patterns  # noqa: PLC0415  # as above
 
@@ -255,11 +207,12 @@ def session_config(
 @lru_cache(maxsize=4096)
 def registered_config(url: str) -> type[SessionConfig] | None:
     """Return the class that is registered for *url*, if any."""
-    found: type[SessionConfig] | None = _matcher().match(url)
+    found: type[SessionConfig] | None = _matcher().match(url) if _registered else None
     return found
 
 
-def _is_config(value: object) -> bool:
+def is_config(value: object) -> bool:
+    """Whether *value* is a subclass of :class:`SessionConfig`."""
     return isinstance(value, type) and issubclass(value, SessionConfig)
 
 

@@ -19,9 +19,15 @@ from scrapy.http.request import NO_CALLBACK
 from scrapy.utils.python import to_unicode
 from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_installed
 
-from scrapy_sessions.browser_session import BrowserSession
-from scrapy_sessions.closing import Closing
-from scrapy_sessions.config import Configs, SessionConfig
+from scrapy_sessions.analytics.prometheus import PrometheusFile
+from scrapy_sessions.config import SessionConfig
+from scrapy_sessions.crawl.configs import Configs
+from scrapy_sessions.crawl.facade import SpiderSessions
+from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
+from scrapy_sessions.crawl.login import Logins, must_log_in
+from scrapy_sessions.crawl.shutdown import ShutdownGuard
+from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
+from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.exceptions import (
     InvalidSessionId,
     LoginFailed,
@@ -29,17 +35,13 @@ from scrapy_sessions.exceptions import (
     SessionError,
     StoreError,
 )
-from scrapy_sessions.judge import Judge
-from scrapy_sessions.login import Logins, must_log_in
-from scrapy_sessions.manager import SessionManager, retired
 from scrapy_sessions.models import Profile, check_session_id
-from scrapy_sessions.pace import may_go, must_go_alone, put_off, wait_turn
-from scrapy_sessions.pool import PICKED, Claim, read_claim
-from scrapy_sessions.prometheus import PrometheusFile
+from scrapy_sessions.pools.claim import PICKED, Claim, read_claim
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.manager import SessionManager, retired
+from scrapy_sessions.sessions.runtime import must_go_alone
 from scrapy_sessions.settings import SessionsSettings, setting_name
-from scrapy_sessions.spider_sessions import SpiderSessions
-from scrapy_sessions.storage.place import store_for
-from scrapy_sessions.visits import PLACE, Visit, Visits
+from scrapy_sessions.storage.resolve import resolve_store
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -73,8 +75,8 @@ class SessionsExtension:
             raise NotConfigured
         _check_asyncio()
         self._paced = bool(self.settings.delay)
-        self.visits = Visits()
-        self._places: WeakValueDictionary[str, Visit] = WeakValueDictionary()
+        self.visits = InFlightRequests()
+        self._places: WeakValueDictionary[str, InFlight] = WeakValueDictionary()
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -83,12 +85,12 @@ class SessionsExtension:
         self.configs = Configs(crawler, self.settings.config)
         if crawler.spider is not None:
             self.configs.look_at_spider()
-        self.closing = Closing(self._is_closing)
+        self.closing = ShutdownGuard(self._is_closing)
         self._close_tasks: set[asyncio.Task[None]] = set()
         # The prompt of a shell must not overwrite the file of a crawl.
         path = self.settings.prometheus_file if crawler.spider is not None else None
         self._prometheus = None if path is None else PrometheusFile(path)
-        self.store = store_for(url=self.settings.store)
+        self.store = resolve_store(url=self.settings.store)
         self.store.prepare()
         self.in_shell = False
         self.facade: type[SpiderSessions] = SpiderSessions
@@ -101,7 +103,7 @@ class SessionsExtension:
             _ = extension.manager  # made now, so that a bad name or identity stops the crawl
             extension._give_facade(crawler.spider)
         elif not crawler.settings.frozen:  # components are being made, of an engine that is to have no spider yet
-            from scrapy_sessions.shell import set_up  # noqa: PLC0415  # what no crawl needs
+            from scrapy_sessions.crawl.shell import set_up  # noqa: PLC0415  # what no crawl needs
 
             set_up(extension)
         for handler, signal in (
@@ -166,9 +168,9 @@ class SessionsExtension:
         )
 
     @cached_property
-    def judge(self) -> Judge:
+    def judge(self) -> VerdictHandler:
         """What follows from verdicts."""
-        return Judge(self.manager, self.count)
+        return VerdictHandler(self.manager, self.count)
 
     def close_spider(self, reason: str) -> None:
         """Close the spider with *reason*, soon; that of a shell stays, whose ``fetch()`` would wait for ever."""
@@ -212,8 +214,8 @@ class SessionsExtension:
         return (
             must_log_in(session, config)
             or config.sets_pace
-            or bool(session.delay or session.concurrency or session.next_at)
-            or (session.alone_first and must_go_alone(session))
+            or bool(session.delay or session.concurrency or session.not_before)
+            or (session.first_request_alone and must_go_alone(session))
             or (self._paced and session.delay is None)
         )
 
@@ -232,16 +234,16 @@ class SessionsExtension:
                         manager.retire(session, "its login failed")
                     raise
                 continue  # it may have been retired or replaced by another meanwhile
-            if not may_go(session, time.monotonic()):
+            if not is_ready(session, time.monotonic()):
                 await wait_turn(session, self.closing)
                 if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
                     continue  # that has come about while it waited
             delay = config.delay(session)
             if delay:
-                put_off(session, delay)
+                postpone(session, delay)
             return session  # as obtained: even a limit of no time at all lets a new one go
 
-    def begin(self, request: Request, claim: Claim, session: BrowserSession) -> Visit:
+    def begin(self, request: Request, claim: Claim, session: BrowserSession) -> InFlight:
         """Begin the visit of *request* in *session*, and say so in its meta."""
         meta = request.meta
         if claim.before is not None and claim.before != session.id:
@@ -253,18 +255,18 @@ class SessionsExtension:
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
         visit = self.visits.begin(request, session)
-        if session.concurrency or (session.alone_first and must_go_alone(session)):
-            place = meta[PLACE] = uuid4().hex  # a number could be that of another run, out of a disk queue
+        if session.concurrency or (session.first_request_alone and must_go_alone(session)):
+            place = meta[SLOT] = uuid4().hex  # a number could be that of another run, out of a disk queue
             self._places[place] = visit
         return visit
 
     def give_back(self, request: Request) -> None:
         """End the visit of the request that *request* has come in the place of: somebody may still hold that one."""
-        visit = self._places.get(request.meta.pop(PLACE))
+        visit = self._places.get(request.meta.pop(SLOT))
         if visit is not None:
             visit.end()
 
-    def visit_of(self, request: Request) -> Visit | None:
+    def visit_of(self, request: Request) -> InFlight | None:
         """Return the visit of *request*; one that has none yet, as without the middleware at 75, begins one now."""
         visit = self.visits.get(request)
         if visit is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scrapy.utils.misc import build_from_crawler, load_object
 
-from scrapy_sessions.pool import is_named
+from scrapy_sessions.pools.claim import is_named
 from scrapy_sessions.settings import SessionsSettings, setting_name
 
 if TYPE_CHECKING:

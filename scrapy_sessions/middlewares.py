@@ -16,10 +16,10 @@ from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.config import Verdict
+from scrapy_sessions.crawl.in_flight import APPLIED, SLOT, remove_leftovers
+from scrapy_sessions.crawl.verdicts import PAUSES, pause_of
 from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.extension import SessionsExtension, is_login
-from scrapy_sessions.judge import PAUSES, pause_of
-from scrapy_sessions.visits import LAID, PLACE, strip_leftovers
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
-    from scrapy_sessions.browser_session import BrowserSession
     from scrapy_sessions.config import SessionConfig
-    from scrapy_sessions.pool import Claim
-    from scrapy_sessions.visits import Visit
+    from scrapy_sessions.crawl.in_flight import InFlight
+    from scrapy_sessions.pools.claim import Claim
+    from scrapy_sessions.sessions.browser_session import BrowserSession
 
 __all__ = ["SessionCookiesMiddleware", "SessionMiddleware", "SessionVerdictMiddleware"]
 
@@ -70,10 +70,10 @@ class SessionMiddleware:
 
     def process_request(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
         """Return ``None`` when the session is in memory, and need not log in or wait; else a coroutine."""
-        if LAID in request.meta:
-            strip_leftovers(request)
+        if APPLIED in request.meta:
+            remove_leftovers(request)
         extension = self._extension
-        if PLACE in request.meta:
+        if SLOT in request.meta:
             extension.give_back(request)
         claim = extension.claim_of(request)
         if claim is None:
@@ -103,9 +103,9 @@ class SessionMiddleware:
 
     def _go(self, request: Request, claim: Claim, session: BrowserSession, config: SessionConfig) -> None:
         visit = self._extension.begin(request, claim, session)
-        visit.lay(request)
+        visit.apply_identity(request)
         if config.changes_requests:
-            with visit.noting_changes(request):
+            with visit.track_changes(request):
                 config.process_request(request, session)
 
 
@@ -132,7 +132,7 @@ class SessionVerdictMiddleware:
     def process_request(self, request: Request) -> None:
         visit = self._extension.visits.get(request)
         if visit is not None:
-            visit.leave(time.time())
+            visit.mark_sent(time.time())
 
     def process_response(
         self, request: Request, response: Response
@@ -140,18 +140,18 @@ class SessionVerdictMiddleware:
         visit = self._extension.visits.get(request)
         if visit is None:
             return response
-        visit.take_off(request)
-        if "cached" in response.flags or not visit.left:  # not from the site
+        visit.remove_identity(request)
+        if "cached" in response.flags or not visit.was_sent:  # not from the site
             visit.end()
             return response
         if is_login(request):
-            visit.answered(request, response, time.time(), page=True)
+            visit.record_response(request, response, time.time(), page=True)
             visit.end()
             return response
         if response.status in PAUSES:
             pause = pause_of(response, request)
             if pause is not None:
-                replay = self._extension.judge.paused(visit.session, request, pause)
+                replay = self._extension.judge.handle_pause(visit.session, request, pause)
                 return self._close(visit, request, response, replay, cacheable=False)
         config = self._extension.configs.of(request.url)
         if not config.reads_body and response.status not in config.remarkable_statuses:
@@ -165,12 +165,12 @@ class SessionVerdictMiddleware:
         visit = self._extension.visits.get(request)
         if visit is None:
             return None
-        visit.take_off(request)
-        visit.failed()
+        visit.remove_identity(request)
+        visit.record_failure()
         replay = None
         if visit.by_proxy and _is_refusal(exception) and not is_login(request):
             config = self._extension.configs.of(request.url)
-            replay = self._extension.judge.apply(Verdict.SUSPECT, visit.session, request, config)
+            replay = self._extension.judge.handle(Verdict.SUSPECT, visit.session, request, config)
         visit.end()
         return replay
 
@@ -198,7 +198,7 @@ class SessionVerdictMiddleware:
         return Verdict.OK
 
     async def _apply_later(
-        self, visit: Visit, verdict: Awaitable[Verdict], request: Request, response: Response, config: SessionConfig
+        self, visit: InFlight, verdict: Awaitable[Verdict], request: Request, response: Response, config: SessionConfig
     ) -> Request | Response:
         visit.end()  # a check that fetches something in this session must not wait for the place of what it checks
         try:
@@ -210,21 +210,21 @@ class SessionVerdictMiddleware:
         return self._apply(visit, settled, request, response, config)
 
     def _apply(
-        self, visit: Visit, verdict: Verdict, request: Request, response: Response, config: SessionConfig
+        self, visit: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
     ) -> Request | Response:
         judge = self._extension.judge
-        if visit.outdated:
-            replay = judge.outdated(request, verdict)
+        if visit.is_stale:
+            replay = judge.handle_stale(request, verdict)
         else:
-            replay = judge.apply(verdict, visit.session, request, config)
+            replay = judge.handle(verdict, visit.session, request, config)
         return self._close(visit, request, response, replay, cacheable=verdict is Verdict.OK)
 
     def _close(
-        self, visit: Visit, request: Request, response: Response, replay: Request | None, *, cacheable: bool
+        self, visit: InFlight, request: Request, response: Response, replay: Request | None, *, cacheable: bool
     ) -> Request | Response:
         if not cacheable and self._caching:
             request.meta[_DONT_CACHE] = True
-        visit.answered(request, response, time.time(), page=replay is None)
+        visit.record_response(request, response, time.time(), page=replay is None)
         visit.end()
         return response if replay is None else replay
 
@@ -257,7 +257,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             return
         if request.cookies:
             self._seed(request, visit.session)
-        visit.lay_cookies(request)
+        visit.apply_cookies(request)
         self._debug_cookie(request)
 
     def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]

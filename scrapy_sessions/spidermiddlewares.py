@@ -9,7 +9,7 @@ from itemadapter import ItemAdapter
 from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 
 from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.pool import PICKED, is_named
+from scrapy_sessions.pools.claim import PICKED, is_named
 from scrapy_sessions.settings import DEFAULT_POOL
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import scrapy_sessions
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage.codec import encode
-from scrapy_sessions.storage.sqlite import SQLiteStore
+from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
 __all__ = ["PROGRAM", "Done", "environment", "fill", "make_project", "on_terminal", "sessions"]
 

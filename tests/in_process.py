@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from scrapy.cmdline import execute
 
-from scrapy_sessions.commands import running
+from scrapy_sessions.commands.support import runner
 from tests.command_line import Done, environment
 from tests.exchange import STORE
 
@@ -52,7 +52,7 @@ def _left_as_it_was(folder: Path, stdin: bytes) -> Iterator[None]:
         with (
             patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8")),
             patch.dict(os.environ, environment(), clear=True),
-            patch.object(running, "configure_logging"),  # it is for the whole process, and can't be taken back
+            patch.object(runner, "configure_logging"),  # it is for the whole process, and can't be taken back
         ):
             yield
     finally:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import BrowserSession, SessionManager, StoreError
-from scrapy_sessions.analytics import FOLDED, HOUR, Event, HourCounts, hour_of
-from scrapy_sessions.collector import flush_interval
-from scrapy_sessions.pool import Claim
+from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.pools.claim import Claim
+from scrapy_sessions.sessions.collector import flush_interval
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import LeaseStore, MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.testing import Clock
@@ -80,7 +80,7 @@ async def test_what_was_saved_before_the_turn_stays_in_its_hour(clock: Clock) ->
 
 async def test_counts_reach_the_store_by_themselves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to ask: some time after a save the counts are written, and again after the next."""
-    monkeypatch.setattr("scrapy_sessions.collector._SHORTEST", 0.01)
+    monkeypatch.setattr("scrapy_sessions.sessions.collector._SHORTEST", 0.01)
     written = asyncio.Event()
 
     class Telling(MemoryStore):
@@ -263,7 +263,7 @@ async def test_a_failing_write_is_tried_again(clock: Clock, caplog: pytest.LogCa
 
 async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many batches the first that fails ends the attempt: else each might wait for the store's timeout."""
-    monkeypatch.setattr("scrapy_sessions.collector._BATCH", 2)
+    monkeypatch.setattr("scrapy_sessions.sessions.collector._BATCH", 2)
     store = Breaking(clock=clock)
     counts: Counter[str] = Counter()
     async with manager_of(store, clock, counts) as manager:
@@ -279,8 +279,8 @@ async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: 
 
 async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of rows that can't be written for long, sessions are folded into their pools, and of events the newest stay."""
-    monkeypatch.setattr("scrapy_sessions.collector._MAX_LATE", 3)
-    monkeypatch.setattr("scrapy_sessions.collector._MAX_EVENTS", 2)
+    monkeypatch.setattr("scrapy_sessions.sessions.collector._MAX_LATE", 3)
+    monkeypatch.setattr("scrapy_sessions.sessions.collector._MAX_EVENTS", 2)
     store = Breaking(clock=clock)
     async with manager_of(store, clock) as manager:
         for number in range(5):

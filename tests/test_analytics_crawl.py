@@ -13,7 +13,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions import SessionConfig, Verdict
-from scrapy_sessions.analytics import FOLDED, Event, HourCounts, summed
+from scrapy_sessions.analytics.model import FOLDED, Event, HourCounts, summed
 from scrapy_sessions.storage import SQLiteStore
 from tests.life import crawl, session_stats, sqlite_url, start
 from tests.life.spiders import Pages

@@ -6,7 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from scrapy_sessions.collector import flush_interval
+from scrapy_sessions.sessions.collector import flush_interval
 from scrapy_sessions.storage import SQLiteStore
 from tests.life import sqlite_url, start
 from tests.site import Site

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_sessions.analytics import Event, HourCounts
+from scrapy_sessions.analytics.model import Event, HourCounts
 from scrapy_sessions.storage import SQLiteStore
 from tests.test_store_plans import Recorder, plans
 

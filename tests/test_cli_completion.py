@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_sessions.commands import SUBCOMMANDS
+from scrapy_sessions.commands.registry import SUBCOMMANDS
 from scrapy_sessions.models import PersistentSession
 from tests.command_line import environment, fill, make_project, sessions
 

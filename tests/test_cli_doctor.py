@@ -13,7 +13,7 @@ import pytest
 
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage import Key, SQLiteStore
-from scrapy_sessions.storage.migrations import LATEST
+from scrapy_sessions.storage.sqlite.migrations import LATEST
 from tests.command_line import Done, fill, make_project, sessions
 from tests.in_process import called
 

@@ -18,9 +18,9 @@ from xml.etree import ElementTree
 import pytest
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.cookies import netscape
-from scrapy_sessions.record_file import load
-from scrapy_sessions.whole_file import whole_file
+from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.formats import netscape
+from scrapy_sessions.formats.records import load
 from tests.exchange import SECRET, STORE, calls, complaints, loaded, rich_record, saved, sessions
 from tests.in_process import delivered
 from tests.logins import GREETING, login_cookie
@@ -60,14 +60,14 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     """A fault in the middle of a write leaves the old file as it was, and no other; a pipe is written to as it is."""
     file = tmp_path / "cookies.txt"
     file.write_text("old")
-    with pytest.raises(OSError, match="full"), whole_file(file) as stream:  # noqa: PT012  # what fails is the writing
+    with pytest.raises(OSError, match="full"), atomic_write(file) as stream:  # noqa: PT012  # what fails is the writing
         stream.write(b"half")
         raise OSError("the disk is full")
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("cookies.txt", "old")]
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    with whole_file(pipe) as stream:
+    with atomic_write(pipe) as stream:
         stream.write(b"through")
     assert os.read(reader, 100) == b"through"
     os.close(reader)
@@ -79,7 +79,7 @@ def test_a_fault_names_the_file_that_was_asked_for(tmp_path: Path, name: str, fa
     if name == "/dev/full" and not Path(name).exists():
         pytest.skip("this system has no full device")
     path = tmp_path / name
-    with pytest.raises(OSError, match=r"\[Errno") as error, whole_file(path) as stream:
+    with pytest.raises(OSError, match=r"\[Errno") as error, atomic_write(path) as stream:
         stream.write(b"x")
     assert (error.value.errno, error.value.filename) == (fault, str(path))
     assert ".scrapy-sessions-" not in str(error.value)

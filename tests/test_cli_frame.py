@@ -12,7 +12,7 @@ import pytest
 from scrapy.cmdline import execute
 from scrapy.settings import Settings
 
-from scrapy_sessions.commands import SUBCOMMANDS
+from scrapy_sessions.commands.registry import SUBCOMMANDS
 from scrapy_sessions.models import PersistentSession
 from tests.command_line import PROGRAM, environment, fill, make_project, on_terminal, sessions
 from tests.in_process import called
@@ -43,7 +43,7 @@ def test_public_names_come_at_first_use() -> None:
     statement = "import scrapy_sessions; assert {0} dir(scrapy_sessions); from scrapy_sessions import {1}"
     loaded = loaded_by(statement.format("'Cookie' in", "Cookie"))
     assert "scrapy_sessions.models" in loaded
-    assert "scrapy_sessions.manager" not in loaded
+    assert "scrapy_sessions.sessions.manager" not in loaded
     with pytest.raises(AssertionError, match="cannot import name 'Biscuit'"):
         loaded_by(statement.format("'Biscuit' not in", "Biscuit"))
 

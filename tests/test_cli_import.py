@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.record_file import dump
+from scrapy_sessions.formats.records import dump
 from tests.exchange import SECRET, STORE, complaints, loaded, rich_record, saved, sessions, stored
 from tests.in_process import delivered
 from tests.logins import GREETING

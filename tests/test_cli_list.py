@@ -14,10 +14,10 @@ import pytest
 from scrapy.settings import Settings
 
 from scrapy_sessions.commands import list_
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.parsing import subcommand
-from scrapy_sessions.commands.tables import Lines
-from scrapy_sessions.commands.words import age, moment, parse_age
+from scrapy_sessions.commands.support.arguments import subcommand
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.tables import Lines
+from scrapy_sessions.commands.support.text import age, moment, parse_age
 from scrapy_sessions.models import Metrics, PersistentSession
 from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.storage.codec import encode

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions.models import PersistentSession
-from scrapy_sessions.storage.migrations import LATEST
+from scrapy_sessions.storage.sqlite.migrations import LATEST
 from tests.command_line import PROGRAM, Done, environment, fill
 
 LIKE_OTHERS = """

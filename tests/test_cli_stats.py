@@ -23,9 +23,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scrapy_sessions.analytics import COUNTERS, FOLDED, HOUR, HourCounts, hour_of
-from scrapy_sessions.commands import watching
-from scrapy_sessions.commands.words import moment
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, HourCounts, hour_of
+from scrapy_sessions.commands import stats_watch
+from scrapy_sessions.commands.support.text import moment
 from scrapy_sessions.storage import MemoryStore, SQLiteStore
 from scrapy_sessions.testing import make_row
 from tests.command_line import Done
@@ -195,8 +195,8 @@ async def test_rates_are_taken_over_some_seconds(monkeypatch: pytest.MonkeyPatch
     for moment_of_look, requests in ((0.0, 1), (2.0, 0), (4.0, 10), (10.0, 0), (40.0, 0), (60.0, 0)):
         await store.add_analytics([HourCounts("shop", "p", "a", hour_of(time.time()), requests)], [])
         clock = SimpleNamespace(time=time.time, monotonic=lambda now=moment_of_look: now)
-        monkeypatch.setattr(watching, "time", clock)
-        (line,) = await watching._look(context, store, looks)
+        monkeypatch.setattr(stats_watch, "time", clock)
+        (line,) = await stats_watch._look(context, store, looks)
         rates.append(line.requests_per_second)
     assert rates == [0.0, 0.0, 2.5, 1.0, 0.0, 0.0]
     assert len(looks) == 2
@@ -266,12 +266,12 @@ def test_watching_in_plain_text(stats: Project) -> None:
 )
 def test_watching_on_a_narrow_terminal(width: int, left_out: set[str]) -> None:
     """Heads and numbers are whole: where there is no room for all columns, those that matter least are left out."""
-    line = watching._Line("shop", "catalog", 10, 2, 8, 0, 123_456, 98_765, 3, 10, 1, 12.5, 10.0, time.time())
+    line = stats_watch._Line("shop", "catalog", 10, 2, 8, 0, 123_456, 98_765, 3, 10, 1, 12.5, 10.0, time.time())
     shown = io.StringIO()
     console = Console(file=shown, width=width)
-    console.print(watching._table([line, line], console))
+    console.print(stats_watch._table([line, line], console))
     heads, first, *_ = shown.getvalue().splitlines()
-    columns = [head for head in (*watching._HEADERS, *watching._RATES) if head not in left_out]
+    columns = [head for head in (*stats_watch._HEADERS, *stats_watch._RATES) if head not in left_out]
     assert heads.split() == " ".join(columns).split()
     assert "…" not in first
     assert "12.5" in first

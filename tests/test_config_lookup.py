@@ -13,7 +13,8 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import BrowserSession, SessionConfig, session_config
 from scrapy_sessions import config as module
-from scrapy_sessions.config import Configs, registered_config
+from scrapy_sessions.config import registered_config
+from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.exceptions import SessionConfigurationError
 from tests.life import PLAIN
 from tests.stay.configs import LogsIn, TakesToken

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from scrapy_sessions.cookies import SessionCookieJar
-from scrapy_sessions.cookies.content import MAX_COOKIES, MAX_COOKIES_PER_DOMAIN
+from scrapy_sessions.cookies.index import MAX_COOKIES, MAX_COOKIES_PER_DOMAIN
 
 URL = urlsplit("https://shop.example/")
 

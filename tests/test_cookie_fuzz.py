@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrapy_sessions.cookies import REFUSAL_REASONS, SessionCookieJar
+from scrapy_sessions.cookies.hosts import is_sharable
 from scrapy_sessions.cookies.parse import encode
-from scrapy_sessions.cookies.suffix import is_sharable
 from scrapy_sessions.models import Cookie
 
 PARTS = st.sampled_from(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scrapy_sessions.cookies import SessionCookieJar, jar
-from scrapy_sessions.cookies.entry import Entry
 from scrapy_sessions.cookies.rules import Origin, accept, hides
+from scrapy_sessions.cookies.stored import StoredCookie
 
 # Several depths under one name; names that only end alike, or sort beside it; and addresses, which have no parents.
 HOSTS = (
@@ -34,22 +34,22 @@ HOSTS = (
 SHARED = HOSTS[1:7]
 NAMES = ("a", "b")
 PATHS = ("/", "/a", "/a/b")
-CONTENT = "scrapy_sessions.cookies.content"
+CONTENT = "scrapy_sessions.cookies.index"
 
 
-def made(header: str, url: SplitResult) -> Entry:
+def made(header: str, url: SplitResult) -> StoredCookie:
     """The cookie that *header* from *url* asks for."""
     origin = Origin.of(url)
     assert origin is not None
     return accept(header, url, origin, 1000.0, explicit=False)
 
 
-def is_hiding(new: Entry, held: list[Entry]) -> bool:
+def is_hiding(new: StoredCookie, held: list[StoredCookie]) -> bool:
     """Whether *new* would hide one of *held*, by a walk through all of them."""
     return any(hides(new, old) for old in held)
 
 
-def probe(name: str, host: str, path: str) -> tuple[str, SplitResult, Entry]:
+def probe(name: str, host: str, path: str) -> tuple[str, SplitResult, StoredCookie]:
     """A Set-Cookie that leaves the jar as it is unless it is refused: it has expired, and no cookie has its path."""
     header, url = f"{name}=; Max-Age=0; Path={path}/probe", urlsplit(f"http://{host}/")
     return header, url, made(header, url)
@@ -72,9 +72,9 @@ class Shadows(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.bounds.stop()
 
-    def held(self) -> list[Entry]:
+    def held(self) -> list[StoredCookie]:
         """All that the jar has, the expired left out."""
-        return [Entry.of(cookie) for cookie in self.jar]
+        return [StoredCookie.of(cookie) for cookie in self.jar]
 
     @rule(
         name=st.sampled_from(NAMES),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from scrapy_sessions.cookies.suffix import canonical_host, is_ip, is_sharable, site_of
+from scrapy_sessions.cookies.hosts import canonical_host, is_ip, is_sharable, site_of
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_no_network() -> None:
         "import socket\n"
         "def refuse(*args, **kwargs): raise AssertionError('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from scrapy_sessions.cookies.suffix import is_sharable\n"
+        "from scrapy_sessions.cookies.hosts import is_sharable\n"
         "assert not is_sharable('co.uk') and is_sharable('shop.co.uk')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_sessions.commands import SUBCOMMANDS, load
-from scrapy_sessions.commands.parsing import subcommand
+from scrapy_sessions.commands.registry import SUBCOMMANDS, load
+from scrapy_sessions.commands.support.arguments import subcommand
 from tests.command_line import sessions
 from tests.docs_pages import DOCS, PAGES, module, text_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scrapy_sessions.formats import FORMATS
+from scrapy_sessions.formats.registry import FORMATS
 from tests.docs_pages import DOCS, Reader, text_of
 
 PAGE = DOCS / "topics" / "formats.rst"

@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionManager
-from scrapy_sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
 from scrapy_sessions.storage.codec import decode, encode
@@ -112,7 +112,7 @@ def test_the_base_is_what_was_saved(saved: PersistentSession, later: PersistentS
     """However the session changes after a save, its base stays the record of that save."""
     session = live(saved)
     before = session.snapshot()
-    session.base = encode_parts(session)
+    session.merge_base = encode_parts(session)
     session.status, session.last_activity, session.pages_visited = later.status, later.last_activity, 7
     session.cookies.restore(later.cookies)
     session.data["more"] = 1

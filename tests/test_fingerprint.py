@@ -10,7 +10,7 @@ from scrapy.utils.request import RequestFingerprinter
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.fingerprint import SessionFingerprinter
-from scrapy_sessions.pool import PICKED
+from scrapy_sessions.pools.claim import PICKED
 from tests.crawl import ADDON, MODES, Crawl, Job, crawl
 from tests.site import Site
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import Cookie, FormatError
-from scrapy_sessions.cookies import browser_extension, storage_state
+from scrapy_sessions.formats import browser_extension, storage_state
 
 SECRET = "hunter2"
 FULL = Cookie(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import FormatError
-from scrapy_sessions.cookies import har
+from scrapy_sessions.formats import har
 
 URL = "https://www.shop.example/a/b"
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scrapy_sessions import Cookie, FormatError
-from scrapy_sessions.cookies import cookie_header
+from scrapy_sessions.formats import cookie_header
 
 URL = "https://www.shop.example/"
 

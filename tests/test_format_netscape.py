@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie, FormatError, PersistentSession
-from scrapy_sessions.cookies import netscape
-from scrapy_sessions.formats import left_out, write
+from scrapy_sessions.formats import netscape
+from scrapy_sessions.formats.registry import left_out, write
 
 SECRET = "hunter2"
 LATE = 4_000_000_000.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import FormatError, NewerSchema
-from scrapy_sessions.record_file import dump, load
+from scrapy_sessions.formats.records import dump, load
 from tests.exchange import SECRET, rich_record
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scrapy_sessions import Cookie, FormatError, PersistentSession
 from scrapy_sessions.cookies.parse import decode
 from scrapy_sessions.exceptions import NewerSchema
-from scrapy_sessions.formats import FORMATS, Site, detect, from_bytes, read, to_bytes, write
+from scrapy_sessions.formats.registry import FORMATS, Site, detect, from_bytes, read, to_bytes, write
 
 few = settings(max_examples=60, deadline=None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.cookies import storage_state
+from scrapy_sessions.formats import storage_state
 from tests.browser import MISSING, Visit, visit
 from tests.crawl import Job, crawl
 from tests.exchange import STORE, loaded, rich_record, saved, sessions

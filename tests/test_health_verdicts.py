@@ -14,8 +14,8 @@ from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import BrowserSession, SessionConfig, SessionManager, Verdict
-from scrapy_sessions.judge import Judge
-from scrapy_sessions.pool import PICKED, TRIES, Claim
+from scrapy_sessions.crawl.verdicts import VerdictHandler
+from scrapy_sessions.pools.claim import PICKED, TRIES, Claim
 from scrapy_sessions.settings import SessionsSettings
 
 OK, SUSPECT, EXPIRED, BLOCKED = Verdict.OK, Verdict.SUSPECT, Verdict.EXPIRED, Verdict.BLOCKED
@@ -33,7 +33,7 @@ class Court:
     def __init__(self, manager: SessionManager, config: type[SessionConfig]) -> None:
         self.manager = manager
         self.counts: Counter[str] = Counter()
-        self.judge = Judge(manager, lambda event, n: self.counts.update({event: n}))
+        self.judge = VerdictHandler(manager, lambda event, n: self.counts.update({event: n}))
         names = manager.settings.model_fields_set
         given = {f"SESSIONS_{name.upper()}": getattr(manager.settings, name) for name in names - {"pools"}}
         pools = {name: options.model_dump(exclude_unset=True) for name, options in manager.settings.pools.items()}
@@ -50,7 +50,7 @@ class Court:
         carried = {} if request is None else {TRIES: request.meta[TRIES]}
         picked = {"session_id": session.id, PICKED: session.id, "session_pool": session.pool}
         request = Request(f"http://x.example{path}", meta={**picked, **carried, **meta})
-        return self.judge.apply(verdict, session, request, self.config)
+        return self.judge.handle(verdict, session, request, self.config)
 
     def status(self, status: int, session: BrowserSession, path: str = "/") -> Request | None:
         """Let *session* draw what the default check says of *status*."""
@@ -58,7 +58,7 @@ class Court:
         request = Request(f"http://x.example{path}", meta=meta)
         verdict = SessionConfig.check(self.config, Response(request.url, status=status), request)
         assert isinstance(verdict, Verdict)
-        return self.judge.apply(verdict, session, request, self.config)
+        return self.judge.handle(verdict, session, request, self.config)
 
 
 @pytest.fixture
@@ -142,8 +142,8 @@ async def test_failures_of_a_page_to_blame_are_taken_back(court: Opener) -> None
         bench.draw(OK, third)
         bench.draw(SUSPECT, third, "/other")
         assert bench.draw(SUSPECT, third, "/closed", request) is None
-        assert (first.suspects, second.suspects) == (set(), set())
-        assert third.suspects == {"http://x.example/other"}
+        assert (first.failed_urls, second.failed_urls) == (set(), set())
+        assert third.failed_urls == {"http://x.example/other"}
 
 
 async def test_a_try_on_a_retired_session_is_not_the_pages(court: Opener) -> None:
@@ -235,7 +235,7 @@ async def test_a_check_that_says_blocked(court: Opener, pool: str | None) -> Non
         session = await bench.session(pool) if pool else await bench.manager.get("carol")
         picked = {PICKED: session.id, "session_pool": pool} if pool else {}
         request = Request("http://x.example/p", meta={"session_id": session.id, **picked})
-        replay = bench.judge.apply(BLOCKED, session, request, bench.config)
+        replay = bench.judge.handle(BLOCKED, session, request, bench.config)
         assert (session.status, session.retired_reason) == ("retired", "blocked at http://x.example/p")
         assert (replay is not None) is bool(pool)
         if pool:
@@ -266,7 +266,7 @@ async def test_errors_of_a_named_session_log_it_in(court: Opener) -> None:
             bench.status(403, session, f"/{path}")
         assert session.status == "ready"
         bench.status(403, session, "/c")
-        assert (session.status, session.suspects) == ("new", None)
+        assert (session.status, session.failed_urls) == ("new", None)
 
 
 async def test_errors_of_a_named_session_that_can_not_log_in(court: Opener) -> None:
@@ -278,7 +278,7 @@ async def test_errors_of_a_named_session_that_can_not_log_in(court: Opener) -> N
         sent = 0
         while request is not None:
             sent += 1
-            request = bench.judge.apply(SUSPECT, session, request, bench.config)
+            request = bench.judge.handle(SUSPECT, session, request, bench.config)
             assert request is None or request.meta["session_id"] == "carol"
         for path in "abc":
             bench.status(403, session, f"/{path}")
@@ -290,10 +290,10 @@ async def test_a_pinned_request_stays(court: Opener) -> None:
     async with court() as bench:
         session = await bench.session()
         request = Request("http://x.example/p", meta={"session_id": session.id, "session_pool": "shop"})
-        replay = bench.judge.apply(SUSPECT, session, request, bench.config)
+        replay = bench.judge.handle(SUSPECT, session, request, bench.config)
         assert replay is not None
         assert replay.meta["session_id"] == session.id
-        replay = bench.judge.apply(BLOCKED, session, request, bench.config)
+        replay = bench.judge.handle(BLOCKED, session, request, bench.config)
         assert replay is not None
         assert "session_id" not in replay.meta
 

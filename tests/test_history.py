@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapy_sessions.history import History, storable
+from scrapy_sessions.sessions.history import History, storable
 
 # Whatever looks like the end of one text and the begin of the next, and what JSON can't hold.
 TEXTS = st.one_of(st.text(max_size=8), st.text(alphabet='",\\\n[]\udc80é', max_size=8))

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionError, SessionManager, StoreError
-from scrapy_sessions.cookies.content import MAX_COOKIES_PER_DOMAIN
+from scrapy_sessions.cookies.index import MAX_COOKIES_PER_DOMAIN
 from scrapy_sessions.exceptions import CorruptRecord
-from scrapy_sessions.formats import Contents
-from scrapy_sessions.importing import apply, merge, plan_records, save_records
+from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
+from scrapy_sessions.formats.registry import Contents
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row, SQLiteStore
 from scrapy_sessions.storage.codec import decode
 from scrapy_sessions.testing import make_row
@@ -201,7 +201,7 @@ async def test_a_fault_in_the_middle_changes_nothing(tmp_path: Path) -> None:
 
 KILLED = """
 import asyncio, functools, os, signal, sqlite3, sys
-from scrapy_sessions.importing import plan_records, save_records
+from scrapy_sessions.formats.importing import plan_records, save_records
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage import SQLiteStore
 

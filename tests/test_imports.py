@@ -19,28 +19,17 @@ FOLDER = Path(scrapy_sessions.__file__).parent
 
 # Lower never imports higher; within a layer, modules may import each other. A folder's modules share its layer.
 LAYERS = (
-    ("exceptions", "models", "analytics", "whole_file"),
-    ("settings", "cookies"),
-    (
-        *("storage", "browser_session", "bound", "encoding", "history", "merging", "session_headers", "trees"),
-        *("counted", "testing"),
-    ),
-    (
-        *("pool", "strategies", "pace", "closing", "config", "shared", "live", "births", "write_behind"),
-        *("collector", "endings", "prometheus"),
-    ),
-    ("login",),
-    ("manager",),
-    ("formats", "record_file", "importing", "summaries"),
-    (
-        *("visits", "judge", "extension", "spider_sessions", "middlewares", "spidermiddlewares", "fingerprint"),
-        *("pipelines", "shell"),
-        *("playwright", "commands", "report"),
-    ),
+    ("exceptions", "atomic_file", "models"),
+    ("settings", "cookies", "analytics"),
+    ("storage", "pools"),
+    ("fingerprint", "testing", "sessions"),
+    ("config", "formats"),
+    ("crawl", "extension"),
+    ("middlewares", "spidermiddlewares", "pipelines", "commands", "report"),
     ("addon",),
     ("",),  # the package itself: the public names
 )
-MANAGER_LAYER = next(level for level, names in enumerate(LAYERS) if "manager" in names)
+MANAGER_LAYER = next(level for level, names in enumerate(LAYERS) if "sessions" in names)
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
 OPTIONAL = ("cryptography.fernet", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
 
@@ -126,14 +115,19 @@ def test_module_imports_nothing_above_it(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "text", "wrong"),
     [
-        pytest.param("models", "import scrapy_sessions.manager", ["scrapy_sessions.manager"], id="import"),
+        pytest.param(
+            "models", "import scrapy_sessions.sessions.manager", ["scrapy_sessions.sessions.manager"], id="import"
+        ),
         pytest.param(
             "models", "from scrapy_sessions import addon", ["scrapy_sessions", "scrapy_sessions.addon"], id="root"
         ),
         pytest.param(
-            "cookies.jar", "def f():\n from scrapy_sessions.pool import x", ["scrapy_sessions.pool"], id="late"
+            "cookies.jar",
+            "def f():\n from scrapy_sessions.pools.pool import x",
+            ["scrapy_sessions.pools.pool"],
+            id="late",
         ),
-        pytest.param("manager", "from scrapy import crawler", ["scrapy.crawler"], id="crawler"),
+        pytest.param("sessions.manager", "from scrapy import crawler", ["scrapy.crawler"], id="crawler"),
     ],
 )
 def test_an_import_from_above_is_noticed(module: str, text: str, wrong: list[str]) -> None:

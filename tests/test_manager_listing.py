@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import AmbiguousSession, BrowserSession, SessionError, SessionManager
+from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
-from scrapy_sessions.visits import Visit
 from tests.life.stores import Failing
 
 
@@ -226,7 +226,7 @@ async def test_cleanup_spares_sessions_in_flight() -> None:
     async with SessionManager(store=Failing(), namespace="shop", clock=clock) as manager:
         session = await manager.get("alice")
         session.record("came")
-        visit = Visit(session)
+        visit = InFlight(session)
         clock.now += 1800
         assert await manager.cleanup_expired_sessions() == 0
         visit.end()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import BrowserSession, SessionManager
-from scrapy_sessions.pool import Claim
+from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
 from tests.life.stores import Failing

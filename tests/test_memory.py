@@ -13,8 +13,8 @@ from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions import SessionManager
-from scrapy_sessions.pool import Claim
-from scrapy_sessions.visits import Visits
+from scrapy_sessions.crawl.in_flight import InFlightRequests
+from scrapy_sessions.pools.claim import Claim
 
 URL = "https://shop.example/p"
 SET_COOKIES = [f"c{n}=value-{n}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly".encode() for n in range(10)]
@@ -23,25 +23,25 @@ BOUND = 8_192 if sys.version_info[:2] == (3, 11) else 8_400
 SESSIONS = 200
 
 
-def use(manager: SessionManager, visits: Visits, session_id: str) -> int:
+def use(manager: SessionManager, visits: InFlightRequests, session_id: str) -> int:
     """Send two requests in *session_id*, the first answered by cookies, and return the bytes of its history."""
     session = manager.obtain_now(Claim(session_id, None))
     for headers in (SET_COOKIES, []):
         request = Request(URL)
         visit = visits.begin(request, session)
-        visit.lay(request)
-        visit.leave(time.time())
-        visit.lay_cookies(request)
+        visit.apply_identity(request)
+        visit.mark_sent(time.time())
+        visit.apply_cookies(request)
         session.cookies.store(headers, urlparse_cached(request))
-        visit.take_off(request)
-        visit.answered(request, Response(URL), time.time(), page=True)
+        visit.remove_identity(request)
+        visit.record_response(request, Response(URL), time.time(), page=True)
         visit.end()
     return sys.getsizeof(session.history.encoded())
 
 
 async def test_a_live_session_is_small(tmp_path: Path) -> None:
     """A live session with 10 cookies, after two requests and a save, takes under 8 kB beside its history."""
-    visits = Visits()
+    visits = InFlightRequests()
     async with SessionManager(tmp_path, namespace="shop") as manager:
         use(manager, visits, "warm-up")  # what the first session brings along is there once
         await manager.flush()

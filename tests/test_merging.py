@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrapy_sessions import Cookie, PersistentSession, SessionManager
-from scrapy_sessions.merging import merge_records
 from scrapy_sessions.models import Metrics
+from scrapy_sessions.sessions.merging import merge_records
 
 NAMES = st.sampled_from("abcd")
 VALUES = st.dictionaries(NAMES, st.integers(0, 3))

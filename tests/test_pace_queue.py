@@ -11,16 +11,17 @@ from itertools import pairwise
 import pytest
 
 from scrapy_sessions import BrowserSession, SessionManager
-from scrapy_sessions.closing import Closing
+from scrapy_sessions.crawl.in_flight import InFlight
+from scrapy_sessions.crawl.shutdown import ShutdownGuard
+from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
 from scrapy_sessions.exceptions import CrawlClosing
-from scrapy_sessions.pace import backlog, may_go, put_off, wait_turn
-from scrapy_sessions.pool import NO_BACKLOG
-from scrapy_sessions.visits import Visit
+from scrapy_sessions.pools.pool import NO_BACKLOG
+from scrapy_sessions.sessions.runtime import backlog
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Closing]:
-    closing = Closing(lambda: False)
+async def opened() -> AsyncIterator[ShutdownGuard]:
+    closing = ShutdownGuard(lambda: False)
     yield closing
     await closing.close()
 
@@ -36,14 +37,14 @@ async def test_first_come_first_served() -> None:
     session = BrowserSession("alice", concurrency=1)
     order: list[int] = []
 
-    async def go(number: int, closing: Closing) -> Visit:
-        if not may_go(session, float("inf")):
+    async def go(number: int, closing: ShutdownGuard) -> InFlight:
+        if not is_ready(session, float("inf")):
             await wait_turn(session, closing)
         order.append(number)
-        return Visit(session)
+        return InFlight(session)
 
     async with opened() as closing:
-        visit = Visit(session)
+        visit = InFlight(session)
         waiting = [asyncio.ensure_future(go(number, closing)) for number in range(3)]
         await settle()
         visit.end()
@@ -59,7 +60,7 @@ async def test_a_place_that_is_not_used() -> None:
     """Who was let in, and doesn't go, passes its place on."""
     session = BrowserSession("alice", concurrency=1)
     async with opened() as closing:
-        visit = Visit(session)
+        visit = InFlight(session)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
         await settle()
         assert [task.done() for task in waiting] == [False, False]
@@ -72,7 +73,7 @@ async def test_who_stops_waiting() -> None:
     """Who gives up, first or not, holds nobody up."""
     session = BrowserSession("alice", concurrency=1)
     async with opened() as closing:
-        visit = Visit(session)
+        visit = InFlight(session)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(4)]
         await settle()
         for number in (0, 2):
@@ -88,14 +89,14 @@ async def test_who_stops_waiting() -> None:
 async def test_as_many_as_there_are_places() -> None:
     """With a concurrency of two, two are let in at once."""
     session = BrowserSession("alice", concurrency=2)
-    went: list[Visit] = []
+    went: list[InFlight] = []
 
-    async def go(closing: Closing) -> None:
+    async def go(closing: ShutdownGuard) -> None:
         await wait_turn(session, closing)
-        went.append(Visit(session))
+        went.append(InFlight(session))
 
     async with opened() as closing:
-        visits = [Visit(session), Visit(session)]
+        visits = [InFlight(session), InFlight(session)]
         waiting = [asyncio.ensure_future(go(closing)) for _ in range(3)]
         await settle()
         for visit in visits:
@@ -109,11 +110,11 @@ async def test_a_stall_brings_no_two_closer() -> None:
     session = BrowserSession("alice")
     times: list[float] = []
 
-    async def go(closing: Closing) -> None:
-        if not may_go(session, time.monotonic()):
+    async def go(closing: ShutdownGuard) -> None:
+        if not is_ready(session, time.monotonic()):
             await wait_turn(session, closing)
         times.append(time.monotonic())
-        put_off(session, 0.05)
+        postpone(session, 0.05)
 
     async with opened() as closing:
         waiting = [asyncio.ensure_future(go(closing)) for _ in range(4)]
@@ -128,10 +129,10 @@ async def test_a_pause_while_one_waits() -> None:
     session = BrowserSession("alice")
     async with opened() as closing:
         began = time.monotonic()
-        session.next_at = began + 0.02
+        session.not_before = began + 0.02
         waiting = asyncio.ensure_future(wait_turn(session, closing))
         await settle()
-        session.next_at = began + 0.1
+        session.not_before = began + 0.1
         await waiting
     assert time.monotonic() - began >= 0.1
 
@@ -141,7 +142,7 @@ async def test_the_end_of_a_session_that_pauses(end: str) -> None:
     """Who waits for a session that ends meanwhile looks for another at once, however long the pause would have been."""
     async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
         session = await manager.get("alice")
-        session.next_at = time.monotonic() + 3600
+        session.not_before = time.monotonic() + 3600
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(3)]
         await settle()
         assert not any(task.done() for task in waiting)
@@ -158,7 +159,7 @@ async def test_a_session_is_not_idle_while_somebody_waits() -> None:
     async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
         session = await manager.get("alice")
         session.idle_timeout = 0.2
-        session.next_at = time.monotonic() + 0.7
+        session.not_before = time.monotonic() + 0.7
         waiting = asyncio.ensure_future(wait_turn(session, closing))
         began = session.last_activity
         while not waiting.done():
@@ -174,30 +175,30 @@ def test_a_pause_is_not_idleness() -> None:
     """Nor does it end while the site has asked to be left alone, though no request waits yet."""
     session = BrowserSession("alice", idle_timeout=1)
     late = session.last_activity + 2
-    session.next_at = time.monotonic() + 60
+    session.not_before = time.monotonic() + 60
     assert session.expired(late) is None
-    session.next_at = 0.0
+    session.not_before = 0.0
     assert session.expired(late) == "idle_timeout"
 
 
 async def test_the_backlog() -> None:
     """A session that may go has no backlog; one that must wait has its seconds; one that is full its requests."""
     session = BrowserSession("alice", concurrency=1)
-    assert (backlog(session, 10.0), may_go(session, 10.0)) == (NO_BACKLOG, True)
-    session.next_at = 12.5
-    assert (backlog(session, 10.0), may_go(session, 10.0)) == ((2.5, 0), False)
-    session.next_at = 0.0
+    assert (backlog(session, 10.0), is_ready(session, 10.0)) == (NO_BACKLOG, True)
+    session.not_before = 12.5
+    assert (backlog(session, 10.0), is_ready(session, 10.0)) == ((2.5, 0), False)
+    session.not_before = 0.0
     async with opened() as closing:
-        visit = Visit(session)
+        visit = InFlight(session)
         assert backlog(session, 20.0) == (0, 1)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
         await settle()
         assert backlog(session, 20.0) == (0, 3)
-        session.gap = 1.5
+        session.spacing = 1.5
         assert backlog(session, 20.0) == (3.0, 3)
         visit.end()
-        assert not may_go(session, 20.0)  # it is theirs
-        visit = Visit(session)
+        assert not is_ready(session, 20.0)  # it is theirs
+        visit = InFlight(session)
         await settle()
     for task in waiting:
         with pytest.raises(CrawlClosing):

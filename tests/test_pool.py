@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import InvalidSessionId, PoolExhausted, SessionManager, SessionRetired, UnknownPool, UnknownProfile
-from scrapy_sessions.pool import PICKED, TRIES, Claim, Pool, check_profile, cookiejar_id, is_named, read_claim
+from scrapy_sessions.pools.claim import PICKED, TRIES, Claim, check_profile, cookiejar_id, is_named, read_claim
+from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.settings import SessionsSettings
 
 
@@ -37,16 +38,16 @@ def test_a_retired_anonymous_session_gets_a_successor() -> None:
     """The next number of its slot takes the place of a retired anonymous session."""
     shop = pool(pools={"shop": {"size": 2}})
     shop.pick(), shop.pick()
-    shop.replace("shop#1")
+    shop.retire_slot("shop#1")
     assert [shop.pick() for _ in range(3)] == ["shop#3", "shop#2", "shop#3"]
 
 
 def test_a_retired_named_session_has_no_successor() -> None:
     """The others take the turns of a retired named session."""
     shop = pool(pools={"shop": {"sessions": ["alice", "bob", "carol"]}})
-    shop.replace("alice")
+    shop.retire_slot("alice")
     assert {shop.pick() for _ in range(4)} == {"bob", "carol"}
-    shop.replace("carol")
+    shop.retire_slot("carol")
     assert {shop.pick() for _ in range(4)} == {"bob"}
 
 
@@ -54,16 +55,16 @@ def test_replacing_twice_changes_nothing_more() -> None:
     """Who reports a session a second time takes no other out."""
     shop = pool(pools={"shop": {"size": 2}})
     shop.pick(), shop.pick()
-    shop.replace("shop#1")
-    shop.replace("shop#1")
+    shop.retire_slot("shop#1")
+    shop.retire_slot("shop#1")
     assert {shop.pick() for _ in range(4)} == {"shop#3", "shop#2"}
 
 
 def test_an_exhausted_pool_says_so() -> None:
     """When all named sessions are retired, the error names the pool, each reason and the remedy, given a key too."""
     shop = pool(pools={"shop": {"sessions": ["alice", "bob"]}})
-    shop.replace("alice", "blocked at http://x.example/p")
-    shop.replace("bob", "suspended")
+    shop.retire_slot("alice", "blocked at http://x.example/p")
+    shop.retire_slot("bob", "suspended")
     for key in (None, "k"):
         with pytest.raises(PoolExhausted) as caught:
             shop.pick(key)

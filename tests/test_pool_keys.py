@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapy_sessions.pool import Pool
+from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.settings import SessionsSettings
 from tests.life import ENVIRONMENT
 from tests.pools import BanningSite, ask
@@ -39,7 +39,8 @@ def test_a_key_in_another_process() -> None:
     for _ in range(3):
         shop.pick()
     code = (
-        "import json; from scrapy_sessions.pool import Pool; from scrapy_sessions.settings import SessionsSettings;"
+        "import json; from scrapy_sessions.pools.pool import Pool;"
+        "from scrapy_sessions.settings import SessionsSettings;"
         "shop = Pool.declared('shop', SessionsSettings(pools={'shop': {'size': 7}}));"
         "print(json.dumps([shop.pick(f'customer {n}') for n in range(300)]))"
     )
@@ -65,7 +66,7 @@ def test_retirements_in_any_order(size: int, retired: list[int]) -> None:
         for slot in order:
             successor = shop.successor(held[slot])
             assert successor is not None
-            shop.replace(held[slot])
+            shop.retire_slot(held[slot])
             held[slot] = successor
     picks = [first.pick(key) for key in KEYS[:50]]
     assert picks == [second.pick(key) for key in KEYS[:50]]
@@ -79,7 +80,7 @@ def test_other_keys_stay(size: int, gone: set[int]) -> None:
     retired = {names[number] for number in gone if number < size - 1}
     before = {key: shop.pick(key) for key in KEYS[:60]}
     for name in sorted(retired):
-        shop.replace(name)
+        shop.retire_slot(name)
     heirs: dict[str, str] = {}
     for key, name in before.items():
         now = shop.pick(key)
@@ -94,7 +95,7 @@ def test_an_account_in_another_order_of_retirements() -> None:
     for order in (["account 3", "account 4", "account 0"], ["account 0", "account 4", "account 3"]):
         shop = pool(sessions=names)
         for name in order:
-            shop.replace(name)
+            shop.retire_slot(name)
             shop.pick("look")
         picks.append([shop.pick(key) for key in KEYS])
     assert picks[0] == picks[1]

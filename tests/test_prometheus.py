@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
-from scrapy_sessions.analytics import FOLDED, HourCounts
+from scrapy_sessions.analytics.model import FOLDED, HourCounts
+from scrapy_sessions.analytics.prometheus import PrometheusFile
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.prometheus import PrometheusFile
 from tests.life import crawl, run, session_stats, sqlite_url
 from tests.life.spiders import Pages
 from tests.site import Site
@@ -94,7 +94,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "shop.prom"
     file = PrometheusFile(path)
     file.write("shop", {"p": counts("p", requests=1)})
-    monkeypatch.setattr("scrapy_sessions.prometheus.os.replace", fail)
+    monkeypatch.setattr("scrapy_sessions.analytics.prometheus.os.replace", fail)
     with pytest.raises(PermissionError):
         file.write("shop", {"p": counts("p", requests=2)})
     assert samples(path)["requests_total", "shop", "p"] == 1

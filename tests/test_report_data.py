@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scrapy_sessions.analytics import FOLDED, HOUR, Event, HourCounts
+from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts
 from scrapy_sessions.models import Cookie, Metrics, SessionInfo
 from scrapy_sessions.report import gather
 from scrapy_sessions.report.data import Report, Session

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scrapy_sessions.analytics import HOUR, Event, HourCounts
+from scrapy_sessions.analytics.model import HOUR, Event, HourCounts
 from scrapy_sessions.models import Metrics
 from scrapy_sessions.report import build, gather
 from scrapy_sessions.report.gather import MOST_LOGINS

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import pytest
 
-from scrapy_sessions.analytics import HOUR, Event, HourCounts, tidy
+from scrapy_sessions.analytics.model import HOUR, Event, HourCounts
+from scrapy_sessions.analytics.redaction import tidy
 from scrapy_sessions.models import Cookie, Metrics
 from scrapy_sessions.report import build
-from scrapy_sessions.report.clean import action, place, reason, url
+from scrapy_sessions.report.redact import action, place, reason, url
 from tests.report import NOW, empty, record, save
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<!--"

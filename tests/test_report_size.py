@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_sessions.analytics import HOUR, Event, HourCounts
+from scrapy_sessions.analytics.model import HOUR, Event, HourCounts
 from scrapy_sessions.models import Cookie, Metrics
 from scrapy_sessions.report import build
-from scrapy_sessions.report.collect import Bounded
+from scrapy_sessions.report.aggregates import Bounded
 from scrapy_sessions.report.gather import MOST_COOKIES, MOST_POOLS, MOST_SESSIONS, MOST_URLS
 from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.testing import Clock

@@ -25,10 +25,10 @@ from scrapy_sessions import (
     SessionsAddon,
     Verdict,
 )
+from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.judge import Judge
 from scrapy_sessions.middlewares import SessionCookiesMiddleware
-from scrapy_sessions.pool import Claim, cookiejar_id
+from scrapy_sessions.pools.claim import Claim, cookiejar_id
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore
 from scrapy_sessions.storage.codec import decode, encode
@@ -192,9 +192,9 @@ async def test_a_session_of_a_pool_that_is_gone_is_judged_by_itself(site: Site) 
     async with SessionManager(store=store, namespace="shop") as manager:
         session = await manager.get("gone#1")
         config = SessionConfig(get_crawler(settings_dict=ADDON))
-        judge = Judge(manager, lambda name, n: None)
+        judge = VerdictHandler(manager, lambda name, n: None)
         request = Request("http://shop.example/", meta={"session_id": "gone#1"})
-        replay = judge.apply(Verdict.SUSPECT, session, request, config)
+        replay = judge.handle(Verdict.SUSPECT, session, request, config)
         assert replay is not None
         assert replay.meta["session_id"] == "gone#1"
 
@@ -206,9 +206,9 @@ async def test_a_request_that_names_its_session_moves_to_no_other(site: Site) ->
     )
     async with SessionManager(store=MemoryStore(), namespace="shop", settings=settings) as manager:
         session = await manager.get("p#1", pool="p")
-        judge = Judge(manager, lambda name, n: None)
+        judge = VerdictHandler(manager, lambda name, n: None)
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         request = Request("http://shop.example/", meta={"session_id": "p#1"})
-        assert judge.apply(Verdict.BLOCKED, session, request, config) is None
+        assert judge.handle(Verdict.BLOCKED, session, request, config) is None
         assert session.status == "retired"
-        assert judge.apply(Verdict.SUSPECT, session, request, config) is None
+        assert judge.handle(Verdict.SUSPECT, session, request, config) is None

@@ -11,7 +11,7 @@ import pytest
 
 from scrapy_sessions import SessionError, SessionStore
 from scrapy_sessions.exceptions import CorruptRecord, StoreError
-from scrapy_sessions.shared import SharedData
+from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.storage import MemoryStore, SQLiteStore
 from tests.crawl import Job, crawl
 from tests.life import sqlite_url

@@ -11,7 +11,8 @@ import pytest
 from scrapy import Spider
 from scrapy.crawler import Crawler
 
-from scrapy_sessions import SessionError, SessionManager, shell
+from scrapy_sessions import SessionError, SessionManager
+from scrapy_sessions.crawl import shell
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore

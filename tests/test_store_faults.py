@@ -155,7 +155,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         connection.execute("PRAGMA max_page_count = 60")
         return connection
 
-    monkeypatch.setattr("scrapy_sessions.storage.sqlite_file.sqlite3.connect", small)
+    monkeypatch.setattr("scrapy_sessions.storage.sqlite.file.sqlite3.connect", small)
 
     async def use() -> None:
         store = SQLiteStore(tmp_path / "s.db")

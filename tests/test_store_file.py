@@ -15,8 +15,8 @@ import pytest
 
 from scrapy_sessions.exceptions import NewerSchema, StoreError
 from scrapy_sessions.storage import Key, Outcome, SQLiteStore
-from scrapy_sessions.storage.migrations import LATEST
-from scrapy_sessions.storage.sqlite_file import APPLICATION_ID
+from scrapy_sessions.storage.sqlite.file import APPLICATION_ID
+from scrapy_sessions.storage.sqlite.migrations import LATEST
 from scrapy_sessions.testing import make_row
 
 posix_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -74,7 +74,7 @@ def test_mode_from_birth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         seen.append((path.stat().st_size, mode(path)))
         return connect(name, *args, **options)  # type: ignore[call-overload, no-any-return]  # passed on as it came
 
-    monkeypatch.setattr("scrapy_sessions.storage.sqlite_file.sqlite3.connect", spy)
+    monkeypatch.setattr("scrapy_sessions.storage.sqlite.file.sqlite3.connect", spy)
     with_store(path)
     assert seen == [(0, 0o600)]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions.exceptions import StoreError
-from scrapy_sessions.storage import Outcome, SQLiteStore, migrations
-from scrapy_sessions.storage.migrations import LATEST, MIGRATIONS, migrate
-from scrapy_sessions.storage.sqlite_file import APPLICATION_ID
+from scrapy_sessions.storage import Outcome, SQLiteStore
+from scrapy_sessions.storage.sqlite import migrations
+from scrapy_sessions.storage.sqlite.file import APPLICATION_ID
+from scrapy_sessions.storage.sqlite.migrations import LATEST, MIGRATIONS, migrate
 from scrapy_sessions.testing import make_row
 
 

@@ -41,7 +41,7 @@ class Recorder(sqlite3.Connection):
 def record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let stores that are opened from now on note what they run."""
     monkeypatch.setattr(
-        "scrapy_sessions.storage.sqlite_file.sqlite3.connect", functools.partial(sqlite3.connect, factory=Recorder)
+        "scrapy_sessions.storage.sqlite.file.sqlite3.connect", functools.partial(sqlite3.connect, factory=Recorder)
     )
 
 

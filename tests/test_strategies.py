@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scrapy_sessions.pool import Pool
+from scrapy_sessions.pools.pool import Pool
+from scrapy_sessions.pools.strategies import STRATEGIES, LeastUsed
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.strategies import STRATEGIES, LeastUsed
 
 EACH = sorted(STRATEGIES)
 
@@ -50,7 +50,7 @@ def test_least_used_counts_requests_that_name_their_session() -> None:
     shop = pool("least_used", size=3)
     picks(shop, 3)
     for _ in range(4):
-        shop.used("p#2")
+        shop.record_use("p#2")
     assert picks(shop, 8) == {"p#1": 4, "p#3": 4}
     assert picks(shop, 3) == {"p#1": 1, "p#2": 1, "p#3": 1}
 
@@ -66,7 +66,7 @@ def test_a_new_session_begins_level() -> None:
     """The successor of a retired session begins level with the least used one, and doesn't get all requests."""
     shop = pool("least_used", size=3)
     picks(shop, 300)
-    shop.replace("p#2")
+    shop.retire_slot("p#2")
     assert picks(shop, 30) == {"p#1": 10, "p#3": 10, "p#5": 10}
 
 
@@ -76,7 +76,7 @@ def test_retired_accounts_have_no_turn(strategy: str) -> None:
     shop = pool(strategy, sessions=[f"{number}" for number in range(12)])
     picks(shop, 12)
     for number in range(8):
-        shop.replace(f"{number}")
+        shop.retire_slot(f"{number}")
     counts = picks(shop, 400)
     assert set(counts) == {"8", "9", "10", "11"}
     assert all(60 < count < 140 for count in counts.values())
@@ -121,11 +121,11 @@ def test_looks_among_retired_accounts(strategy: str) -> None:
     shop = pool(strategy, sessions=[f"{number}" for number in range(3000)])
     for number in range(3000):
         if number not in (1500, 2000):
-            shop.replace(f"{number}")
+            shop.retire_slot(f"{number}")
     looks = Looks(shop)
     assert set(picks(shop, 100)) == {"1500", "2000"}
     assert looks.number == 100
-    shop.replace("2000")
+    shop.retire_slot("2000")
     assert picks(shop, 100) == {"1500": 100}
     assert looks.number == 100
 
@@ -141,9 +141,9 @@ def test_steps_to_the_heir_of_a_key() -> None:
             return super().__contains__(place)
 
     shop = pool(sessions=[f"{number}" for number in range(3000)])
-    shop._heirs = steps = Steps()
+    shop._substitutes = steps = Steps()
     for number in range(2999):
-        shop.replace(f"{number}")
+        shop.retire_slot(f"{number}")
     key = next(f"{n}" for n in range(1000) if shop.pick(f"{n}") == "2999")
     steps.number = 0
     for _ in range(100):
@@ -155,8 +155,8 @@ def test_least_used_keeps_no_empty_level() -> None:
     """What it keeps grows with the sessions, not with the requests."""
     strategy = LeastUsed()
     for _ in range(1000):
-        strategy.used(next(strategy.turns(3)))
-        strategy.used(2)
+        strategy.record_use(next(strategy.turns(3)))
+        strategy.record_use(2)
     assert len(strategy._slots) <= 3
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scrapy import Request
 from scrapy.http import Response
 
-from scrapy_sessions.judge import pause_of
+from scrapy_sessions.crawl.verdicts import pause_of
 from tests.stay.driving import buy, pages, spider_of, stat
 from tests.stay.shop import Shop
 

@@ -14,26 +14,26 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions import BrowserSession, Profile
-from scrapy_sessions.visits import LAID, PLACE, Visits, strip_leftovers
+from scrapy_sessions.crawl.in_flight import APPLIED, SLOT, InFlightRequests, remove_leftovers
 
 URL = "https://shop.example/p"
 
 
-def held(visits: Visits) -> int:
+def held(visits: InFlightRequests) -> int:
     """How many visits are kept."""
     return len(visits._by_id)
 
 
 def test_a_freed_request_ends_its_visit() -> None:
     """A request that is freed before it left leaves neither a visit nor a use behind."""
-    session, visits = BrowserSession("alice"), Visits()
+    session, visits = BrowserSession("alice"), InFlightRequests()
     visits.begin(Request(URL), session)
-    assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
 def test_a_request_in_a_cycle_ends_its_visit() -> None:
     """A request that only a collection of cycles can free ends its visit then."""
-    session, visits = BrowserSession("alice"), Visits()
+    session, visits = BrowserSession("alice"), InFlightRequests()
     gc.disable()
     try:
         request = Request(URL)
@@ -44,12 +44,12 @@ def test_a_request_in_a_cycle_ends_its_visit() -> None:
         gc.collect()
     finally:
         gc.enable()
-    assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
 def test_a_collected_request_frees_its_place_before_it_says_so() -> None:
     """Who waits looks from another thread at once: the place must be free by then."""
-    session, visits = BrowserSession("alice", concurrency=1), Visits()
+    session, visits = BrowserSession("alice", concurrency=1), InFlightRequests()
     seen: list[int] = []
 
     class Loop:
@@ -67,7 +67,7 @@ def test_a_collected_request_frees_its_place_before_it_says_so() -> None:
 
 def test_an_id_used_again_is_another_request() -> None:
     """A new request has no visit, also at the place in memory where one with a visit was."""
-    session, visits = BrowserSession("alice"), Visits()
+    session, visits = BrowserSession("alice"), InFlightRequests()
     again = 0
     for _ in range(20_000):
         request = Request(URL)
@@ -78,12 +78,12 @@ def test_an_id_used_again_is_another_request() -> None:
         again += id(fresh) == number
         assert visits.get(fresh) is None
     assert again
-    assert (held(visits), session.in_flight, session.uses) == (0, 0, 0)
+    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
 def test_a_copy_has_no_visit() -> None:
     """A copy is another request, however it was made: it has no visit, and its end is nobody's."""
-    session, visits = BrowserSession("alice"), Visits()
+    session, visits = BrowserSession("alice"), InFlightRequests()
     request = Request(URL)
     visit = visits.begin(request, session)
     for made in (copy.copy(request), request.copy(), request.replace(url=URL)):
@@ -96,44 +96,47 @@ def test_a_copy_has_no_visit() -> None:
 @given(st.lists(st.sampled_from(["begin", "leave", "answer", "discard"]), max_size=12))
 def test_one_request_sent_again_and_again(steps: list[str]) -> None:
     """However often the same request object begins, leaves and is answered, nothing stays in flight in the end."""
-    session, visits = BrowserSession("alice", profile=Profile(user_agent="alice/1")), Visits()
+    session, visits = BrowserSession("alice", profile=Profile(user_agent="alice/1")), InFlightRequests()
     request = Request(URL, headers={"X-Own": "1"})
     for step in steps:
         visit = None  # the last one: only the visits are to hold it
         if step == "begin":
-            strip_leftovers(request)
-            visits.begin(request, session).lay(request)
+            remove_leftovers(request)
+            visits.begin(request, session).apply_identity(request)
             assert request.headers[b"User-Agent"] == b"alice/1"
         elif step == "discard":
             visits.discard(request)
         elif (visit := visits.get(request)) is not None and step == "leave":
-            visit.leave(time.time())
+            visit.mark_sent(time.time())
         elif visit is not None:
-            visit.take_off(request)
-            visit.answered(request, Response(URL), time.time(), page=True)
+            visit.remove_identity(request)
+            visit.record_response(request, Response(URL), time.time(), page=True)
             visit.end()
-            assert (dict(request.headers), LAID in request.meta) == ({b"X-Own": [b"1"]}, False)
+            assert (dict(request.headers), APPLIED in request.meta) == ({b"X-Own": [b"1"]}, False)
         assert session.in_flight in {0, 1}
     visit = None
     del request
     assert (held(visits), session.in_flight) == (0, 0)
-    assert session.uses <= session.requests
+    assert session.reserved_uses <= session.requests
 
 
 def test_a_request_from_a_disk_queue_is_dressed_anew() -> None:
     """What a request wore when it was put into its job's queue is taken off when it comes back, and nothing else."""
     alice = BrowserSession("alice", profile=Profile(user_agent="alice/1", proxy="http://me:word@proxy.example:8080"))
-    bob, visits = BrowserSession("bob", profile=Profile(user_agent="bob/1", headers={"X-Of": "bob"})), Visits()
+    bob, visits = (
+        BrowserSession("bob", profile=Profile(user_agent="bob/1", headers={"X-Of": "bob"})),
+        InFlightRequests(),
+    )
     request = Request(URL, headers={"X-Own": "1"}, meta={"session_id": "bob"})
-    visits.begin(request, alice).lay(request)
+    visits.begin(request, alice).apply_identity(request)
     back = pickle.loads(pickle.dumps(request))  # as the disk queue does
     assert visits.get(back) is None
-    strip_leftovers(back)
+    remove_leftovers(back)
     assert (dict(back.headers), back.meta) == ({b"X-Own": [b"1"]}, {"session_id": "bob"})
-    visits.begin(back, bob).lay(back)
+    visits.begin(back, bob).apply_identity(back)
     assert (back.headers[b"User-Agent"], back.headers[b"X-Of"]) == (b"bob/1", b"bob")
     assert request.headers[b"User-Agent"] == b"alice/1"
-    assert PLACE not in back.meta
+    assert SLOT not in back.meta
 
 
 def test_a_record_taken_in_changes_what_is_laid() -> None:
@@ -141,12 +144,12 @@ def test_a_record_taken_in_changes_what_is_laid() -> None:
     session, other, visits = (
         BrowserSession("alice", profile=Profile(user_agent="old/1")),
         BrowserSession("alice"),
-        Visits(),
+        InFlightRequests(),
     )
 
     def worn() -> dict[bytes, list[bytes]]:
         request = Request(URL)
-        visits.begin(request, session).lay(request)
+        visits.begin(request, session).apply_identity(request)
         return dict(request.headers)
 
     assert worn() == {b"User-Agent": [b"old/1"]}

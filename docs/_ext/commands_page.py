@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from scrapy_sessions.commands import SUBCOMMANDS
-from scrapy_sessions.commands.parsing import overview, subcommand
+from scrapy_sessions.commands.registry import SUBCOMMANDS
+from scrapy_sessions.commands.support.arguments import overview, subcommand
 
 __all__ = ["PAGE", "page"]
 

@@ -13,37 +13,12 @@ Each subcommand is a module of this package, imported when it is asked for, with
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
 from typing import Any, ClassVar
 
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
-__all__ = ["SUBCOMMANDS", "SessionsCommand", "load"]
-
-SUBCOMMANDS = {
-    "list": "list_",
-    "show": "show",
-    "delete": "delete",
-    "cleanup": "cleanup",
-    "fork": "fork",
-    "retire": "retire",
-    "export": "export",
-    "import": "import_",
-    "curl": "curl",
-    "report": "report",
-    "stats": "stats",
-    "settings": "settings_",
-    "doctor": "doctor",
-    "completion": "completion",
-}
-"""The subcommands and their modules, in the order of the help."""
-
-
-def load(name: str) -> ModuleType:
-    """Return the module of the subcommand *name*."""
-    return importlib.import_module(f"{__name__}.{SUBCOMMANDS[name]}")
+__all__ = ["SessionsCommand"]
 
 
 class SessionsCommand(ScrapyCommand):
@@ -60,13 +35,13 @@ class SessionsCommand(ScrapyCommand):
         return "List, show, move and mend saved sessions"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        from scrapy_sessions.commands.parsing import add_subcommands  # noqa: PLC0415  # only for this very command
+        from scrapy_sessions.commands.support.arguments import add_subcommands  # noqa: PLC0415  # only for this very command
 
         super().add_options(parser)
         add_subcommands(parser)
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
-        from scrapy_sessions.commands.parsing import complain  # noqa: PLC0415  # see above
+        from scrapy_sessions.commands.support.arguments import complain  # noqa: PLC0415  # see above
 
         if args:  # what neither parser took
             complain("scrapy sessions", f"unrecognized arguments: {' '.join(args)}")
@@ -76,7 +51,7 @@ class SessionsCommand(ScrapyCommand):
             complain("scrapy sessions", str(e))
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from scrapy_sessions.commands.running import run_subcommand  # noqa: PLC0415  # see above
+        from scrapy_sessions.commands.support.runner import run_subcommand  # noqa: PLC0415  # see above
 
         assert self.settings is not None  # noqa: S101  # set by Scrapy
         self.exitcode = run_subcommand(opts, self.settings)

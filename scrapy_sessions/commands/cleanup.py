@@ -6,7 +6,7 @@ import argparse
 import time
 from collections import Counter
 
-from scrapy_sessions.commands.context import Context
+from scrapy_sessions.commands.support.context import Context
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "clean_up", "run"]
 

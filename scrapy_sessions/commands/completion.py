@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Iterator
 from importlib import resources
 
-from scrapy_sessions.commands import SUBCOMMANDS
-from scrapy_sessions.commands.context import Context
-from scrapy_sessions.commands.parsing import actions_of, global_parser, subcommand
-from scrapy_sessions.formats import FORMATS
+from scrapy_sessions.commands.registry import SUBCOMMANDS
+from scrapy_sessions.commands.support.arguments import actions_of, global_parser, subcommand
+from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.formats.registry import FORMATS
 
 __all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
 

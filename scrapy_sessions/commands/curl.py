@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from w3lib.url import safe_url_string
 
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.files import to_stdout
-from scrapy_sessions.commands.parsing import given_id
+from scrapy_sessions.commands.support.arguments import given_id
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.stdio import to_stdout
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.models import PersistentSession
-from scrapy_sessions.session_headers import SessionHeaders, origin_of
+from scrapy_sessions.sessions.headers import SessionHeaders, origin_of
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
 

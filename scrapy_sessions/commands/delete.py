@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator
 
 from scrapy_sessions.commands.cleanup import clean_up
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.parsing import given_id
+from scrapy_sessions.commands.support.arguments import given_id
+from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.models import SessionInfo
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]

@@ -7,11 +7,11 @@ from collections import Counter
 
 from rich.text import Text
 
-from scrapy_sessions.commands.checkup import examine
-from scrapy_sessions.commands.context import Context
-from scrapy_sessions.commands.findings import Finding
-from scrapy_sessions.commands.tables import STYLES
-from scrapy_sessions.commands.words import printable
+from scrapy_sessions.commands.diagnosis.environment import examine
+from scrapy_sessions.commands.diagnosis.findings import Finding
+from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.commands.support.tables import STYLES
+from scrapy_sessions.commands.support.text import printable
 
 __all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
 

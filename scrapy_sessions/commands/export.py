@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.files import STANDARD, to_stdout
+from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
 from scrapy_sessions.exceptions import CorruptRecord, FormatError
-from scrapy_sessions.formats import FORMATS, left_out, to_bytes, write
+from scrapy_sessions.formats.records import piece, whole
+from scrapy_sessions.formats.registry import FORMATS, left_out, to_bytes, write
 from scrapy_sessions.models import PersistentSession, SessionInfo
-from scrapy_sessions.record_file import piece, whole
 from scrapy_sessions.storage.base import Key, Row
 from scrapy_sessions.storage.codec import decode
-from scrapy_sessions.whole_file import whole_file
 
 __all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
@@ -188,7 +188,7 @@ def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> N
         text = whole([texts[key]]) if FORMATS[name].whole else texts[key]
         path = folder / (file_name + FORMATS[name].suffix)
         try:
-            with whole_file(path) as file:
+            with atomic_write(path) as file:
                 file.write(to_bytes(text))
         except OSError as e:
             raise CommandError(
@@ -219,7 +219,7 @@ def _put(context: Context, output: str, content: bytes, sessions: int) -> None:
     if output == STANDARD:
         to_stdout(content)
         return
-    with whole_file(Path(output)) as file:
+    with atomic_write(Path(output)) as file:
         file.write(content)
     _say(context, output, sessions)
 
@@ -231,7 +231,7 @@ def _say(context: Context, where: str, sessions: int) -> None:
 
 async def _summaries(context: Context) -> int:
     # Scrapy's exporters bring an XML writer and more along, which no other export needs.
-    from scrapy_sessions.summaries import exporter_for, write_summaries  # noqa: PLC0415
+    from scrapy_sessions.formats.summaries import exporter_for, write_summaries  # noqa: PLC0415
 
     output: str = context.options.output
     if _folder(output) is not None:
@@ -243,6 +243,6 @@ async def _summaries(context: Context) -> int:
     if output == STANDARD:
         to_stdout(content.getvalue())
     else:
-        with whole_file(Path(output)) as file:
+        with atomic_write(Path(output)) as file:
             file.write(content.getvalue())
     return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from scrapy_sessions.commands.context import Context
-from scrapy_sessions.commands.parsing import given_id
+from scrapy_sessions.commands.support.arguments import given_id
+from scrapy_sessions.commands.support.context import Context
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 

@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from scrapy_sessions.browser_session import BrowserSession
-from scrapy_sessions.commands.context import CommandError, Context, missing_store
-from scrapy_sessions.commands.files import STANDARD, read_input
-from scrapy_sessions.commands.tables import print_table
-from scrapy_sessions.commands.words import moment, printable
+from scrapy_sessions.commands.support.context import CommandError, Context, missing_store
+from scrapy_sessions.commands.support.stdio import STANDARD, read_input
+from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.text import moment, printable
 from scrapy_sessions.cookies import REFUSAL_REASONS
 from scrapy_sessions.exceptions import FormatError, NewerSchema
-from scrapy_sessions.formats import FORMATS, Contents, Site, detect, from_bytes, read
-from scrapy_sessions.importing import Change, Merge, RecordPlan, apply, merge, plan_records, save_records
-from scrapy_sessions.manager import SessionManager
+from scrapy_sessions.formats.importing import Change, Merge, RecordPlan, apply, merge, plan_records, save_records
+from scrapy_sessions.formats.registry import FORMATS, Contents, Site, detect, from_bytes, read
 from scrapy_sessions.models import PersistentSession, Profile, check_session_id
-from scrapy_sessions.pool import check_profile
+from scrapy_sessions.pools.claim import check_profile
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.manager import SessionManager
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import Key, SessionStore
 from scrapy_sessions.storage.codec import decode

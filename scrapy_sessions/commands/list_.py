@@ -8,10 +8,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeAlias
 
-from scrapy_sessions.commands.context import CommandError, Context, as_json
-from scrapy_sessions.commands.parsing import whole_number
-from scrapy_sessions.commands.tables import Lines, print_table
-from scrapy_sessions.commands.words import age, moment, parse_age, printable
+from scrapy_sessions.commands.support.arguments import whole_number
+from scrapy_sessions.commands.support.context import CommandError, Context, as_json
+from scrapy_sessions.commands.support.tables import Lines, print_table
+from scrapy_sessions.commands.support.text import age, moment, parse_age, printable
 from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage import ExpiryStore
 

@@ -7,11 +7,11 @@ import time
 import webbrowser
 from pathlib import Path
 
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.files import STANDARD, to_stdout
-from scrapy_sessions.commands.words import parse_age, printable
+from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
+from scrapy_sessions.commands.support.text import parse_age, printable
 from scrapy_sessions.report import gather, is_report, render
-from scrapy_sessions.whole_file import whole_file
 
 __all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
@@ -66,7 +66,7 @@ async def run(context: Context) -> int:
     if path is None:
         to_stdout(content)
         return 0
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
     sessions = report.totals.states.total()
     context.write(f"{printable(options.output)}: {sessions:,} sessions, {len(content) / 1000:,.0f} kB")

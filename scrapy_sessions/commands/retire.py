@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from scrapy_sessions.browser_session import BrowserSession
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.parsing import given_id
+from scrapy_sessions.commands.support.arguments import given_id
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.sessions.browser_session import BrowserSession
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 

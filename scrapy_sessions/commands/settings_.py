@@ -14,9 +14,9 @@ from scrapy.settings import SETTINGS_PRIORITIES
 from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.python import global_object_name
 
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.tables import print_table
-from scrapy_sessions.commands.words import HIDDEN, url_without_password
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.text import HIDDEN, url_without_password
 from scrapy_sessions.models import Profile
 from scrapy_sessions.settings import SessionsSettings, setting_name
 

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic_core import to_json
 from rich.text import Text
 
-from scrapy_sessions.analytics import Event, safe_url, tidy
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.parsing import given_id, whole_number
-from scrapy_sessions.commands.tables import print_table
-from scrapy_sessions.commands.words import HIDDEN, age, duration, moment, printable, url_without_password
+from scrapy_sessions.analytics.model import Event
+from scrapy_sessions.analytics.redaction import safe_url, tidy
+from scrapy_sessions.commands.support.arguments import given_id, whole_number
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.text import HIDDEN, age, duration, moment, printable, url_without_password
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.models import EVERYWHERE, Cookie, Metrics, PersistentSession
 from scrapy_sessions.storage import AnalyticsStore

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from scrapy_sessions.analytics import COUNTERS, FOLDED, HourCounts, hour_of, summed
-from scrapy_sessions.commands.context import CommandError, Context
-from scrapy_sessions.commands.tables import print_table
-from scrapy_sessions.commands.words import duration, moment, parse_age
-from scrapy_sessions.storage import AnalyticsStore
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HourCounts, summed
+from scrapy_sessions.commands.support.analytics import analytics_of, select
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.text import duration, moment, parse_age
 
-__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "analytics_of", "run", "select"]
+__all__ = [
+    "DESCRIPTION",
+    "HELP",
+    "ONLY_LOOKS",
+    "add_arguments",
+    "run",
+]
 
 HELP = "what sessions did: requests, statuses, logins, blocks"
 DESCRIPTION = """
@@ -97,7 +102,7 @@ async def run(context: Context) -> int:
     if options.watch:
         if options.by:
             raise CommandError("--watch shows pools: leave --by out")
-        from scrapy_sessions.commands.watching import watch  # noqa: PLC0415  # what only --watch needs
+        from scrapy_sessions.commands.stats_watch import watch  # noqa: PLC0415  # what only --watch needs
 
         return await watch(context, store)
     rows = await select(context, store)
@@ -112,21 +117,6 @@ async def run(context: Context) -> int:
     if not rows:
         context.err.print(f"Nothing was counted in the last {duration(options.since)}", soft_wrap=True)
     return 0 if rows else 1
-
-
-def analytics_of(context: Context) -> AnalyticsStore:
-    """Return the store, if it keeps analytics. Raises :exc:`CommandError` otherwise."""
-    if not isinstance(context.store, AnalyticsStore):
-        raise CommandError(f"The store {context.store.location} keeps no analytics: there is nothing to show", 1)
-    return context.store
-
-
-async def select(context: Context, store: AnalyticsStore) -> list[HourCounts]:
-    """Return the rows that the options choose."""
-    options = context.options
-    since = hour_of(time.time() - options.since)
-    found = await store.hour_counts(options.namespace, since, by_session=options.by == "session")
-    return [row for row in found if options.pool in (None, row.pool)]
 
 
 def _sums(view: _View, rows: Iterable[HourCounts]) -> list[HourCounts]:

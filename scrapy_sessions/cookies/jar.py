@@ -10,12 +10,12 @@ from urllib.parse import ParseResult, SplitResult
 
 from pydantic import ValidationError
 
-from scrapy_sessions.cookies.content import Content
-from scrapy_sessions.cookies.entry import Entry, encode_entries, encode_entry
+from scrapy_sessions.cookies.hosts import canonical_host
+from scrapy_sessions.cookies.index import CookieIndex
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.cookies.rules import Origin, accept, check, hides
-from scrapy_sessions.cookies.suffix import canonical_host
+from scrapy_sessions.cookies.stored import StoredCookie, encode_entries, encode_entry
 from scrapy_sessions.exceptions import CookieConflict, InvalidCookie
 from scrapy_sessions.models import Cookie
 
@@ -64,10 +64,12 @@ class SessionCookieJar:
         self._clock = clock
         self._on_change = on_change
         self._on_refused = on_refused
-        self._content = Content()
+        self._content = CookieIndex()
         self._version = 0
         self._encoded: _Encoded | None = None  # None: to be worked out anew
-        self._replaced: tuple[Entry, Entry] | None = None  # the one cookie that is another since, and what it was
+        self._replaced: tuple[StoredCookie, StoredCookie] | None = (
+            None  # the one cookie that is another since, and what it was
+        )
         self.restore(cookies)
 
     def __repr__(self) -> str:
@@ -112,7 +114,7 @@ class SessionCookieJar:
         if changed:
             self._changed()
 
-    def _hides_secure(self, new: Entry, now: float) -> bool:
+    def _hides_secure(self, new: StoredCookie, now: float) -> bool:
         return any(hides(new, old) and not old.is_expired(now) for old in self._content.akin(new.name, new.domain))
 
     # -- reading
@@ -205,7 +207,7 @@ class SessionCookieJar:
 
         Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for what a site couldn't set either.
         """
-        entry = Entry.of(cookie)
+        entry = StoredCookie.of(cookie)
         reason = check(entry)
         if reason is not None:
             raise refused(reason)
@@ -234,7 +236,7 @@ class SessionCookieJar:
         return [entry.cookie() for entry in sorted(self._content.live(self._clock()), key=_creation_order)]
 
     def encoded(self) -> bytes:
-        """Return what :meth:`dump` does, as :func:`~scrapy_sessions.cookies.entry.encode_entries` writes it.
+        """Return what :meth:`dump` does, as :func:`~scrapy_sessions.cookies.stored.encode_entries` writes it.
 
         The object is the same as before unless the cookies have changed.
         """
@@ -256,7 +258,7 @@ class SessionCookieJar:
         self._version += 1
         self._encoded = None
         self._content.clear()
-        for entry in map(Entry.of, cookies):
+        for entry in map(StoredCookie.of, cookies):
             reason = check(entry)
             if reason is not None:
                 self._refuse(reason)
@@ -265,11 +267,11 @@ class SessionCookieJar:
 
     # -- changing
 
-    def _find(self, name: str, domain: str | None, path: str | None) -> list[Entry]:
+    def _find(self, name: str, domain: str | None, path: str | None) -> list[StoredCookie]:
         live = self._content.live(self._clock(), domain)
         return [entry for entry in live if entry.name == name and path in {None, entry.path}]
 
-    def _put(self, new: Entry, now: float) -> bool:
+    def _put(self, new: StoredCookie, now: float) -> bool:
         """Put *new* in its place and return whether the content is another one now."""
         identity = new.identity
         old = self._content.get(identity)
@@ -295,7 +297,7 @@ class SessionCookieJar:
         self._evicted(self._content.insert(new, old, now))
         return True
 
-    def _note_replacement(self, old: Entry, new: Entry) -> None:
+    def _note_replacement(self, old: StoredCookie, new: StoredCookie) -> None:
         if self._replaced is None:
             self._replaced = old, new
         elif self._replaced[1] is old:
@@ -303,11 +305,11 @@ class SessionCookieJar:
         else:  # two cookies: the others are then encoded as fast as these are found
             self._encoded = None
 
-    def _evicted(self, entries: list[Entry]) -> None:
+    def _evicted(self, entries: list[StoredCookie]) -> None:
         for _ in entries:
             self._refuse("evicted")
 
-    def _delete(self, doomed: list[Entry]) -> int:
+    def _delete(self, doomed: list[StoredCookie]) -> int:
         for entry in doomed:
             self._content.remove(entry)
         if doomed:
@@ -325,7 +327,7 @@ class SessionCookieJar:
             self._on_refused(reason)
 
 
-def _patched(encoded: _Encoded, old: Entry, new: Entry) -> _Encoded | None:
+def _patched(encoded: _Encoded, old: StoredCookie, new: StoredCookie) -> _Encoded | None:
     """Return *encoded* with *new* in the place of *old*; ``None`` if that isn't there."""
     piece = encode_entry(old)
     start = encoded.cookies.find(piece)

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import ParseResult, SplitResult
 
-from scrapy_sessions.cookies.entry import Entry
+from scrapy_sessions.cookies.hosts import canonical_host, is_canonical, is_ip, is_sharable, site_of
 from scrapy_sessions.cookies.parse import MAX_PAIR_SIZE, encode, parse_set_cookie
 from scrapy_sessions.cookies.reasons import REFUSAL_REASONS, refused
-from scrapy_sessions.cookies.suffix import canonical_host, is_canonical, is_ip, is_sharable, site_of
+from scrapy_sessions.cookies.stored import StoredCookie
 
 __all__ = [
     "REFUSAL_REASONS",
@@ -88,7 +88,7 @@ def path_matches(request_path: str, path: str) -> bool:
     return len(request_path) == len(path) or path.endswith("/") or request_path[len(path)] == "/"
 
 
-def hides(new: Entry, old: Entry) -> bool:
+def hides(new: StoredCookie, old: StoredCookie) -> bool:
     """Whether *new*, set over an unencrypted connection, would overwrite or shadow the Secure cookie *old*."""
     return (
         old.secure
@@ -98,7 +98,7 @@ def hides(new: Entry, old: Entry) -> bool:
     )
 
 
-def check(entry: Entry) -> str | None:
+def check(entry: StoredCookie) -> str | None:
     """Return the reason to refuse *entry*, whatever door it comes through; ``None``: it is fit to be kept."""
     name, value = entry.name, entry.value
     if (
@@ -121,7 +121,9 @@ def check(entry: Entry) -> str | None:
     return _broken_promise(entry)
 
 
-def accept(header: bytes | str, url: SplitResult | ParseResult, origin: Origin, now: float, explicit: bool) -> Entry:
+def accept(
+    header: bytes | str, url: SplitResult | ParseResult, origin: Origin, now: float, explicit: bool
+) -> StoredCookie:
     """Return the cookie that *header*, a ``Set-Cookie`` value of a response from *url*, asks to keep.
 
     *explicit*: it stands for a cookie that the user gave with a request. Whether it hides another one (:func:`hides`)
@@ -132,7 +134,7 @@ def accept(header: bytes | str, url: SplitResult | ParseResult, origin: Origin, 
     path = said.path or _default_path(url)
     if said.secure and not origin.secure and not explicit:
         raise refused("insecure_secure")
-    entry = Entry(
+    entry = StoredCookie(
         said.name,
         said.value,
         domain,
@@ -181,7 +183,7 @@ def _default_path(url: SplitResult | ParseResult) -> str:
     return path
 
 
-def _prefix(entry: Entry) -> str | None:
+def _prefix(entry: StoredCookie) -> str | None:
     # A nameless cookie is sent as its value alone, and so could pass for one with a prefix.
     shown = entry.name or entry.value
     if not shown.startswith("__"):
@@ -192,7 +194,7 @@ def _prefix(entry: Entry) -> str | None:
     return "__host-" if shown.startswith("__host-") else None
 
 
-def _broken_promise(entry: Entry) -> str | None:
+def _broken_promise(entry: StoredCookie) -> str | None:
     prefix = _prefix(entry)
     if prefix is not None:
         if not entry.name or not entry.secure:

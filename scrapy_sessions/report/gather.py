@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
-from scrapy_sessions.analytics import FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hour_of
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema
 from scrapy_sessions.models import PersistentSession, SessionInfo
-from scrapy_sessions.report.clean import reason
-from scrapy_sessions.report.collect import CookieLives, Most, Urls, slowest_logins
+from scrapy_sessions.report.aggregates import CookieLives, Most, Urls, slowest_logins
 from scrapy_sessions.report.data import Bucket, Life, Pool, Report, Session, Totals
-from scrapy_sessions.report.lives import Past, pasts_of
+from scrapy_sessions.report.lifetimes import Past, pasts_of
+from scrapy_sessions.report.redact import reason
 from scrapy_sessions.storage.base import AnalyticsStore, Key, SessionStore
 from scrapy_sessions.storage.codec import decode
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from scrapy_sessions.report.charts import Bar, Point, bars, legend
-from scrapy_sessions.report.clean import shortened
 from scrapy_sessions.report.data import Login, Report
 from scrapy_sessions.report.format import count, duration, moment
 from scrapy_sessions.report.markup import Html, details, hint, join, note
+from scrapy_sessions.report.redact import shortened
 from scrapy_sessions.report.tables import NO_POOL, Cell, number, plain_table, text, time_of
 
 __all__ = ["logins"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scrapy_sessions.report.aggregates import SPANS
 from scrapy_sessions.report.charts import Bar, Lane, Line, bars, curves, lanes, legend, proportions
-from scrapy_sessions.report.collect import SPANS
 from scrapy_sessions.report.data import Bucket, Report, Session
 from scrapy_sessions.report.format import count, duration, duration_ticks, moment, percent
 from scrapy_sessions.report.markup import Html, details, hint, join, note, tag

@@ -23,7 +23,7 @@ from scrapy_sessions.storage.base import (
     SharedStore,
 )
 from scrapy_sessions.storage.memory import MemoryStore
-from scrapy_sessions.storage.sqlite import SQLiteStore
+from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
 __all__ = [
     "AnalyticsStore",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from scrapy_sessions.analytics import Event, HourCounts, PoolCounts
+from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
 __all__ = [
@@ -242,7 +242,7 @@ class AnalyticsStore(ABC):
 
     max_hour_rows: int = 200_000
     """Beyond it, the rows of the oldest hours are folded into one row for each hour and pool, whose ``session_id`` is
-    :data:`~scrapy_sessions.analytics.FOLDED`: what is known of sessions gets less, and totals stay what they are."""
+    :data:`~scrapy_sessions.analytics.model.FOLDED`: details of sessions are lost, totals are kept."""
 
     max_events: int = 10_000
     """How many events a namespace keeps: the newest."""

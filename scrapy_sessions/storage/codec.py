@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json
 
-from scrapy_sessions.cookies.entry import ENCODED_FIELDS
+from scrapy_sessions.cookies.stored import ENCODED_FIELDS
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
 from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession, Status
 from scrapy_sessions.storage.base import Row

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from scrapy_sessions.analytics import COUNTERS, FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, Event, HourCounts, hour_of
 from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
 from scrapy_sessions.testing._base import BaseContract, Clock, make_row, with_store
 

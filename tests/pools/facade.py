@@ -9,7 +9,7 @@ from scrapy import Request, Spider
 from scrapy.http import Response
 
 from scrapy_sessions import BrowserSession, SessionError
-from scrapy_sessions.spider_sessions import SpiderSessions
+from scrapy_sessions.crawl.facade import SpiderSessions
 
 __all__ = ["Playing"]
 

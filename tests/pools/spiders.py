@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from scrapy_sessions import BrowserSession, SessionConfig, Verdict
 from scrapy_sessions.config import Fetch
-from scrapy_sessions.spider_sessions import SpiderSessions
+from scrapy_sessions.crawl.facade import SpiderSessions
 
 __all__ = [
     "Accounts",

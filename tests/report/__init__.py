@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
-from scrapy_sessions.analytics import HOUR, Event, EventKind, HourCounts, hour_of
+from scrapy_sessions.analytics.model import HOUR, Event, EventKind, HourCounts, hour_of
 from scrapy_sessions.models import Cookie, Metrics, PersistentSession
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import SessionStore

@@ -12,7 +12,7 @@ from scrapy.http import Response
 from twisted.python.failure import Failure
 
 from scrapy_sessions import SessionConfig
-from scrapy_sessions.spider_sessions import SpiderSessions
+from scrapy_sessions.crawl.facade import SpiderSessions
 from tests.spiders.base import SiteSpider
 
 __all__ = ["Buyer"]

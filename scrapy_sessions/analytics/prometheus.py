@@ -1,0 +1,99 @@
+"""The counters of a crawl as a text file, for the textfile collector of Prometheus' node exporter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scrapy_sessions.analytics.model import HourCounts
+from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.exceptions import SessionConfigurationError
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+__all__ = ["PrometheusFile"]
+
+_METRICS = (
+    ("requests", "requests", "Requests sent in sessions, redirects and retries included"),
+    ("pages", "pages", "Pages that sessions got"),
+    ("failures", "failures", "Failed downloads and logins, and suspicious or blocking responses"),
+    ("logins", "logins", "Logins that worked"),
+    ("login_failures", "login_failures", "Attempts to log in that failed"),
+    ("login_seconds", "login_seconds", "Seconds that the logins that worked took"),
+    ("blocked", "blocked", "Sessions retired because the site turned them away"),
+    ("suspects", "suspects", "Responses that cast suspicion on their session"),
+    ("bytes", "received_bytes", "Bytes received in sessions"),
+    ("latency", "latency_seconds", "Seconds from request to response, in all"),
+)
+"""Field of the counts, name after the prefix, and help."""
+
+_PREFIX = "scrapy_sessions_"
+_LABELS = ("namespace", "pool")
+
+
+class PrometheusFile:
+    """Writes the file *path*, as a whole each time: whoever reads it sees the old or the new one.
+
+    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` if its folder isn't there or can't be written
+    to, or the client library isn't installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path).absolute()
+        folder = self._path.parent
+        if self._path.is_dir():
+            raise SessionConfigurationError(
+                f"SESSIONS_PROMETHEUS_FILE: {self._path} is a folder: name a file in it, for example "
+                f"{self._path / 'scrapy.prom'}"
+            )
+        if not folder.is_dir():
+            raise SessionConfigurationError(
+                f"SESSIONS_PROMETHEUS_FILE: there is no folder {folder}: make it, or name a file elsewhere"
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise SessionConfigurationError(
+                f"SESSIONS_PROMETHEUS_FILE: this user can't write to the folder {folder}: change its rights, or name a "
+                f"file elsewhere"
+            )
+        try:
+            import prometheus_client  # noqa: F401, PLC0415  # an extra, needed with this setting only
+        except ImportError:
+            raise SessionConfigurationError(
+                "SESSIONS_PROMETHEUS_FILE needs prometheus-client: pip install 'scrapy-persistent-sessions[prometheus]'"
+            ) from None
+
+    def write(self, namespace: str, sums: Mapping[str | None, HourCounts]) -> None:
+        """Write *sums*, by pool, of *namespace*. Raises :exc:`OSError`; the file then stays as it was."""
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # see above
+
+        registry = CollectorRegistry()
+        registry.register(_Counts(namespace, sums))
+        # Not prometheus_client's own write_to_textfile(): the mode of its file is that of the umask, and the exporter
+        # runs as another user.
+        with atomic_write(self._path, mode=0o644) as file:
+            file.write(generate_latest(registry))
+
+
+class _Counts:
+    """What a registry asks for its metrics."""
+
+    def __init__(self, namespace: str, sums: Mapping[str | None, HourCounts]) -> None:
+        self._namespace = namespace
+        self._sums = sums
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415  # see above
+
+        for field, name, text in _METRICS:
+            family = CounterMetricFamily(_PREFIX + name, text, labels=_LABELS)
+            for pool, counts in self._sums.items():
+                family.add_metric([self._namespace, pool or ""], getattr(counts, field))
+            yield family
+        family = CounterMetricFamily(f"{_PREFIX}responses", "Responses by status", labels=(*_LABELS, "status"))
+        for pool, counts in self._sums.items():
+            for status, count in sorted(counts.responses.items()):
+                family.add_metric([self._namespace, pool or "", str(status)], count)
+        yield family

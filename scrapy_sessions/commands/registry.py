@@ -1,0 +1,31 @@
+"""The subcommands of ``scrapy sessions`` by name."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = ["SUBCOMMANDS", "load"]
+
+SUBCOMMANDS = {
+    "list": "list_",
+    "show": "show",
+    "delete": "delete",
+    "cleanup": "cleanup",
+    "fork": "fork",
+    "retire": "retire",
+    "export": "export",
+    "import": "import_",
+    "curl": "curl",
+    "report": "report",
+    "stats": "stats",
+    "settings": "settings_",
+    "doctor": "doctor",
+    "completion": "completion",
+}
+"""The subcommands and their modules, in the order of the help."""
+
+
+def load(name: str) -> ModuleType:
+    """Return the module of the subcommand *name*."""
+    return importlib.import_module(f"scrapy_sessions.commands.{SUBCOMMANDS[name]}")

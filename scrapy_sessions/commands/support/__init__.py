@@ -1,0 +1,1 @@
+"""What the subcommands share: arguments, context, tables and text."""

@@ -1,0 +1,61 @@
+"""The :class:`SessionConfig` of each URL in a crawl."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scrapy.utils.misc import load_object
+
+from scrapy_sessions.config import SessionConfig, is_config, registered_config
+from scrapy_sessions.exceptions import SessionConfigurationError
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+__all__ = ["Configs"]
+
+
+class Configs:
+    """The :class:`SessionConfig` of each URL in a crawl: one object of each class."""
+
+    def __init__(self, crawler: Crawler, setting: Any) -> None:
+        self._crawler = crawler
+        self._made: dict[type[SessionConfig], SessionConfig] = {}
+        self._spider: SessionConfig | None = None
+        self._looked_at_spider = False
+        self._default = self._make(setting if setting is not None else SessionConfig, "SESSIONS_CONFIG")
+
+    def of(self, url: str) -> SessionConfig:
+        """Return the config for *url*.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a ``session_config`` of the spider that
+        isn't one.
+        """
+        if not self._looked_at_spider:
+            self.look_at_spider()
+        if self._spider is not None:
+            return self._spider
+        registered = registered_config(url)
+        if registered is not None:
+            return self._make(registered, url)
+        return self._default
+
+    def look_at_spider(self) -> None:
+        """Take the spider's ``session_config``, once there is a spider."""
+        spider = self._crawler.spider
+        self._looked_at_spider = spider is not None
+        own = getattr(spider, "session_config", None)
+        if own is not None:
+            self._spider = own if isinstance(own, SessionConfig) else self._make(own, "session_config of the spider")
+
+    def _make(self, value: Any, source: str) -> SessionConfig:
+        try:
+            cls = load_object(value)
+        except (ImportError, NameError, ValueError, TypeError) as e:
+            raise SessionConfigurationError(f"{source}: {value!r} can't be imported ({e})") from e
+        if not is_config(cls):
+            raise SessionConfigurationError(f"{source}: {value!r} is not a subclass of scrapy_sessions.SessionConfig")
+        config = self._made.get(cls)
+        if config is None:
+            config = self._made[cls] = cls.from_crawler(self._crawler)
+        return config

@@ -1,0 +1,329 @@
+"""A request on its way in a session: what was laid under it, and what is to be taken off it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+from weakref import ref
+
+from scrapy import Request
+from scrapy.http import Headers, Response
+from scrapy.utils.httpobj import urlparse_cached
+
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.headers import origin_of
+
+__all__ = ["APPLIED", "SLOT", "InFlight", "InFlightRequests", "remove_leftovers"]
+
+APPLIED = "_session_laid"
+"""The meta key that tells what a request wears of its session, by digest. It is there only while the request is on its
+way: a copy made by a middleware in between carries it, and is freed of the old identity by it."""
+
+SLOT = "_session_place"
+"""The meta key of the visit that takes up one of a bounded number of places. It is there only while the request is on
+its way: a copy that comes in its place tells by it that the visit is over."""
+
+_PROXY = "proxy"
+_ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_normkey = Headers().normkey
+# Scrapy's Headers normalise every key and value, at two or three microseconds each: those of a session have been.
+_get, _set, _setdefault, _pop, _delete = dict.get, dict.__setitem__, dict.setdefault, dict.pop, dict.__delitem__
+
+
+class _Identity(NamedTuple):
+    """What a session lays under a request: headers, normalised and encoded, and the note of them for the meta."""
+
+    headers: tuple[tuple[bytes, bytes], ...]
+    note: dict[str, str]
+
+    @classmethod
+    def of(cls, headers: Iterable[tuple[str, str]]) -> _Identity:
+        encoded = {_normkey(name): value.encode() for name, value in headers}
+        return cls(tuple(encoded.items()), {name.decode(): _digest(value) for name, value in encoded.items()})
+
+
+class InFlight:
+    """One request in one session, from the pick to its response, failure, or replacement by another request.
+
+    Its end is counted once, at the latest when the request is freed: when a middleware answers with another request,
+    no response method runs.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_by_proxy",
+        "_cookie",
+        "_ended",
+        "_laid",
+        "_left",
+        "_proxy",
+        "_replaced",
+        "anchor",
+        "generation",
+        "session",
+    )
+
+    def __init__(self, session: BrowserSession, anchor: _Anchor | None = None) -> None:
+        self.session = session
+        self.anchor = anchor
+        self.generation = session.generation
+        self._left = False
+        self._ended = False
+        self._laid: list[tuple[bytes, list[bytes]]] = []
+        self._replaced: list[tuple[bytes, list[bytes]]] | None = None
+        self._by_proxy = False
+        self._proxy: str | None = None
+        self._cookie: list[bytes] | None = None
+        session.in_flight += 1
+        session.reserved_uses += 1
+
+    def __del__(self) -> None:
+        queue = self.session.queue
+        if self._end() and queue:  # the garbage collector may have come in the store's thread
+            with suppress(RuntimeError, IndexError):  # the loop is closed, or the last one has gone meanwhile
+                queue[0].get_loop().call_soon_threadsafe(self.session.wake_first)
+
+    def apply_identity(self, request: Request) -> None:
+        """Lay the session's identity under *request*: what the request sets itself stays."""
+        session, headers, laid = self.session, request.headers, self._laid
+        identity: _Identity = session.identity or _identity_of(session, request)
+        for key, value in identity.headers:
+            values = [value]
+            if _setdefault(headers, key, values) is values:
+                laid.append((key, values))
+        note = identity.note
+        if len(laid) != len(identity.headers):
+            note = {key.decode(): note[key.decode()] for key, _ in laid}
+        meta = request.meta
+        # Scrapy marks a proxy that it took from the environment: a default, which loses.
+        if session.proxy is not None and ("proxy" not in meta or meta.pop("_scheme_proxy", False)):
+            meta["proxy"] = session.proxy
+            self._by_proxy = True
+            self._proxy = _without_credentials(session.proxy)
+            note = {**note, _PROXY: _digest(self._proxy.encode())}
+        if note:
+            meta[APPLIED] = note
+
+    def apply_cookies(self, request: Request) -> None:
+        """Rebuild the ``Cookie`` header of *request* from the session's jar."""
+        value = self.session.jar.header(urlparse_cached(request))
+        if value is None:
+            _pop(request.headers, b"Cookie", None)
+        else:
+            self._cookie = [value]
+            _set(request.headers, b"Cookie", self._cookie)
+
+    def remove_identity(self, request: Request) -> None:
+        """Take off *request* what was laid under it, and nothing else."""
+        headers = request.headers
+        for key, values in self._laid:
+            if _get(headers, key) is values:
+                _delete(headers, key)
+        self._laid.clear()
+        if self._replaced is not None:
+            for key, values in self._replaced:
+                headers.setdefault(key, values)
+            self._replaced = None
+        if self._cookie is not None:
+            if _get(headers, b"Cookie") is self._cookie:
+                _delete(headers, b"Cookie")
+            self._cookie = None
+        if self._proxy is not None:
+            _take_off_proxy(request, self._proxy)
+            self._proxy = None
+        meta = request.meta
+        meta.pop(APPLIED, None)
+        meta.pop(SLOT, None)
+
+    def mark_sent(self, now: float) -> None:
+        """Note that the request goes out now (UNIX seconds), under the session's present generation; during a login it
+        still belongs to the one before, as it has no part in what that login brings."""
+        session = self.session
+        self._left = True
+        if session.status != "new":
+            self.generation = session.generation
+        session.requests += 1
+        session.last_activity = now
+        if not session.dirty:
+            session.changed()
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the request went out to the site."""
+        return self._left
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the session has begun a new generation since the request left."""
+        return self.generation != self.session.generation
+
+    @property
+    def by_proxy(self) -> bool:
+        """Whether the request went by the session's proxy."""
+        return self._by_proxy
+
+    @contextmanager
+    def track_changes(self, request: Request) -> Iterator[None]:
+        """Note the headers that are set meanwhile as laid under *request*, and those they take the place of."""
+        before = dict(request.headers.items())
+        self._replaced = []
+        yield
+        note = dict(request.meta.get(APPLIED, ()))
+        for key, value in request.headers.items():
+            if before.get(key) is not value:
+                self._laid.append((key, value))
+                if key in before:
+                    self._replaced.append((key, before[key]))
+                elif value:
+                    note[key.decode()] = _digest(value[-1])
+        if note:
+            request.meta[APPLIED] = note
+
+    def record_response(self, request: Request, response: Response, now: float, *, page: bool) -> None:
+        """Record *response*, which came now, unless the session has begun a new generation since.
+
+        :param page: whether it is handed on, and not answered by another try
+        """
+        session = self.session
+        if not self._left or self.is_stale:
+            return
+        status = response.status
+        session.last_activity = now
+        session.responses[status] = session.responses.get(status, 0) + 1
+        session.bytes += len(response.body)
+        session.latency += request.meta.get("download_latency", 0.0)
+        if page and status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
+            session.pages_visited += 1
+            session.last_url = request.url
+        session.history.add(f"{request.method} {request.url} {status}")
+        if not session.dirty:
+            session.changed()
+
+    def record_failure(self) -> None:
+        """Record that the download failed."""
+        if self._left and not self.is_stale:
+            self.session.failures += 1
+            self.session.changed()
+
+    def end(self) -> None:
+        """Note that the request is no longer in flight. Idempotent."""
+        if self._end():
+            self.session.wake_first()
+
+    def _end(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self.session.in_flight -= 1
+        if not self._left:
+            self.session.reserved_uses -= 1
+        return True
+
+
+class _Anchor(ref[Request]):
+    """What keeps a visit as long as its request lives."""
+
+    __slots__ = ("key",)
+
+    key: int
+
+
+class InFlightRequests:
+    """The last visit of each request that is still somewhere.
+
+    A :class:`~weakref.WeakKeyDictionary` does the same, at ten times the cost, and asks a request for its equality.
+    """
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, InFlight] = {}
+
+    def begin(self, request: Request, session: BrowserSession) -> InFlight:
+        """Begin the visit of *request* in *session*."""
+        anchor = _Anchor(request, self._forget)
+        key = anchor.key = id(request)
+        visit = self._by_id[key] = InFlight(session, anchor)
+        return visit
+
+    def get(self, request: Request) -> InFlight | None:
+        """Return the last visit of *request*."""
+        return self._by_id.get(id(request))
+
+    def discard(self, request: Request) -> None:
+        """Forget the visit of *request*, if there is one."""
+        self._by_id.pop(id(request), None)
+
+    def _forget(self, anchor: _Anchor) -> None:
+        # An id is another object's only after this: the request is still being freed.
+        self._by_id.pop(anchor.key, None)
+
+
+def remove_leftovers(request: Request) -> None:
+    """Free *request* of the identity that a session laid under the request it is a copy of."""
+    note = request.meta.pop(APPLIED, None)
+    if not isinstance(note, dict):
+        return
+    for name, digest in note.items():
+        if name == _PROXY:
+            proxy = request.meta.get("proxy")
+            if isinstance(proxy, str) and _digest(_without_credentials(proxy).encode()) == digest:
+                _take_off_proxy(request, _without_credentials(proxy))
+        else:
+            value = request.headers.get(name)
+            if value is not None and _digest(value) == digest:
+                del request.headers[name]
+
+
+def _take_off_proxy(request: Request, proxy: str) -> None:
+    """Take *proxy* (without credentials) off *request*, with what HttpProxyMiddleware made of its credentials."""
+    current = request.meta.get("proxy")
+    if isinstance(current, str) and _without_credentials(current) == proxy:
+        del request.meta["proxy"]
+        request.meta.pop("_auth_proxy", None)
+        request.headers.pop(b"Proxy-Authorization", None)
+
+
+def _identity_of(session: BrowserSession, request: Request) -> _Identity:
+    if not session.bound_headers.bound:
+        identity = session.identity = _shared_identity(tuple(_headers_for(session, request)))
+        return identity
+    url = urlparse_cached(request)
+    key = (url.scheme, url.netloc)
+    known: _Identity | None = session.identities.get(key)
+    if known is None:
+        if len(session.identities) >= _ORIGINS:
+            session.identities = {}
+        known = _Identity.of(_headers_for(session, request))
+        session.identities = {**session.identities, key: known}
+    return known
+
+
+@lru_cache(maxsize=1024)
+def _shared_identity(headers: tuple[tuple[str, str], ...]) -> _Identity:
+    """Return the identity of all sessions that have these *headers*, and none that are bound to an origin."""
+    return _Identity.of(headers)
+
+
+def _headers_for(session: BrowserSession, request: Request) -> Iterator[tuple[str, str]]:
+    if session.user_agent:
+        yield "User-Agent", session.user_agent
+    if session.language:
+        yield "Accept-Language", session.language
+    yield from session.bound_headers.sent_to(origin_of(urlparse_cached(request)))
+
+
+def _without_credentials(proxy: str) -> str:
+    if "//" not in proxy:  # Scrapy takes "host:port", too
+        proxy = f"//{proxy}"
+    parts = urlsplit(proxy)
+    return urlunsplit(("", parts.netloc.rpartition("@")[2], "", "", ""))
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.blake2b(value, digest_size=8).hexdigest()

@@ -1,0 +1,256 @@
+"""One login at a time per session, in this process and, where the store can lease, in all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from traceback import extract_tb
+from typing import TYPE_CHECKING
+
+from scrapy.exceptions import CloseSpider
+
+from scrapy_sessions.config import SessionConfig, Verdict
+from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, StoreError
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.storage.base import Lease, LeaseStore, SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+    from scrapy_sessions.crawl.shutdown import ShutdownGuard
+    from scrapy_sessions.sessions.collector import Collector
+    from scrapy_sessions.settings import SessionsSettings
+
+__all__ = ["Logins", "must_log_in"]
+
+logger = logging.getLogger(__name__)
+
+
+def must_log_in(session: BrowserSession, config: SessionConfig) -> bool:
+    """Whether *session* has to log in before a request goes out in it."""
+    return session.status == "new" and config.can_log_in
+
+
+class Logins:
+    """Logs sessions in: however many requests wait, one login runs.
+
+    :param fetch: downloads a request in a session, as part of its login
+    :param save: saves a session now
+    :param refresh: takes what other processes saved of a session
+    :param close_spider: closes the spider with a reason
+    :param count: counts an event in the stats
+    :param analytics: takes note of what happens to a session
+    """
+
+    def __init__(
+        self,
+        settings: SessionsSettings,
+        store: SessionStore,
+        closing: ShutdownGuard,
+        *,
+        fetch: Callable[[BrowserSession, Request], Awaitable[Response]],
+        save: Callable[[BrowserSession], Awaitable[bool]],
+        refresh: Callable[[BrowserSession], Awaitable[None]],
+        close_spider: Callable[[str], None],
+        count: Callable[[str, int], None],
+        analytics: Collector,
+    ) -> None:
+        self._settings = settings
+        self._leases = store if isinstance(store, LeaseStore) else None
+        self._closing = closing
+        self._fetch = fetch
+        self._save = save
+        self._refresh = refresh
+        self._close_spider = close_spider
+        self._count = count
+        self._analytics = analytics
+        self._running: dict[BrowserSession, asyncio.Task[None]] = {}
+        self._tasks: dict[BrowserSession, asyncio.Future[Verdict | bool | None]] = {}
+        self._failures: Counter[str] = Counter()
+
+    def running(self, session: BrowserSession) -> bool:
+        """Whether *session* is logging in."""
+        return session in self._running
+
+    def is_here(self, session: BrowserSession) -> bool:
+        """Whether the task that asks is the login of *session*."""
+        return session in self._tasks and self._tasks[session] is asyncio.current_task()
+
+    async def ensure(self, session: BrowserSession, config: SessionConfig) -> None:
+        """Log *session* in, or wait for the login that is under way.
+
+        Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up, and
+        :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
+        """
+        if session.login_error is not None:
+            raise LoginFailed(session.login_error)
+        task = self._running.get(session)
+        if task is None:
+            task = asyncio.ensure_future(self._run(session, config))
+            self._running[session] = task
+            task.add_done_callback(lambda done: self._end(session, done))
+        # Not shield(): of a task that fails when its waiters have gone, Python 3.14 would log the exception.
+        await self._closing.wait(asyncio.wait([task]))
+        if task.cancelled():
+            raise CrawlClosing(f"The login of session {session.id!r} was cut off: the crawl is closing")
+        task.result()
+
+    async def close(self) -> None:
+        """Cancel the logins under way."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end(self, session: BrowserSession, task: asyncio.Task[None]) -> None:
+        self._running.pop(session, None)
+        if not task.cancelled():
+            task.exception()  # its waiters have it; if they have gone, nobody needs it
+
+    async def _run(self, session: BrowserSession, config: SessionConfig) -> None:
+        async with self._alone(session):
+            if self._leases is not None:
+                await self._refresh(session)
+                if session.status == "ready":
+                    return  # another process logged it in, while we waited for our turn
+            await self._log_in(session, config)
+
+    async def _log_in(self, session: BrowserSession, config: SessionConfig) -> None:
+        attempts = self._settings.login_attempts
+        if session.logins_without_success >= attempts:
+            self._give_up(
+                session, f"was logged in {session.logins_without_success} times in a row, and the site accepted none"
+            )
+        unused = not session.reserved_uses
+        for attempt in range(1, attempts + 1):
+            session.refresh()
+            reason = await self._attempt(session, config)
+            if session.closed or session.expired(time.time()) is not None:
+                if unused:
+                    self._note_failure(session, "it expired before its login was done")
+                    self._give_up(session, "expires before its login is done: see SESSIONS_MAX_USES and _MAX_AGE")
+                return  # a new one takes its place, and logs in
+            if reason is None:
+                return
+            self._note_failure(session, reason)
+            if session.status == "retired":
+                raise LoginFailed(f"The login of session {session.id!r} was refused for good, and it is retired")
+            logger.warning("Login %d of %d of session %r failed: %s", attempt, attempts, session.id, reason)
+            if attempt < attempts:
+                pause = self._settings.login_backoff * 2 ** (attempt - 1)
+                await self._closing.sleep(pause * random.uniform(1, 1.5))  # noqa: S311  # jitter, no secret
+        self._give_up(session, f"could not be logged in, in {attempts} attempts; at last: {reason}")
+
+    async def _attempt(self, session: BrowserSession, config: SessionConfig) -> str | None:
+        """Try once, and return why it failed, ``None`` if it didn't."""
+
+        def fetch(request: Request) -> Awaitable[Response]:
+            return self._fetch(session, request)
+
+        begun, timeout = time.monotonic(), self._settings.login_timeout
+        try:
+            login = self._tasks[session] = asyncio.ensure_future(config.login(session, fetch))
+            verdict = await asyncio.wait_for(self._closing.wait(login), timeout or None)
+        except CrawlClosing:
+            raise
+        except CloseSpider as e:
+            self._close_spider(e.reason)
+            raise CrawlClosing(f"The login of session {session.id!r} closed the spider") from e
+        except Exception as e:  # noqa: BLE001  # the spider's own code: whatever it raises, the login has failed
+            if timeout and isinstance(e, asyncio.TimeoutError) and time.monotonic() - begun >= timeout:
+                return f"it took longer than {timeout:g} s (SESSIONS_LOGIN_TIMEOUT)"
+            frames = "; ".join(f"{frame.filename}:{frame.lineno}" for frame in extract_tb(e.__traceback__))
+            logger.debug("The login of session %r raised %s by way of %s", session.id, type(e).__name__, frames)
+            return f"{type(e).__name__} at {_where(e)}"
+        finally:
+            self._tasks.pop(session, None)
+        if verdict is False or (isinstance(verdict, Verdict) and verdict is not Verdict.OK):
+            if verdict is Verdict.BLOCKED:
+                session.retire("the site refused its login")
+                self._count("retired", 1)
+            return f"login() returned {verdict}"
+        if session.status != "retired":  # by the spider, meanwhile
+            session.status = "ready"
+        session.logins += 1
+        session.logins_without_success += 1
+        session.failed_urls = None
+        session.changed()
+        self._count("logins", 1)
+        seconds = time.monotonic() - begun
+        self._analytics.record_event("login", session, f"{seconds:.1f} s", seconds=seconds)
+        self._failures.pop(session.pool or "", None)
+        try:
+            await self._save(session)
+        except StoreError as e:  # it stays in memory, to be saved later: the login itself has worked
+            self._count("save_errors", 1)
+            logger.error("The login of session %r could not be saved yet: %s", session.id, e)
+        return None
+
+    def _note_failure(self, session: BrowserSession, reason: str) -> None:
+        attempts = self._settings.login_attempts
+        self._analytics.record_event("login_failed", session, reason)
+        session.failures += 1
+        session.changed()
+        self._count("login_failures", 1)
+        if session.pool is not None:
+            self._failures[session.pool] += 1
+            if self._failures[session.pool] == attempts:
+                logger.error("The logins of the pool %r have failed %d times in a row", session.pool, attempts)
+                self._close_spider("session_login_failed")
+
+    def _give_up(self, session: BrowserSession, reason: str) -> None:
+        session.login_error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"
+        self._count("logins_given_up", 1)
+        logger.error(session.login_error)
+        raise LoginFailed(session.login_error)
+
+    @asynccontextmanager
+    async def _alone(self, session: BrowserSession) -> AsyncIterator[None]:
+        """Hold the lease of the session's login, if the store can lend it."""
+        if self._leases is None or session.transient:
+            yield
+            return
+        name = f"login:{session.namespace}:{session.id}"
+        ttl = self._settings.lease_ttl
+        lease = await self._leases.lease(name, ttl)
+        while lease is None:
+            await self._closing.tick()
+            lease = await self._leases.lease(name, ttl)
+        renewing = asyncio.ensure_future(self._renew(self._leases, lease, ttl))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
+            with suppress(StoreError):  # it expires by itself
+                await self._leases.release(lease)
+
+    @staticmethod
+    async def _renew(leases: LeaseStore, lease: Lease, ttl: float) -> None:
+        while True:
+            await asyncio.sleep(ttl / 3)
+            try:
+                renewed = await leases.renew(lease, ttl)
+            except StoreError as e:
+                logger.warning("The lease %r could not be renewed: %s", lease.name, e)
+                continue
+            if renewed is None:
+                logger.warning("The lease %r was lost: another process may log in beside this one", lease.name)
+                return
+
+
+def _where(error: BaseException) -> str:
+    """Return file and line where *error* was raised. Its message may hold what must not be logged."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "an unknown place" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -1,0 +1,1 @@
+"""File formats of cookies and sessions, and importing them."""

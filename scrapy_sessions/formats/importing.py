@@ -1,0 +1,172 @@
+"""What an import would change, and changing it: first all is planned, then it is done in one go.
+
+Cookies of a file are merged into a session, whole records take their place in a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from scrapy_sessions.cookies import SessionCookieJar
+from scrapy_sessions.cookies.rules import check
+from scrapy_sessions.cookies.stored import Identity, StoredCookie
+from scrapy_sessions.exceptions import SessionError
+from scrapy_sessions.formats.registry import Contents
+from scrapy_sessions.models import Cookie, PersistentSession
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.storage.base import Key, Outcome, ReplaceStore, Row, SessionStore
+from scrapy_sessions.storage.codec import decode, encode
+
+__all__ = ["Change", "Merge", "RecordPlan", "apply", "merge", "plan_records", "save_records"]
+
+What = Literal["added", "changed", "same", "older", "removed", "expired", "refused"]
+
+
+class Change(NamedTuple):
+    """What becomes of one cookie. *reason*, of a refused one, is a key of ``cookies.REFUSAL_REASONS``."""
+
+    what: What
+    cookie: Cookie
+    reason: str | None = None
+
+
+class Merge(NamedTuple):
+    """A session's cookies and local storage after an import, and what came of each cookie."""
+
+    cookies: list[Cookie]
+    local_storage: dict[str, dict[str, str]]
+    changes: list[Change]
+
+
+def merge(session: PersistentSession | None, contents: Contents, *, now: float, replace: bool) -> Merge:
+    """Merge *contents* into *session* (``None``: a new one). Pure.
+
+    Of two cookies with the same identity the newest wins; an import without times of its own is the newest. With
+    *replace*, the cookies and the local storage of *contents* become the only ones. *now* is UNIX seconds.
+    """
+    old = {StoredCookie.of(cookie).identity: cookie for cookie in (session.cookies if session is not None else ())}
+    result: dict[Identity, Cookie] = {} if replace else dict(old)
+    changes: dict[Identity, Change] = {}
+    for cookie in contents.cookies:
+        entry = StoredCookie.of(cookie)
+        identity = entry.identity
+        reason = check(entry)
+        if reason is not None:
+            changes[identity] = Change("refused", cookie, reason)
+            continue
+        if entry.is_expired(now):
+            changes[identity] = Change("expired", cookie)
+            continue
+        before = old.get(identity)
+        what: What = "added"
+        if before is not None:
+            what = "changed"
+            if StoredCookie.of(before).says_the_same(entry):
+                what, cookie = "same", before  # noqa: PLW2901
+            elif contents.dated and before.updated > cookie.updated:
+                what, cookie = "older", before  # noqa: PLW2901
+            else:
+                newest = cookie.updated if contents.dated else max(cookie.updated, before.updated)
+                cookie = cookie.model_copy(update={"created": before.created, "updated": newest})  # noqa: PLW2901
+        result[identity] = cookie
+        changes[identity] = Change(what, cookie)
+    jar = SessionCookieJar(result.values(), clock=lambda: now)  # which is bounded: a large file may push out others
+    kept = jar.dump()
+    left = {StoredCookie.of(cookie).identity for cookie in kept}
+    for identity, cookie in {**old, **result}.items():
+        if identity in left or StoredCookie.of(cookie).is_expired(now):
+            continue
+        changes[identity] = Change("refused", cookie, "evicted") if identity in result else Change("removed", cookie)
+    storage = {} if replace or session is None else {k: dict(v) for k, v in session.local_storage.items()}
+    for origin, entries in contents.local_storage.items():
+        storage.setdefault(origin, {}).update(entries)
+    return Merge(kept, storage, list(changes.values()))
+
+
+def apply(merged: Merge, session: BrowserSession) -> None:
+    """Give the live *session* what :func:`merge` made for it. A new one counts as logged in, if it got cookies."""
+    session.cookies.restore(merged.cookies)
+    session.forget_identity()
+    session.local_storage.clear()
+    session.local_storage.update(merged.local_storage)
+    if session.status == "new" and merged.cookies:
+        session.status = "ready"  # or a crawl would begin with a login, and lose the imported one
+    session.changed()
+
+
+class RecordPlan(NamedTuple):
+    """A record to be saved, the row it replaces, and the cookies it loses because no jar would take them."""
+
+    record: PersistentSession
+    stored: Row | None
+    refused: list[Change]
+
+
+async def plan_records(
+    store: SessionStore | None, records: Iterable[PersistentSession], *, namespace: str | None, session_id: str | None
+) -> list[RecordPlan]:
+    """Return the plan for *records*: in *namespace* and under *session_id*, if given, else under their own.
+
+    *store* is ``None`` where there is none yet. Raises :exc:`~scrapy_sessions.exceptions.SessionError` for two records
+    that would be one.
+    """
+    plans: dict[Key, RecordPlan] = {}
+    for each in records:
+        key = Key(namespace or each.namespace, session_id or each.session_id)
+        if key in plans:
+            raise SessionError(f"The file has two sessions {key.session_id!r} of {key.namespace!r}: import one of them")
+        reasons = {id(cookie): check(StoredCookie.of(cookie)) for cookie in each.cookies}
+        refused = [Change("refused", cookie, reasons[id(cookie)]) for cookie in each.cookies if reasons[id(cookie)]]
+        cookies = [cookie for cookie in each.cookies if reasons[id(cookie)] is None]
+        place = {"namespace": key.namespace, "session_id": key.session_id, "cookies": cookies}
+        stored = await store.load(key) if store is not None else None
+        plans[key] = RecordPlan(each.model_copy(update=place), stored, refused)
+    return list(plans.values())
+
+
+async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None:
+    """Save what *plans* say; what they replace is replaced. In one transaction, if *store* is a ``ReplaceStore``.
+
+    If the store fails, nothing is changed. (Of a store that is no ``ReplaceStore``, a kill at the wrong moment may lose
+    what was to be replaced.) Raises :exc:`~scrapy_sessions.exceptions.SessionError` for sessions that another process
+    has saved or deleted since the plan was made: those are left as that process has them, the others are saved.
+    """
+    stored = [plan.stored for plan in plans]
+    # A session of another birth is another session: whoever holds the one that was there won't bring it back.
+    rows = [
+        _row(plan.record, old.revision + 1 if old is not None and old.start_time == plan.record.start_time else 1)
+        for plan, old in zip(plans, stored, strict=True)
+    ]
+    if isinstance(store, ReplaceStore):
+        outcomes = await store.replace(rows, stored)
+    else:
+        outcomes = await _delete_and_save(store, rows, stored)
+    late = [row.session_id for row, outcome in zip(rows, outcomes, strict=True) if outcome is not Outcome.SAVED]
+    if late:
+        names = ", ".join(map(repr, late[:5])) + ("…" if len(late) > 5 else "")
+        raise SessionError(
+            f"Another process saved or deleted {names} meanwhile: they were left as they are. Import them again"
+        )
+
+
+async def _delete_and_save(store: SessionStore, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
+    """Do in two steps what a ``ReplaceStore`` does in one. If the second fails, the first is undone."""
+    room = [old for row, old in zip(rows, stored, strict=True) if old is not None and old.start_time != row.start_time]
+    back = [_row(decode(old), 1) for old in room]  # now: what can't be read couldn't be put back
+    deleted = await store.delete([old.key for old in room], [old.revision for old in room]) if room else []
+    gone = dict(zip((old.key for old in room), deleted, strict=True))
+    ready = [row for row in rows if gone.get(row.key, True)]
+    try:
+        saved = await store.save(ready)
+    except BaseException:
+        lost = [row for row in back if gone[row.key]]
+        if lost:
+            await store.save(lost)
+        raise
+    outcomes = dict(zip((row.key for row in ready), saved, strict=True))
+    return [outcomes.get(row.key, Outcome.CONFLICT) for row in rows]
+
+
+def _row(record: PersistentSession, revision: int) -> Row:
+    return encode(record.model_copy(update={"revision": revision}))

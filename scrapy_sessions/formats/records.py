@@ -1,0 +1,140 @@
+"""Our own JSON: whole records, with a header that says what the file is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from scrapy_sessions.cookies.parse import MAX_EXPIRES
+from scrapy_sessions.exceptions import FormatError, NewerSchema, StoreError
+from scrapy_sessions.formats.fields import Fields, parse_json
+from scrapy_sessions.models import (
+    EVERYWHERE,
+    SCHEMA_VERSION,
+    PersistentSession,
+    Profile,
+    check_header,
+    check_session_id,
+)
+from scrapy_sessions.sessions.headers import origin_of
+from scrapy_sessions.storage.codec import Unreadable, encode, up_to_date
+
+__all__ = ["NAME", "dump", "load", "piece", "whole"]
+
+NAME = "scrapy-sessions"
+"""What the field ``format`` of such a file says."""
+
+_IDENTITY = ("user_agent", "language", "timezone", "viewport_width", "viewport_height", "proxy")
+_MOST = 2**63 - 1  # what a column of a store holds
+
+
+def dump(records: Iterable[PersistentSession]) -> str:
+    """Return *records*, complete, as text."""
+    return whole(map(piece, records))
+
+
+def piece(record: PersistentSession) -> str:
+    """Return the text of one *record*, a part of a file."""
+    return json.dumps(record.model_dump(mode="json"), indent=2)
+
+
+def whole(pieces: Iterable[str]) -> str:
+    """Return the text of a file with *pieces*, those of :func:`piece`."""
+    head = json.dumps({"format": NAME, "schema_version": SCHEMA_VERSION})[:-1]
+    return f'{head}, "sessions": [\n{",".join(pieces)}\n]}}\n'
+
+
+def load(text: str) -> list[PersistentSession]:
+    """Return the records of *text*, at the current schema.
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path, and
+    :exc:`~scrapy_sessions.exceptions.NewerSchema`.
+    """
+    document = Fields(parse_json(text), "")
+    if document.text("format") != NAME:
+        document.fail("format", f"it must be {NAME!r}")
+    version = document.number("schema_version")
+    if version is None:
+        document.fail("schema_version", "it is missing")
+    if version < 1 or version % 1:
+        document.fail("schema_version", "it must be a whole number, from 1 on")
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"The file has schema version {version:g}, and this version of scrapy_sessions reads up to "
+            f"{SCHEMA_VERSION}: upgrade the package"
+        )
+    return [_record(fields) for fields in document.items("sessions", needed=True)]
+
+
+def _record(fields: Fields) -> PersistentSession:
+    path = fields.path
+    try:
+        record = PersistentSession.model_validate(up_to_date(fields.content, path))
+        _check(record, path)
+        return record
+    except FormatError:
+        raise
+    except ValidationError as error:
+        detail = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = _path(detail["loc"])
+        # A message that a validator of ours wrote quotes no secret; pydantic's says which type is expected.
+        fault = FormatError(f"{path}.{where}" if where else path, detail["msg"].removeprefix("Value error, "))
+    except Unreadable as error:
+        fault = FormatError(path, str(error))
+    except NewerSchema:
+        raise
+    except StoreError:
+        fault = FormatError(path, "it holds text that can't be saved: half a character (a lone surrogate)")
+    except ValueError as error:  # of _check(): it quotes nothing
+        fault = FormatError(path, str(error))
+    except RecursionError:
+        fault = FormatError(path, "it is nested too deeply")
+    raise fault  # here, outside of `except`: pydantic's error keeps the values
+
+
+def _check(record: PersistentSession, path: str) -> None:
+    """Raise :exc:`ValueError` for what validates, but could not be sent or saved, or is nothing that a session has.
+
+    The models themselves bound less: a record that a store has is read, and not set aside for an odd number.
+    """
+    check_session_id(record.namespace)
+    for origin, headers in record.headers.items():
+        if origin != EVERYWHERE:
+            if not _is_origin(origin):
+                raise FormatError(f"{path}.headers", f"{origin!r:.80} is no origin, as https://shop.example is one")
+            for name, value in headers.items():
+                check_header(name, value)
+    identity = {name: getattr(record, name) for name in _IDENTITY}
+    Profile(headers=record.headers.get(EVERYWHERE, {}), **identity)
+    for name in ("start_time", "last_activity"):
+        if not 0 <= getattr(record, name) <= MAX_EXPIRES:
+            raise FormatError(f"{path}.{name}", "it must be UNIX seconds, from 1970 to the year 9999")
+    for name, number in _counts(record):
+        if not 0 <= number <= _MOST:
+            raise FormatError(f"{path}.{name}", "it must be a number from 0 to 2**63 - 1")
+    encode(record)
+
+
+def _counts(record: PersistentSession) -> Iterator[tuple[str, float]]:
+    for name in ("pages_visited", "generation", "max_uses"):
+        yield name, getattr(record, name)
+    for name in ("requests", "logins", "failures", "bytes", "latency"):
+        yield f"metrics.{name}", getattr(record.metrics, name)
+    for status, number in record.metrics.responses.items():
+        yield f"metrics.responses.{status:.10}", number
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        return origin_of(text) == text
+    except ValueError:
+        return False
+
+
+def _path(loc: tuple[Any, ...]) -> str:
+    # Of a mapping, the key: the name of a header, of a cookie's field, of an origin. Never a value.
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.removeprefix(".")

@@ -1,0 +1,1 @@
+"""Live sessions and the manager that creates, loads, saves and deletes them."""

@@ -1,0 +1,80 @@
+"""The sessions in memory: each once in a process, a bounded number of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import islice
+from weakref import WeakValueDictionary
+
+from scrapy_sessions.sessions.browser_session import BrowserSession
+
+__all__ = ["SessionCache"]
+
+_LOOK = 16  # how many of the least recently used sessions are looked at for one that can leave memory
+
+
+class SessionCache:
+    """Sessions by id. The recently used ones are kept alive; of the others, those that somebody still holds are known,
+    so that none is loaded a second time beside itself.
+
+    :param limit: how many are kept alive (0: all); only what is saved leaves
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._known: WeakValueDictionary[str, BrowserSession] = WeakValueDictionary()
+        self._recent: OrderedDict[str, BrowserSession] = OrderedDict()
+
+    def ready(self, session_id: str) -> BrowserSession | None:
+        """Return *session_id* if it is here and has not expired, and keep it alive."""
+        session = self._recent.get(session_id)
+        if session is not None:
+            self._recent.move_to_end(session_id)
+        else:
+            session = self._known.get(session_id)
+            if session is None:
+                return None
+            if not session.transient:
+                self._keep(session)
+        if session.closed or session.expired(self._clock()) is not None:
+            return None
+        return session
+
+    def get(self, session_id: str) -> BrowserSession | None:
+        """Return *session_id* if it is here, expired or not."""
+        session = self._known.get(session_id)
+        return None if session is None or session.closed else session
+
+    def add(self, session: BrowserSession) -> None:
+        """Take *session* in, in place of one with its id."""
+        self._known[session.id] = session
+        if not session.transient:  # whoever made it keeps it alive
+            self._keep(session)
+
+    def remove(self, session: BrowserSession) -> None:
+        """Forget *session*, if it is still the one under its id."""
+        if self._known.get(session.id) is session:
+            del self._known[session.id]
+        if self._recent.get(session.id) is session:
+            del self._recent[session.id]
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _keep(self, session: BrowserSession) -> None:
+        self._recent[session.id] = session
+        self._recent.move_to_end(session.id)
+        if not self._limit or len(self._recent) <= self._limit:
+            return
+        for session_id in list(islice(self._recent, _LOOK)):
+            old = self._recent[session_id]
+            if old is session or old.dirty:
+                continue
+            if old.trees_changed():  # which tells of a change only once
+                old.changed()
+                continue
+            del self._recent[session_id]
+            if len(self._recent) <= self._limit:
+                return

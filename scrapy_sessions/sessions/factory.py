@@ -1,0 +1,137 @@
+"""How a live session comes to be: under which policy, of which pool, with which identity."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import count
+
+from scrapy_sessions.models import Metrics, PersistentSession, Profile
+from scrapy_sessions.pools.pool import Pool
+from scrapy_sessions.sessions.browser_session import BrowserSession, SessionOwner
+from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings
+
+__all__ = ["SessionFactory"]
+
+logger = logging.getLogger(__name__)
+
+
+class SessionFactory:
+    """Makes live sessions, new ones and those of stored records. Nobody knows them yet.
+
+    :param namespace: that of new sessions
+    :param default_profile: the identity of new sessions without a profile, and what profiles leave open
+    :param owner: who will keep them
+    """
+
+    def __init__(
+        self,
+        settings: SessionsSettings,
+        namespace: str,
+        default_profile: Profile,
+        owner: SessionOwner,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._namespace = namespace
+        self._default_profile = default_profile
+        self._owner = owner
+        self._clock = clock
+        self._pools: dict[str, Pool] = {}
+        self._turns = count()
+        self._drift_warned = False
+
+    def pool(self, name: str) -> Pool:
+        """Return the pool *name*. Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`."""
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool.declared(name, self._settings)
+        return pool
+
+    def declared(self, name: str | None) -> Pool | None:
+        """Return the pool *name*; ``None`` for one that isn't declared any more, or for no name."""
+        if name is None or (name != DEFAULT_POOL and name not in self._settings.pools):
+            return None
+        return self.pool(name)
+
+    def new(self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False) -> BrowserSession:
+        """Return a new session, of *pool* and *profile* if given."""
+        name = profile if profile is not None else self._next_profile(session_id, pool)
+        declared = self.declared(pool)
+        policy = declared or self._settings
+        session = BrowserSession(
+            session_id,
+            namespace=self._namespace,
+            pool=pool,
+            profile_name=name,
+            profile=self._identity(name),
+            idle_timeout=policy.idle_timeout,
+            max_age=policy.max_age,
+            max_uses=policy.max_uses,
+            delay=None if declared is None else declared.delay,
+            concurrency=policy.concurrency,
+            history_limit=self._settings.history_limit,
+            transient=transient,
+            owner=self._owner,
+            clock=self._clock,
+        )
+        session.first_request_alone = declared is not None and declared.size > 1 and not declared.named
+        return session
+
+    def again(self, record: PersistentSession) -> BrowserSession:
+        """Return the session of *record*. Its limits are those it was born under; its pace is that of the settings."""
+        declared = self.declared(record.pool)
+        session = BrowserSession(
+            record.session_id,
+            delay=None if declared is None else declared.delay,
+            concurrency=(declared or self._settings).concurrency,
+            history_limit=self._settings.history_limit,
+            owner=self._owner,
+            clock=self._clock,
+        )
+        session.restore(record)
+        session.dirty = False
+        self._warn_of_drift(session)
+        return session
+
+    def fork(self, record: PersistentSession, new_id: str) -> BrowserSession:
+        """Return a new session *new_id* with the identity, state and history of *record*, of no pool."""
+        now = self._clock()
+        born = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
+        fresh = {"revision": 0, "pages_visited": 0, "metrics": Metrics(), "retired_reason": None}
+        if record.status == "retired":
+            fresh["status"] = "new"
+        return self.again(record.model_copy(update={**born, **fresh}))
+
+    def _next_profile(self, session_id: str, pool: str | None) -> str | None:
+        if pool is not None:
+            return self.pool(pool).profile_of(session_id)
+        names = list(self._settings.profiles)
+        return names[next(self._turns) % len(names)] if names else None
+
+    def _identity(self, name: str | None) -> Profile:
+        """What a session of the profile *name* is born with: what that leaves open is the project's, kept too."""
+        default = self._default_profile
+        if name is None:
+            return default
+        profile = self._settings.profiles[name]
+        agent, language = profile.user_agent or default.user_agent, profile.language or default.language
+        return profile.model_copy(update={"user_agent": agent, "language": language})
+
+    def _warn_of_drift(self, session: BrowserSession) -> None:
+        name = session.profile_name
+        if self._drift_warned or (name is not None and name not in self._settings.profiles):
+            return
+        if session.user_agent is session.language is session.proxy is None:
+            return  # made by a manager without a project
+        profile = self._identity(name)
+        born_with = (session.user_agent, session.language, session.proxy)
+        if born_with != (profile.user_agent, profile.language, profile.proxy):
+            self._drift_warned = True
+            source = "the project's USER_AGENT and Accept-Language" if name is None else f"the profile {name!r}"
+            logger.warning(
+                "The session %r keeps the identity it was born with, though %s changed since: delete sessions to let "
+                "new ones take the new identity",
+                session.id,
+                source,
+            )

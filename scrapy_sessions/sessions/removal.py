@@ -1,0 +1,126 @@
+"""How sessions end for good: deleted by somebody, or expired. No late save brings one back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from scrapy_sessions.models import ExpiryReason, PersistentSession, SessionInfo
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.cache import SessionCache
+from scrapy_sessions.sessions.collector import Collector
+from scrapy_sessions.sessions.write_behind import WriteBehind
+from scrapy_sessions.storage.base import Key, SessionStore
+
+__all__ = ["SessionRemover"]
+
+_PAGE = 500  # expired sessions deleted in one transaction
+
+
+class SessionRemover:
+    """Deletes sessions in the store and in memory, counts them, and notes what became of them."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        live: SessionCache,
+        writer: WriteBehind,
+        analytics: Collector,
+        count: Callable[[str, int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._writer = writer
+        self._analytics = analytics
+        self._count = count
+        self._clock = clock
+
+    def close(self, session: BrowserSession) -> None:
+        """Take *session* out of memory: nothing of it is saved any more."""
+        self._analytics.collect(session)
+        session.closed = True
+        session.wake_first()
+        self._writer.discard(session)
+        self._live.remove(session)
+
+    async def delete(self, key: Key) -> bool:
+        """Delete the session, and return whether it was there."""
+        async with self._writer.lock:
+            live = self._live_of(key)
+            if live is not None:
+                self.close(live)
+            (deleted,) = await self._store.delete([key])
+        if not deleted and live is None:
+            return False
+        self._note_deleted(key, live.pool if live is not None else None)
+        return True
+
+    async def delete_many(self, infos: Sequence[SessionInfo]) -> int:
+        """As :meth:`delete`. Returns how many were there."""
+        keys = [Key(info["namespace"], info["session_id"]) for info in infos]
+        async with self._writer.lock:
+            for key in keys:
+                live = self._live_of(key)
+                if live is not None:
+                    self.close(live)
+            gone = await self._store.delete(keys)
+        for info, key, deleted in zip(infos, keys, gone, strict=True):
+            if deleted:
+                self._note_deleted(key, info["pool"])
+        return sum(gone)
+
+    async def delete_expired(
+        self, namespace: str | None, progress: Callable[[int], None] | None = None
+    ) -> Counter[str]:
+        """Delete what expired in *namespace* (``None``: in all) and isn't in use; return how many by reason.
+
+        *progress* is called with how many were deleted, page by page.
+        """
+        reasons: Counter[str] = Counter()
+        spared: set[Key] = set()
+        while True:
+            found = await self._store.expired(namespace, now=self._clock(), limit=_PAGE + len(spared))
+            page = [expired for expired in found if expired.key not in spared]
+            if not page:
+                return reasons
+            spared.update(expired.key for expired in page if self._in_use(expired.key))
+            page = [expired for expired in page if expired.key not in spared]
+            async with self._writer.lock:
+                gone = await self._store.delete([e.key for e in page], [e.revision for e in page])
+            for expired, deleted in zip(page, gone, strict=True):
+                if deleted:
+                    live = self._live_of(expired.key)
+                    if live is not None:
+                        self.close(live)
+                    self._note_expired(expired.key, live.pool if live is not None else None, expired.reason)
+                    reasons[expired.reason] += 1
+                else:
+                    spared.add(expired.key)  # saved by another meanwhile
+            if progress is not None:
+                progress(sum(gone))
+
+    async def delete_one_expired(self, key: Key, record: PersistentSession, reason: ExpiryReason) -> None:
+        """Delete the session of *record*, unless another has saved it meanwhile."""
+        async with self._writer.lock:
+            (deleted,) = await self._store.delete([key], [record.revision])
+        if deleted:
+            self._note_expired(key, record.pool, reason)
+
+    def _live_of(self, key: Key) -> BrowserSession | None:
+        live = self._live.get(key.session_id)
+        return live if live is not None and live.namespace == key.namespace else None
+
+    def _in_use(self, key: Key) -> bool:
+        live = self._live_of(key)
+        return live is not None and (bool(live.in_flight) or live.expired(self._clock()) is None)
+
+    def _note_deleted(self, key: Key, pool: str | None) -> None:
+        self._count("deleted", 1)
+        self._analytics.record_event_for("deleted", *key, pool)
+
+    def _note_expired(self, key: Key, pool: str | None, reason: ExpiryReason) -> None:
+        self._count("expired", 1)
+        self._count(f"expired/{reason}", 1)
+        self._analytics.record_event_for("expired", *key, pool, reason)

@@ -1,0 +1,332 @@
+"""Saving what changed: later, in batches, off the event loop's thread, and merged with what others saved meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from threading import get_ident
+from typing import TypeAlias
+from weakref import WeakSet
+
+from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError, StoreError
+from scrapy_sessions.models import PersistentSession
+from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.collector import Collector
+from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.sessions.merging import merge_records
+from scrapy_sessions.sessions.parts import Parts
+from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
+from scrapy_sessions.storage.codec import decode, encode
+
+__all__ = ["WriteBehind"]
+
+logger = logging.getLogger(__name__)
+
+# Rows in one transaction: enough to amortise it, few enough for other processes to get in between. What either thread
+# does with all of them at one go (makes values of them, notes outcomes) is a fraction of a millisecond.
+_BATCH = 200
+_SLICE = 0.001  # seconds of encoding after which the event loop gets its turn
+_LEAST_NEEDED = (
+    ("data", "local_storage", "session_storage"),
+    ("headers", "last_url", "retired_reason", "status"),
+    ("user_agent", "language", "timezone", "proxy"),
+)  # what a session that can't be encoded goes back in, to what was last saved, so that its cookies are kept
+_MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
+
+
+_Encoded: TypeAlias = "tuple[BrowserSession, Row, Parts | Row]"  # a session, its row, and its base once that is saved
+
+
+class WriteBehind:
+    """Collects changed sessions and saves them *interval* seconds later, in the order they changed.
+
+    A session is encoded on the event loop's thread, at one moment, so that no half-done change is saved. A save that
+    fails leaves its sessions to the next one.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        interval: float,
+        clock: Callable[[], float],
+        count: Callable[[str, int], None],
+        lost: Callable[[BrowserSession], None],
+        analytics: Collector,
+    ) -> None:
+        self.lock = asyncio.Lock()
+        """Held while the store changes: by a save, and by whoever deletes."""
+        self._store = store
+        self._interval = interval
+        self._clock = clock
+        self._count = count
+        self._lost = lost
+        self._analytics = analytics
+        self._dirty: dict[BrowserSession, None] = {}
+        self._watched: WeakSet[BrowserSession] = WeakSet()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._saving: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was started, and in which thread
+        self._thread = 0
+        self._stopped = False
+        self._failing = False
+        self._reported: WeakSet[BrowserSession] = WeakSet()  # those whose data was said not to be JSON
+
+    def add(self, session: BrowserSession) -> None:
+        """Save *session* within the interval."""
+        if self._handed_over(self.add, session):
+            return
+        self._dirty[session] = None
+        if self._timer is None and (self._task is None or self._task.done()):
+            self._schedule()
+
+    def watch(self, session: BrowserSession) -> None:
+        """Compare the mutable data of *session* at every save, of which there is one within the interval."""
+        if self._handed_over(self.watch, session):
+            return
+        self._watched.add(session)
+        if self._timer is None and (self._task is None or self._task.done()):
+            self._schedule()
+
+    def discard(self, session: BrowserSession) -> None:
+        """Don't save *session*."""
+        self._dirty.pop(session, None)
+        self._watched.discard(session)
+
+    async def flush(self) -> None:
+        """Save every session that has changed up to now.
+
+        Raises :exc:`~scrapy_sessions.exceptions.StoreError`; what wasn't saved then stays to be saved.
+        """
+        await self._finish(self._flush())
+
+    async def save(self, session: BrowserSession) -> bool:
+        """Save *session* now. Returns False if it was deleted meanwhile. Raises as :meth:`flush`."""
+        await self._finish(self._save_now(session))
+        return not session.closed
+
+    async def _finish(self, saving: Coroutine[None, None, None]) -> None:
+        # A waiter that is cancelled doesn't cancel the saving: of one that took place unnoticed, the next save would
+        # be in conflict with itself, and count everything twice.
+        task = asyncio.ensure_future(saving)
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        await asyncio.shield(task)
+
+    async def _save_now(self, session: BrowserSession) -> None:
+        async with self.lock:
+            await self._save([session])
+
+    async def _flush(self) -> None:
+        async with self.lock:
+            until = time.perf_counter() + _SLICE
+            for session in list(self._watched):
+                if not session.dirty and session.trees_changed():
+                    session.changed()
+                if time.perf_counter() > until:
+                    await asyncio.sleep(0)
+                    until = time.perf_counter() + _SLICE
+            pending = list(self._dirty)
+            for start in range(0, len(pending), _BATCH):
+                await self._save(pending[start : start + _BATCH])
+            self._failing = False
+
+    async def pull(self, session: BrowserSession) -> None:
+        """Take into *session* what other holders have saved of it. Raises as :meth:`flush`."""
+        async with self.lock:
+            row = await self._store.load(Key(session.namespace, session.id))
+            if row is not None and not session.closed and row.revision != session.revision:
+                await self._rebase(session)
+
+    async def close(self) -> None:
+        """Save what is left and stop. Raises as :meth:`flush`; the timer is stopped in any case."""
+        self._stopped = True  # what changes from now on, the flush below for one, starts no timer
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.flush()
+
+    def start(self) -> None:
+        """Begin to save by itself, and again after :meth:`close`."""
+        self._stopped = False
+        self._loop, self._thread = asyncio.get_running_loop(), get_ident()
+        if self._timer is None and (self._dirty or self._watched):
+            self._schedule()
+
+    def _handed_over(self, method: Callable[[BrowserSession], None], session: BrowserSession) -> bool:
+        """Let the loop's thread call *method*, if this is another one: a thread pool's, or the prompt of a shell."""
+        loop = self._loop
+        if loop is None or self._thread == get_ident() or not loop.is_running():
+            return False
+        loop.call_soon_threadsafe(method, session)
+        return True
+
+    def _schedule(self) -> None:
+        if self._stopped:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # no loop yet: the next change inside one, or the closing flush, saves it
+        self._timer = loop.call_later(self._interval, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await self.flush()
+        except Exception as e:  # whatever a store of others raises: the next save is to come
+            self._count("save_errors", 1)
+            if not self._failing:  # said once, until a save works again
+                self._failing = True
+                logger.error(
+                    "Sessions could not be saved; they stay in memory and are tried again: %s",
+                    e,
+                    exc_info=None if isinstance(e, SessionError) else e,
+                )
+        if self._dirty or self._watched:  # whose data may be changed in place at any time, without a word
+            self._schedule()
+
+    async def _save(self, sessions: Iterable[BrowserSession]) -> None:
+        unsaved = {session: None for session in sessions if not session.closed and not session.transient}
+        try:
+            for _ in range(_MERGES):
+                for session in await self._save_once(unsaved):
+                    if not await self._rebase(session):
+                        del unsaved[session]
+                if not unsaved:
+                    return
+        finally:  # of what wasn't saved, nothing is forgotten
+            for session in unsaved:
+                if not session.closed:
+                    session.dirty = True
+                    self._dirty[session] = None
+        raise StoreError(
+            f"{len(unsaved)} sessions in {self._store.location} change elsewhere faster than they can be saved, "
+            f"{next(iter(unsaved)).id!r} for one: let fewer processes share a session"
+        )
+
+    async def _save_once(self, unsaved: dict[BrowserSession, None]) -> list[BrowserSession]:
+        """Save what is *unsaved*, take off it what then is done, and return what others saved meanwhile."""
+        batch = await self._encode(list(unsaved), unsaved)
+        outcomes = await self._store.save([row for _, row, _ in batch]) if batch else []
+        again: list[BrowserSession] = []
+        saved = 0
+        for (session, row, base), outcome in zip(batch, outcomes, strict=True):
+            if outcome is Outcome.CONFLICT and not session.closed:
+                again.append(session)
+                continue
+            del unsaved[session]
+            if outcome is Outcome.SAVED:
+                session.revision, session.merge_base = row.revision, base
+                saved += 1
+                if row.revision == 1:
+                    self._analytics.record_created(session)
+            else:
+                self._lose(session)
+        if saved:
+            self._count("saved", saved)
+        return again
+
+    async def _encode(self, sessions: Iterable[BrowserSession], unsaved: dict[BrowserSession, None]) -> list[_Encoded]:
+        """Encode *sessions*, in slices. One that can't be is taken off what is *unsaved*."""
+        batch: list[_Encoded] = []
+        seen = self._analytics.collect
+        until = time.perf_counter() + _SLICE
+        for session in sessions:
+            self._dirty.pop(session, None)
+            if session.closed:  # meanwhile
+                del unsaved[session]
+                continue
+            session.trees_changed()  # what it has now is saved now, once
+            session.dirty = False
+            seen(session)
+            try:
+                parts = encode_parts(session)
+            except Unencodable:
+                row = self._encode_what_can_be(session)
+                if row is None:
+                    del unsaved[session]
+                    continue
+                base = row._replace(actions_count=session.history.total)  # as in Parts: base_of() counts from it
+                batch.append((session, row, base))
+            else:
+                batch.append((session, row_of(session, parts), parts))
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + _SLICE
+        return batch
+
+    def _encode_what_can_be(self, session: BrowserSession) -> Row | None:
+        """Return the row of *session*, which can't all be encoded: as little as need be is as it was before."""
+        record = session.snapshot()
+        record.revision += 1
+        try:
+            return encode(record)
+        except StoreError as e:
+            # The spider put something else than JSON there. The rest of the session must not be lost for it.
+            self._count("save_errors", 1)
+            if session not in self._reported:
+                self._reported.add(session)
+                logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
+        base = base_of(session) or PersistentSession(session_id=session.id)
+        for names in _LEAST_NEEDED:
+            for name in names:
+                setattr(record, name, getattr(base, name))
+            with suppress(StoreError):
+                return encode(record)
+        # One session that can't be saved must not keep the others from it.
+        logger.error("The session %r holds something else that can't be saved: it is not saved", session.id)
+        return None
+
+    async def _rebase(self, session: BrowserSession) -> bool:
+        """Merge what another holder saved into *session*, and say whether it is to be saved again."""
+        key = Key(session.namespace, session.id)
+        row = await self._store.load(key)
+        if row is None:
+            if session.revision:
+                self._lose(session)
+                return False
+            return True
+        try:
+            theirs = decode(row)
+        except CorruptRecord as e:
+            await set_aside(self._store, row, e, self._count)
+            session.revision = 0
+            return True
+        except NewerSchema as e:
+            self._count("save_errors", 1)
+            logger.error("The session %r was not saved: %s", session.id, e)
+            self._lose(session)
+            return False
+        if session.revision and theirs.start_time != session.start_time:  # deleted, and made anew: it is another one
+            self._lose(session)
+            return False
+        expiry = theirs.expiry
+        if not session.revision and expiry is not None and expiry[0] <= self._clock():
+            await self._store.delete([key], [row.revision])  # a new session takes its place
+            return True
+        session.restore(merge_records(base_of(session), session.snapshot(), theirs))
+        session.merge_base, session.revision = row, row.revision
+        return True
+
+    def _lose(self, session: BrowserSession) -> None:
+        session.closed = True
+        session.wake_first()
+        self.discard(session)
+        self._lost(session)
+
+
+async def set_aside(store: SessionStore, row: Row, error: CorruptRecord, count: Callable[[str, int], None]) -> None:
+    """Move *row*, which can't be read for *error*, where nothing reads it again, and say so."""
+    if await store.quarantine(row.key, row.revision, str(error)):
+        count("quarantined", 1)
+        logger.error("%s It was set aside in the quarantine of %s, the others are not touched.", error, store.location)

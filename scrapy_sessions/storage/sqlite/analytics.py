@@ -1,0 +1,162 @@
+"""The analytics of the SQLite file: what is run in its thread, inside of a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, HourCounts, PoolCounts
+from scrapy_sessions.models import Status
+from scrapy_sessions.storage.base import AnalyticsStore
+
+__all__ = ["add", "drop", "read_events", "read_hours", "read_pools"]
+
+# No pool is the empty string here, which is no pool's name: of two NULLs SQLite doesn't hold that they are the same.
+_PLACE = "hour, namespace, pool, session_id"
+_NUMBERS = ", ".join(COUNTERS)
+_SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
+_ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
+
+_ADD_HOUR = f"""
+    INSERT INTO hours ({_PLACE}, {_NUMBERS}) VALUES ({", ".join("?" * (4 + len(COUNTERS)))})
+    ON CONFLICT DO UPDATE SET {_ADDED}
+"""
+_ADD_STATUS = f"""
+    INSERT INTO hour_statuses ({_PLACE}, status, responses) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET responses = responses + excluded.responses
+"""
+_ADD_EVENT = "INSERT INTO events (namespace, session_id, pool, time, kind, detail) VALUES (?, ?, ?, ?, ?, ?)"
+
+_FOLD_HOURS = f"""
+    INSERT INTO hours ({_PLACE}, {_NUMBERS})
+    SELECT hour, namespace, pool, '{FOLDED}', {_SUMS} FROM hours WHERE hour <= ? AND session_id != '{FOLDED}'
+    GROUP BY hour, namespace, pool
+    ON CONFLICT DO UPDATE SET {_ADDED}
+"""
+_FOLD_STATUSES = f"""
+    INSERT INTO hour_statuses ({_PLACE}, status, responses)
+    SELECT hour, namespace, pool, '{FOLDED}', status, sum(responses) FROM hour_statuses
+    WHERE hour <= ? AND session_id != '{FOLDED}' GROUP BY hour, namespace, pool, status
+    ON CONFLICT DO UPDATE SET responses = responses + excluded.responses
+"""
+_TO_FOLD = f"SELECT hour, count(*) FROM hours WHERE session_id != '{FOLDED}' GROUP BY hour ORDER BY hour"
+_EVENTS_BEYOND = """
+    DELETE FROM events WHERE id IN (
+        SELECT id FROM events WHERE namespace = ? ORDER BY time DESC, id DESC LIMIT -1 OFFSET ?
+    )
+"""
+
+
+def add(connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+    """Add *hours* and *events*."""
+    connection.executemany(_ADD_HOUR, [(*_place(row), *(getattr(row, name) for name in COUNTERS)) for row in hours])
+    connection.executemany(
+        _ADD_STATUS, [(*_place(row), status, count) for row in hours for status, count in row.responses.items()]
+    )
+    connection.executemany(_ADD_EVENT, [(e.namespace, e.session_id, e.pool, e.time, e.kind, e.detail) for e in events])
+
+
+def drop(connection: sqlite3.Connection, store: AnalyticsStore, now: float) -> None:
+    """Drop what is beyond the bounds of *store* at *now*."""
+    _drop_hours(connection, "hour < ?", now - store.hours_retention)
+    while (excess := _count(connection) - store.max_hour_rows) > 0:
+        upto = _first_hours(connection, excess)
+        if upto is None:  # as many pools and hours: there is nothing left to fold
+            _drop_hours(connection, "hour = (SELECT min(hour) FROM hours)")
+            continue
+        connection.execute(_FOLD_HOURS, (upto,))
+        connection.execute(_FOLD_STATUSES, (upto,))
+        _drop_hours(connection, f"hour <= ? AND session_id != '{FOLDED}'", upto)
+    connection.execute("DELETE FROM events WHERE time < ?", (now - store.events_retention,))
+    for (namespace,) in connection.execute("SELECT DISTINCT namespace FROM events").fetchall():
+        connection.execute(_EVENTS_BEYOND, (namespace, store.max_events))
+
+
+def read_hours(
+    connection: sqlite3.Connection, namespace: str | None, since: float | None, until: float | None, by_session: bool
+) -> list[HourCounts]:
+    """Return the counters of the hours from *since* on, before *until*."""
+    where, values = _where(("namespace = ?", namespace), ("hour >= ?", since), ("hour < ?", until))
+    if by_session:
+        of_hours = f"SELECT {_PLACE}, {_NUMBERS} FROM hours{where} ORDER BY {_PLACE}"
+        of_statuses = f"SELECT {_PLACE}, status, responses FROM hour_statuses{where}"
+    else:
+        pool = "hour, namespace, pool"
+        of_hours = f"SELECT {pool}, '{FOLDED}', {_SUMS} FROM hours{where} GROUP BY {pool} ORDER BY {pool}"
+        of_statuses = (
+            f"SELECT {pool}, '{FOLDED}', status, sum(responses) FROM hour_statuses{where} GROUP BY {pool}, status"
+        )
+    statuses: dict[tuple[Any, ...], dict[int, int]] = {}
+    for *place, status, count in connection.execute(of_statuses, values):
+        statuses.setdefault(tuple(place), {})[status] = count
+    return [
+        HourCounts(
+            name,
+            pool or None,
+            session_id,
+            hour,
+            responses=statuses.get((hour, name, pool, session_id), {}),
+            **dict(zip(COUNTERS, numbers, strict=True)),
+        )
+        for hour, name, pool, session_id, *numbers in connection.execute(of_hours, values)
+    ]
+
+
+def read_events(
+    connection: sqlite3.Connection, namespace: str | None, since: float | None, limit: int | None
+) -> list[Event]:
+    """Return the newest events from *since* on."""
+    where, values = _where(("namespace = ?", namespace), ("time >= ?", since))
+    query = f"""
+        SELECT namespace, session_id, pool, time, kind, detail FROM events{where}
+        ORDER BY time DESC, id DESC LIMIT ?
+    """
+    return [Event(*found) for found in connection.execute(query, (*values, -1 if limit is None else limit))]
+
+
+def read_pools(connection: sqlite3.Connection, namespace: str | None, now: float) -> list[PoolCounts]:
+    """Return what sessions there are, by pool."""
+    where, values = _where(("namespace = ?", namespace))
+    query = f"""
+        SELECT namespace, pool, status, count(*), sum(status != 'retired' AND (expires_at IS NULL OR expires_at > ?)),
+            sum(pages_visited), max(last_activity)
+        FROM sessions{where} GROUP BY namespace, pool, status ORDER BY namespace, pool
+    """
+    pools: dict[tuple[str, str | None], PoolCounts] = {}
+    for name, pool, status, count, active, pages, last_activity in connection.execute(query, (now, *values)):
+        one: dict[Status, int] = {status: count}
+        found = PoolCounts(name, pool, one, active, pages, last_activity)
+        pools[name, pool] = pools[name, pool] + found if (name, pool) in pools else found
+    return list(pools.values())
+
+
+def _place(row: HourCounts) -> tuple[int, str, str, str]:
+    return (row.hour, row.namespace, row.pool or "", row.session_id)
+
+
+def _where(*conditions: tuple[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """Return the WHERE clause of those *conditions* whose value isn't ``None``, and its values."""
+    given = [(condition, value) for condition, value in conditions if value is not None]
+    clause = " AND ".join(condition for condition, _ in given)
+    return (f" WHERE {clause}" if given else "", tuple(value for _, value in given))
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    (rows,) = connection.execute("SELECT count(*) FROM hours").fetchone()
+    return int(rows)
+
+
+def _first_hours(connection: sqlite3.Connection, rows: int) -> int | None:
+    """Return the hour up to which there are that many *rows* of single sessions, or all; ``None``: there are none."""
+    hour = None
+    for hour, count in connection.execute(_TO_FOLD):  # noqa: B007  # the last one is what is asked for
+        rows -= count
+        if rows <= 0:
+            break
+    return hour
+
+
+def _drop_hours(connection: sqlite3.Connection, which: str, *values: float) -> None:
+    connection.execute(f"DELETE FROM hour_statuses WHERE {which}", values)
+    connection.execute(f"DELETE FROM hours WHERE {which}", values)

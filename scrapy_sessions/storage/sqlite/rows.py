@@ -1,0 +1,135 @@
+"""What is done with rows in the SQLite file: the store's methods of the same names, a transaction each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from operator import attrgetter
+
+from scrapy_sessions.storage.base import Key, Outcome, Row
+from scrapy_sessions.storage.sqlite.file import transaction
+
+__all__ = ["delete", "load", "load_many", "quarantined", "replace", "save", "set_aside"]
+
+_COLUMNS = (
+    "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
+    "pages_visited, actions_count, revision, body"
+)
+_FIELDS = tuple(_COLUMNS.split(", "))
+_CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
+_LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
+# CROSS, so that each key is sought in the index: with IN, SQLite reads the whole table.
+_LOAD_MANY = f"""
+    WITH wanted (id, space) AS (VALUES {{}})
+    SELECT {_COLUMNS} FROM wanted CROSS JOIN sessions ON session_id = id AND namespace = space
+"""
+_LOADED = 400  # keys to a statement: SQLite before 3.32 takes 999 values
+_INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
+_SET = f"UPDATE sessions SET {', '.join(f'{field} = ?' for field in _CHANGING)}"
+_UPDATE = f"{_SET} WHERE session_id = ? AND namespace = ? AND revision = ? - 1 AND start_time = ?"
+_REPLACE = f"{_SET}, start_time = ? WHERE session_id = ? AND namespace = ? AND revision = ? AND start_time = ?"
+_START_TIME = "SELECT start_time FROM sessions WHERE session_id = ? AND namespace = ?"
+_DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
+_DELETE_REVISION = f"{_DELETE} AND revision = ?"
+_QUARANTINE = """
+    INSERT INTO quarantine (namespace, session_id, revision, reason, set_aside, body)
+    SELECT namespace, session_id, revision, ?, ?, body FROM sessions
+    WHERE session_id = ? AND namespace = ? AND revision = ?
+"""
+_QUARANTINED = "SELECT namespace, session_id, reason FROM quarantine ORDER BY id"
+
+_insert_values = attrgetter(*_FIELDS)
+_update_values = attrgetter(*_CHANGING, "session_id", "namespace", "revision", "start_time")
+_replace_values = attrgetter(*_CHANGING, "start_time", "session_id", "namespace")
+
+
+def load(connection: sqlite3.Connection, key: Key) -> Row | None:
+    found = connection.execute(_LOAD, (key.session_id, key.namespace)).fetchone()
+    return None if found is None else Row(*found)
+
+
+def load_many(connection: sqlite3.Connection, keys: Sequence[Key]) -> list[Row | None]:
+    found: dict[Key, Row] = {}
+    for start in range(0, len(keys), _LOADED):
+        part = keys[start : start + _LOADED]
+        places = [value for key in part for value in (key.session_id, key.namespace)]
+        query = _LOAD_MANY.format(", ".join(["(?, ?)"] * len(part)))
+        for values in connection.execute(query, places):
+            row = Row(*values)
+            found[row.key] = row
+    return [found.get(key) for key in keys]
+
+
+def save(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
+    if len({row[:2] for row in rows}) == len(rows):  # else the order of the rows counts
+        with suppress(_NotAll), transaction(connection):
+            if _save_all(connection, rows) < len(rows):
+                raise _NotAll  # rolls back: a savepoint inside would copy every page before it is changed
+            return [Outcome.SAVED] * len(rows)
+    with transaction(connection):
+        return [_save_one(connection, row) for row in rows]
+
+
+def replace(connection: sqlite3.Connection, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
+    with transaction(connection):
+        return [_replace_one(connection, row, old) for row, old in zip(rows, stored, strict=True)]
+
+
+def delete(connection: sqlite3.Connection, keys: Sequence[Key], revisions: Sequence[int] | None) -> list[bool]:
+    with transaction(connection):
+        if revisions is None:
+            cursors = [connection.execute(_DELETE, (key.session_id, key.namespace)) for key in keys]
+        else:
+            cursors = [
+                connection.execute(_DELETE_REVISION, (key.session_id, key.namespace, revision))
+                for key, revision in zip(keys, revisions, strict=True)
+            ]
+    return [cursor.rowcount == 1 for cursor in cursors]
+
+
+def set_aside(connection: sqlite3.Connection, key: Key, revision: int, reason: str, now: float) -> bool:
+    place = (key.session_id, key.namespace, revision)
+    with transaction(connection):
+        copied = connection.execute(_QUARANTINE, (reason, now, *place)).rowcount
+        connection.execute(_DELETE_REVISION, place)
+    return copied == 1
+
+
+def quarantined(connection: sqlite3.Connection) -> list[tuple[Key, str]]:
+    return [(Key(name, session_id), reason) for name, session_id, reason in connection.execute(_QUARANTINED)]
+
+
+class _NotAll(Exception):
+    """Not every row could be saved."""
+
+
+def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
+    """Save what can be saved and return how many that were: the fast way, for when nothing is in conflict."""
+    new = [row for row in rows if row.revision == 1]
+    changed = [row for row in rows if row.revision != 1] if new else rows
+    # Row by row, the values are made between two steps of SQLite, which let go of the GIL: the event loop waits for it.
+    saved = connection.executemany(_INSERT, map(_insert_values, new)).rowcount if new else 0
+    if changed:
+        saved += connection.executemany(_UPDATE, map(_update_values, changed)).rowcount
+    return saved
+
+
+def _save_one(connection: sqlite3.Connection, row: Row) -> Outcome:
+    if _save_all(connection, [row]) == 1:
+        return Outcome.SAVED
+    return Outcome.CONFLICT if row.revision == 1 else _why_not(connection, row)
+
+
+def _replace_one(connection: sqlite3.Connection, row: Row, old: Row | None) -> Outcome:
+    if old is None:
+        inserted = connection.execute(_INSERT, _insert_values(row)).rowcount == 1
+        return Outcome.SAVED if inserted else Outcome.CONFLICT
+    values = (*_replace_values(row), old.revision, old.start_time)
+    return Outcome.SAVED if connection.execute(_REPLACE, values).rowcount == 1 else _why_not(connection, old)
+
+
+def _why_not(connection: sqlite3.Connection, row: Row) -> Outcome:
+    """Say what became of the session of *row*, of which another revision or nothing is stored."""
+    stored = connection.execute(_START_TIME, (row.session_id, row.namespace)).fetchone()
+    return Outcome.CONFLICT if stored == (row.start_time,) else Outcome.DELETED
