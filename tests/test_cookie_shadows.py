@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scrapy_sessions.cookies import SessionCookieJar, jar
-from scrapy_sessions.cookies.rules import Origin, accept, hides
+from scrapy_sessions.cookies.rules import Origin, accept, shadows
 from scrapy_sessions.cookies.stored import StoredCookie
 
 # Several depths under one name; names that only end alike, or sort beside it; and addresses, which have no parents.
@@ -46,7 +46,7 @@ def made(header: str, url: SplitResult) -> StoredCookie:
 
 def is_hiding(new: StoredCookie, held: list[StoredCookie]) -> bool:
     """Whether *new* would hide one of *held*, by a walk through all of them."""
-    return any(hides(new, old) for old in held)
+    return any(shadows(new, old) for old in held)
 
 
 def probe(name: str, host: str, path: str) -> tuple[str, SplitResult, StoredCookie]:
@@ -143,7 +143,7 @@ TestShadows.settings = settings(TestShadows.settings, max_examples=60)
 
 def looked_at(cookies: SessionCookieJar, header: str, url: str) -> int:
     """How many cookies the jar compares with *header* from *url*, which has expired and so changes nothing."""
-    with patch.object(jar, "hides", wraps=hides) as compared:
+    with patch.object(jar, "shadows", wraps=shadows) as compared:
         cookies.store([f"{header}; Max-Age=0"], urlsplit(url))
     return compared.call_count
 
@@ -196,7 +196,7 @@ def test_a_replaced_cookie_makes_nobody_leave() -> None:
     cookies = SessionCookieJar()
     cookies.store([f"c{number}=1" for number in range(180)], url)
     cookies.set("more", "1", domain="other.example")
-    with patch(f"{CONTENT}.listed", side_effect=AssertionError):
+    with patch(f"{CONTENT}.iter_linked", side_effect=AssertionError):
         cookies.store([b"c7=2"], url)
     assert cookies["c7"] == "2"
     assert len(cookies) == 181

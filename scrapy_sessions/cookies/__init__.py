@@ -1,4 +1,4 @@
-"""Cookies as a session keeps them: RFC 6265bis, with Scrapy's own semantics wherever the RFC leaves room."""
+"""The cookie jar of a session: RFC 6265bis, and Scrapy's own behaviour where the RFC leaves a choice."""
 
 from scrapy_sessions.cookies.jar import SessionCookieJar
 from scrapy_sessions.cookies.rules import REFUSAL_REASONS

@@ -1,6 +1,6 @@
-"""Hosts and public suffixes: which hosts a cookie may be shared between, and which belong to one site.
+"""Hosts and public suffixes: which hosts may share a cookie, and which belong to one site.
 
-The public suffix list is the one that ``tldextract`` bundles: no network and no cache on disk, ever.
+The public suffix list is the one that ``tldextract`` bundles. It is never fetched from the network or cached on disk.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 __all__ = ["canonical_host", "is_canonical", "is_ip", "is_sharable", "site_of"]
 
-# Letters, digits and what else stands in host names and IP addresses. A host of other characters takes part in no
-# cookie exchange: it could not be told from the syntax around it once it is exported. A colon stands in an IPv6 address
-# only: in a cookie, whose domain has no port, any other would be dead.
+# The characters of host names and IP addresses. A host with other characters neither sets nor gets cookies: exported,
+# it could not be separated from the syntax around it. A colon is allowed in IPv6 addresses only: the domain of a cookie
+# has no port, so a cookie of "host:port" would never be sent.
 _HOST = re.compile(r"[a-z0-9_%-]+(?:\.[a-z0-9_%-]+)*\.?")
 _IPV6 = re.compile(r"[0-9a-f:.]+(?:%[a-z0-9_.%-]+)?")
 
 
 @lru_cache(maxsize=1)
 def _extractor() -> TLDExtract:
-    # Imported here: it brings an HTTP client along, and parsing its list takes 50 ms, which a process that never
-    # meets a cookie (a command, a worker) should not pay.
+    # Imported here: it imports an HTTP client, and parsing its list takes 50 ms. A process without cookies (a command,
+    # a worker) doesn't pay for either.
     from tldextract import TLDExtract  # noqa: PLC0415
 
     return TLDExtract(suffix_list_urls=(), include_psl_private_domains=True, cache_dir=None)
 
 
 def is_canonical(host: str) -> bool:
-    """Whether *host* is written as cookies keep it: lower case, ASCII (IDNA), no leading dot, no brackets."""
+    """Whether *host* has the form used in cookies: lower case, ASCII (IDNA), no leading dot, no brackets."""
     return _HOST.fullmatch(host) is not None or (":" in host and _is_ipv6(host))
 
 
@@ -45,7 +45,7 @@ def _is_ipv6(host: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def canonical_host(host: str) -> str | None:
-    """Return *host* in lower case and ASCII (IDNA), an IPv6 address without brackets; ``None`` if it is no host."""
+    """Return *host* in lower case and ASCII (IDNA), an IPv6 address without brackets; ``None`` if it isn't a host."""
     if host[:1] == "[" and host[-1:] == "]":
         host = host[1:-1]
     if not host.isascii():
@@ -60,14 +60,14 @@ def canonical_host(host: str) -> str | None:
 def is_ip(host: str) -> bool:
     """Whether the canonical *host* is an IP address.
 
-    A name whose last label is a number counts as one, as in the URL standard: no top-level domain is a number.
+    A name whose last label is a number counts as an IP address, as in the URL standard.
     """
     return ":" in host or host.rstrip(".").rpartition(".")[2].isdigit()
 
 
 @lru_cache(maxsize=4096)
 def is_sharable(domain: str) -> bool:
-    """Whether a cookie of the canonical *domain* may go to its subdomains.
+    """Whether a cookie of the canonical *domain* may be sent to its subdomains.
 
     It may not if *domain* is a public suffix (``co.uk``, ``github.io``), a single label or an IP address.
     """
@@ -79,7 +79,7 @@ def is_sharable(domain: str) -> bool:
 def site_of(host: str) -> str:
     """Return the registrable domain of the canonical *host* (``www.shop.co.uk``: ``shop.co.uk``), else *host* itself.
 
-    Under a top-level domain that the list doesn't know, it is the last two labels: the list's own default rule.
+    If the list doesn't contain the top-level domain, its default rule applies: the last two labels.
     """
     name = host.rstrip(".")
     if is_ip(name):

@@ -14,28 +14,28 @@ from urllib.parse import ParseResult, SplitResult
 from scrapy_sessions.cookies.header_cache import HeaderCache
 from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.rules import Origin, parents_of
-from scrapy_sessions.cookies.stored import Identity, StoredCookie, listed
+from scrapy_sessions.cookies.stored import Identity, StoredCookie, iter_linked
 
 __all__ = ["MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "CookieIndex"]
 
 MAX_COOKIES = 3000
-"""How many cookies a jar holds."""
+"""The maximum number of cookies in a jar."""
 
 MAX_COOKIES_PER_DOMAIN = 180
-"""How many of them may have the same domain."""
+"""The maximum number of cookies of one domain."""
 
-_FEW_DOMAINS = 64  # are asked for a name one by one; with more, a jar keeps an index of its Secure cookies
-_MAX_ORIGINS = 64  # whose headers are kept; a jar that meets more origins than that between changes has no hot one
+_FEW_DOMAINS = 64  # up to this number, all are searched; beyond, the jar builds an index of its Secure cookies
+_MAX_ORIGINS = 64  # bounds the cached headers: a jar with more origins between two changes has no hot one
 
 
 @lru_cache(maxsize=1024)
 def _shared(key: tuple[str, str]) -> tuple[str, str]:
-    """Return *key*, the same object in the jars of all sessions."""
+    """Return *key* as an object that the jars of all sessions share."""
     return key
 
 
-def _upwards(domain: str) -> str:
-    """Return *domain* from its end, as the index has it: what begins with it is that domain and all below it."""
+def _reverse(domain: str) -> str:
+    """Return *domain* reversed, with a dot at its end: the key of each of its subdomains begins with it."""
     return f"{domain[::-1]}."
 
 
@@ -43,19 +43,21 @@ _last_use = attrgetter("used")
 
 
 class CookieIndex:
-    """What a jar holds, expired cookies included until their place is needed.
+    """The cookies of a jar. Expired ones stay until their place is needed.
 
-    Every insertion and removal makes the headers made so far void. Ticks, not times, order the uses: a clock may be
-    set back.
+    Every insertion and removal invalidates the cached headers. Uses are ordered by ticks, because a clock may be set
+    back.
     """
 
-    __slots__ = ("_candidates", "_count", "_domains", "_secure", "_tick")
+    __slots__ = ("_headers", "_count", "_domains", "_secure", "_tick")
 
     def __init__(self) -> None:
-        self._domains: dict[str, dict[str, StoredCookie]] = {}  # by name; entry.next leads to others of the same name
-        self._candidates: dict[tuple[str, str], HeaderCache] = {}
-        # Where the Secure cookies are, by name: their domains as _upwards writes them, sorted, one for each cookie.
-        # None: not needed so far. A crawl over https alone never needs it.
+        self._domains: dict[
+            str, dict[str, StoredCookie]
+        ] = {}  # by domain, then name; entry.next links others of that name
+        self._headers: dict[tuple[str, str], HeaderCache] = {}
+        # By name, the domains of the Secure cookies in the form of _reverse, sorted, one for each cookie. None: not
+        # needed so far. A crawl that uses https only never needs it.
         self._secure: dict[str, list[str]] | None = None
         self._count = 0
         self._tick = 0
@@ -64,19 +66,19 @@ class CookieIndex:
         """Return the value of the ``Cookie`` header for a request to *url* at *now*."""
         if not self._domains:
             return None
-        # The scheme and the whole netloc, unparsed: that spares every request the parsing of its host.
+        # The key is the scheme and the unparsed netloc, so that a request with a cached header parses no host.
         key = (url.scheme, url.netloc)
-        candidates = self._candidates.get(key)
-        if candidates is None or not candidates.since <= now < candidates.until:
+        headers = self._headers.get(key)
+        if headers is None or not headers.since <= now < headers.until:
             origin = Origin.of(url)
             if origin is None:
                 return None
-            if candidates is not None or len(self._candidates) >= _MAX_ORIGINS:
-                self._forget_headers()
-            candidates = HeaderCache(self._domains, origin, now)
-            self._candidates[_shared(key)] = candidates
+            if headers is not None or len(self._headers) >= _MAX_ORIGINS:
+                self._drop_headers()
+            headers = HeaderCache(self._domains, origin, now)
+            self._headers[_shared(key)] = headers
         self._tick += 1
-        return candidates.header(url, self._tick)
+        return headers.header(url, self._tick)
 
     def get(self, identity: Identity) -> StoredCookie | None:
         entry = self._domains.get(identity[0], {}).get(identity[1])
@@ -86,56 +88,56 @@ class CookieIndex:
 
     def entries(self) -> Iterator[StoredCookie]:
         for entries in self._domains.values():
-            yield from listed(entries)
+            yield from iter_linked(entries)
 
-    def akin(self, name: str, domain: str) -> Iterator[StoredCookie]:
-        """Yield the Secure cookies *name* of *domain*, of those above it and of those below, and maybe others.
+    def secure_named(self, name: str, domain: str) -> Iterator[StoredCookie]:
+        """Yield the Secure cookies called *name* of *domain*, its parents and its subdomains, and maybe others.
 
-        What it takes is bound by how many there are, not by how many cookies the jar holds.
+        The cost depends on their number, not on the size of the jar.
         """
-        for place in self._places(name, domain):
+        for place in self._related_domains(name, domain):
             entry = self._domains[place].get(name)
             while entry is not None:
                 yield entry
                 entry = entry.next
 
-    def _places(self, name: str, domain: str) -> Iterable[str]:
+    def _related_domains(self, name: str, domain: str) -> Iterable[str]:
         if len(self._domains) <= _FEW_DOMAINS:
             return self._domains
         if self._secure is None:
             self._secure = {}
             for entry in self.entries():
-                self._note_secure(entry)
+                self._index_secure(entry)
         known = self._secure.get(name)
         if known is None:
             return ()
-        start = _upwards(domain)
-        # "/" comes next after ".": before it stands all that begins with the start.
+        start = _reverse(domain)
+        # "/" is the character after ".": every key that begins with the start sorts before it.
         below = known[bisect_left(known, start) : bisect_left(known, f"{start[:-1]}/")]
         above = [each for each in parents_of(domain) if each in self._domains]
-        return chain(above, (each[-2::-1] for each, _ in groupby(below)))  # sorted: the equal ones are together
+        return chain(above, (each[-2::-1] for each, _ in groupby(below)))  # groupby works: they are sorted
 
-    def _note_secure(self, entry: StoredCookie) -> None:
+    def _index_secure(self, entry: StoredCookie) -> None:
         if self._secure is not None and entry.secure:
-            insort(self._secure.setdefault(entry.name, []), _upwards(entry.domain))
+            insort(self._secure.setdefault(entry.name, []), _reverse(entry.domain))
 
-    def _forget_secure(self, entry: StoredCookie) -> None:
+    def _unindex_secure(self, entry: StoredCookie) -> None:
         if self._secure is not None and entry.secure:
             known = self._secure[entry.name]
-            del known[bisect_left(known, _upwards(entry.domain))]
+            del known[bisect_left(known, _reverse(entry.domain))]
             if not known:
                 del self._secure[entry.name]
 
     def live(self, now: float, domain: str | None = None) -> list[StoredCookie]:
-        """Return what hasn't expired, of exactly *domain* if given (with a leading dot or without)."""
+        """Return the unexpired cookies, of exactly *domain* if given (with or without a leading dot)."""
         if domain is None:
             entries: Iterable[StoredCookie] = self.entries()
         else:
-            entries = listed(self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}))
+            entries = iter_linked(self._domains.get(canonical_host(domain.removeprefix(".")) or "", {}))
         return [entry for entry in entries if not entry.is_expired(now)]
 
     def live_until(self, now: float) -> tuple[list[StoredCookie], float, float]:
-        """Return what hasn't expired at *now*, and the times from and before which that is so."""
+        """Return the cookies that are unexpired at *now*, and the times from and before which the answer is valid."""
         live: list[StoredCookie] = []
         since, until = -math.inf, math.inf
         for entries in self._domains.values():
@@ -153,11 +155,11 @@ class CookieIndex:
         return live, since, until
 
     def insert(self, entry: StoredCookie, old: StoredCookie | None, now: float) -> list[StoredCookie]:
-        """Put *entry* in, in the place of *old*, the one with its identity, and return those that had to leave for it.
+        """Insert *entry* in place of *old*, the cookie with its identity, and return the cookies evicted for it.
 
-        An entry that comes with ticks (``seq``, ``used``) keeps them.
+        An entry that has ticks (``seq``, ``used``) keeps them.
         """
-        self._forget_headers()
+        self._drop_headers()
         self._tick += 1
         entry.seq = entry.seq or self._tick
         entry.used = entry.used or self._tick
@@ -167,27 +169,27 @@ class CookieIndex:
         entry.next = entries.get(entry.name)
         entries[entry.name] = entry
         self._count += 1
-        self._note_secure(entry)
+        self._index_secure(entry)
         evicted: list[StoredCookie] = []
-        if old is not None:  # there are no more than before
+        if old is not None:  # the number of cookies is unchanged
             return evicted
         if self._count > MAX_COOKIES_PER_DOMAIN:
-            full = list(listed(entries))
+            full = list(iter_linked(entries))
             if len(full) > MAX_COOKIES_PER_DOMAIN:
                 evicted += self._evict(full, MAX_COOKIES_PER_DOMAIN, now)
         if self._count > MAX_COOKIES:
-            # A tenth at once: a crawl of many sites, in one session, would otherwise look through the whole jar at
+            # A tenth is evicted at once: a crawl of many sites in one session would otherwise search the whole jar at
             # every new cookie.
             evicted += self._evict(list(self.entries()), MAX_COOKIES - MAX_COOKIES // 10, now)
         return evicted
 
     def touch(self, entry: StoredCookie) -> None:
-        """Note a use of *entry*."""
+        """Record a use of *entry*."""
         self._tick += 1
         entry.used = self._tick
 
     def remove(self, entry: StoredCookie) -> None:
-        self._forget_headers()
+        self._drop_headers()
         self._unlink(entry)
         if not self._domains[entry.domain]:
             del self._domains[entry.domain]
@@ -205,16 +207,16 @@ class CookieIndex:
         else:
             del entries[entry.name]
         self._count -= 1
-        self._forget_secure(entry)
+        self._unindex_secure(entry)
 
     def clear(self) -> None:
-        self._forget_headers()
+        self._drop_headers()
         self._domains.clear()
         self._secure = None
         self._count = 0
 
     def _evict(self, full: list[StoredCookie], bound: int, now: float) -> list[StoredCookie]:
-        """Make room among *full* down to *bound* and return which unexpired ones left."""
+        """Reduce *full* to *bound* cookies and return the unexpired ones that were removed."""
         live: list[StoredCookie] = []
         for entry in full:
             if entry.is_expired(now):
@@ -226,7 +228,7 @@ class CookieIndex:
             self.remove(entry)
         return evicted
 
-    def _forget_headers(self) -> None:
-        for candidates in self._candidates.values():
-            candidates.note_use()
-        self._candidates.clear()
+    def _drop_headers(self) -> None:
+        for headers in self._headers.values():
+            headers.record_use()
+        self._headers.clear()

@@ -1,4 +1,4 @@
-"""The live cookie jar of a session."""
+"""The cookie jar of a live session."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.index import CookieIndex
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.cookies.reasons import refused
-from scrapy_sessions.cookies.rules import Origin, accept, check, hides
-from scrapy_sessions.cookies.stored import StoredCookie, encode_entries, encode_entry
+from scrapy_sessions.cookies.rules import Origin, accept, check, shadows
+from scrapy_sessions.cookies.stored import StoredCookie, encode_cookie, encode_cookies
 from scrapy_sessions.exceptions import CookieConflict, InvalidCookie
 from scrapy_sessions.models import Cookie
 
@@ -25,23 +25,34 @@ _creation_order = attrgetter("created", "seq")
 
 
 class _Encoded(NamedTuple):
-    """The cookies as JSON, as they are from *since* until before *until* (UNIX seconds)."""
+    """The cookies as JSON. It is valid from *since* until before *until* (UNIX seconds), when a cookie expires."""
 
     since: float
     until: float
     cookies: bytes
 
+    def with_replacement(self, old: StoredCookie, new: StoredCookie) -> _Encoded | None:
+        """Return this with *new* in place of *old*; ``None`` if *old* isn't in it."""
+        piece = encode_cookie(old)
+        start = self.cookies.find(piece)
+        if start < 0:
+            return None
+        cookies = b"%b%b%b" % (self.cookies[:start], encode_cookie(new), self.cookies[start + len(piece) :])
+        until = self.until if new.expires is None else min(self.until, new.expires)
+        return _Encoded(self.since, until, cookies)
+
 
 class SessionCookieJar:
-    """The cookies of one session: what sites set, what requests send, and what a spider reads and edits.
+    """The cookies of one session: sites set them, requests send them, a spider reads and edits them.
 
-    RFC 6265bis, and Scrapy's semantics wherever that leaves room. At most 180 cookies of one domain, and 3,000 in all:
-    beyond, expired ones leave first, then the least recently sent or set. For one thread; no call does I/O. Times are
-    UNIX seconds. Wherever a domain is asked for, ``shop.example`` and ``.shop.example`` name the same one.
+    It follows RFC 6265bis, and Scrapy where the RFC leaves a choice. It contains at most 180 cookies of one domain, and
+    3,000 in all: beyond, expired cookies are removed first, then the least recently sent or set ones. It is not
+    thread-safe; no method does I/O. Times are UNIX seconds. As a domain to look for, ``shop.example`` and
+    ``.shop.example`` are the same.
 
-    :param clock: what time it is
-    :param on_change: called after content changed in a way worth saving, once a call; not for a mere use of a cookie,
-        and not by :meth:`restore`
+    :param clock: returns the current time
+    :param on_change: called once after each call that changed what is saved; neither for the use of a cookie nor by
+        :meth:`restore`
     :param on_refused: called with a key of :data:`~scrapy_sessions.cookies.REFUSAL_REASONS` for every cookie that was
         refused or evicted; methods that raise don't call it
 
@@ -51,7 +62,7 @@ class SessionCookieJar:
     '31d4d96e'
     """
 
-    __slots__ = ("_clock", "_content", "_encoded", "_on_change", "_on_refused", "_replaced", "_version")
+    __slots__ = ("_clock", "_index", "_encoded", "_on_change", "_on_refused", "_replaced", "_version")
 
     def __init__(
         self,
@@ -64,12 +75,11 @@ class SessionCookieJar:
         self._clock = clock
         self._on_change = on_change
         self._on_refused = on_refused
-        self._content = CookieIndex()
+        self._index = CookieIndex()
         self._version = 0
-        self._encoded: _Encoded | None = None  # None: to be worked out anew
-        self._replaced: tuple[StoredCookie, StoredCookie] | None = (
-            None  # the one cookie that is another since, and what it was
-        )
+        self._encoded: _Encoded | None = None  # None: invalid
+        # The one cookie that was replaced since the last encoding, as it was then and as it is now.
+        self._replaced: tuple[StoredCookie, StoredCookie] | None = None
         self.restore(cookies)
 
     def __repr__(self) -> str:
@@ -77,22 +87,22 @@ class SessionCookieJar:
 
     @property
     def version(self) -> int:
-        """A number that grows with every change of content: equal numbers, equal content."""
+        """A number that grows with every change of content: an equal number means equal content."""
         return self._version
 
     # -- requests and responses
 
     def header(self, url: SplitResult | ParseResult) -> bytes | None:
-        """Return the value of the ``Cookie`` header for a request to *url*, ``None`` if no cookie goes there."""
-        return self._content.header(url, self._clock())
+        """Return the value of the ``Cookie`` header for a request to *url*, ``None`` if no cookie is sent there."""
+        return self._index.header(url, self._clock())
 
     def store(self, headers: Iterable[bytes | str], url: SplitResult | ParseResult, *, explicit: bool = False) -> None:
-        """Take in the ``Set-Cookie`` *headers* of a response from *url*. Never raises for what they hold.
+        """Store the ``Set-Cookie`` *headers* of a response from *url*. Never raises for their content.
 
-        What is refused costs that cookie only, and is told to ``on_refused``.
+        Each refused cookie is reported to ``on_refused``; the others are stored.
 
-        :param explicit: the cookies are the user's own, given with a request to *url*: whether the connection is
-            encrypted doesn't matter to them, everything else does
+        :param explicit: the user gave the cookies with a request to *url*: Secure cookies are then accepted for an
+            unencrypted connection, all other rules apply
         """
         origin: Origin | None = None
         now = 0.0
@@ -105,17 +115,19 @@ class SessionCookieJar:
                 now = self._clock()
             try:
                 entry = accept(header, url, origin, now, explicit)
-                if not (origin.secure or explicit) and self._hides_secure(entry, now):
+                if not (origin.secure or explicit) and self._shadows_secure(entry, now):
                     raise refused("secure_overwrite")
             except InvalidCookie as error:
-                self._refuse(error.reason)
+                self._report_refused(error.reason)
             else:
-                changed |= self._put(entry, now)
+                changed |= self._set_entry(entry, now)
         if changed:
             self._changed()
 
-    def _hides_secure(self, new: StoredCookie, now: float) -> bool:
-        return any(hides(new, old) and not old.is_expired(now) for old in self._content.akin(new.name, new.domain))
+    def _shadows_secure(self, new: StoredCookie, now: float) -> bool:
+        return any(
+            shadows(new, old) and not old.is_expired(now) for old in self._index.secure_named(new.name, new.domain)
+        )
 
     # -- reading
 
@@ -150,10 +162,10 @@ class SessionCookieJar:
         return isinstance(name, str) and bool(self._find(name, None, None))
 
     def __len__(self) -> int:
-        return len(self._content.live(self._clock()))
+        return len(self._index.live(self._clock()))
 
     def __iter__(self) -> Iterator[Cookie]:
-        """Iterate over the unexpired cookies as they are now, in the order of their creation."""
+        """Iterate over a copy of the unexpired cookies, in the order of their creation."""
         return iter(self.dump())
 
     # -- editing
@@ -172,11 +184,11 @@ class SessionCookieJar:
         same_site: SameSite | None = None,
         partition_key: str | None = None,
     ) -> None:
-        """Set a cookie. One that has expired already deletes the one it would replace.
+        """Set a cookie. An expired one deletes the cookie that it would replace.
 
-        :param host_only: by default False for a *domain* with a leading dot, else True: this host alone
+        :param host_only: True: for exactly this host; by default False for a *domain* with a leading dot, else True
 
-        Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for what a site couldn't set either.
+        Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for a cookie that a site couldn't set either.
         """
         if host_only is None:
             host_only = not domain.startswith(".")
@@ -203,9 +215,9 @@ class SessionCookieJar:
         raise TypeError(f"A cookie needs a domain: use set({name!r}, …, domain=…) instead of an assignment")
 
     def add(self, cookie: Cookie) -> None:
-        """Set *cookie*, as :meth:`set` does; its ``created`` is kept unless it replaces one.
+        """Set *cookie*, as :meth:`set` does; its ``created`` is kept unless it replaces a cookie.
 
-        Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for what a site couldn't set either.
+        Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie` for a cookie that a site couldn't set either.
         """
         entry = StoredCookie.of(cookie)
         reason = check(entry)
@@ -214,125 +226,115 @@ class SessionCookieJar:
         now = self._clock()
         entry.created = entry.created or now
         entry.updated = now
-        if self._put(entry, now):
+        if self._set_entry(entry, now):
             self._changed()
 
     def delete(self, name: str, *, domain: str | None = None, path: str | None = None) -> int:
-        """Delete the cookies *name*, of exactly this *domain* and *path* if given, and return how many there were."""
+        """Delete the cookies *name*, of exactly this *domain* and *path* if given, and return their number."""
         return self._delete(self._find(name, domain, path))
 
     def clear(self, domain: str | None = None) -> int:
-        """Delete all cookies, or those of exactly this *domain*, and return how many there were."""
-        return self._delete(self._content.live(self._clock(), domain))
+        """Delete all cookies, or those of exactly this *domain*, and return their number."""
+        return self._delete(self._index.live(self._clock(), domain))
 
     def clear_session_cookies(self) -> int:
-        """Delete the cookies without an expiry, as a browser does when it is closed, and return how many."""
-        return self._delete([entry for entry in self._content.live(self._clock()) if entry.expires is None])
+        """Delete the cookies without an expiry, as a browser does when it is closed, and return their number."""
+        return self._delete([entry for entry in self._index.live(self._clock()) if entry.expires is None])
 
     # -- records
 
     def dump(self) -> list[Cookie]:
         """Return the unexpired cookies, in the order of their creation."""
-        return [entry.cookie() for entry in sorted(self._content.live(self._clock()), key=_creation_order)]
+        return [entry.cookie() for entry in sorted(self._index.live(self._clock()), key=_creation_order)]
 
     def encoded(self) -> bytes:
-        """Return what :meth:`dump` does, as :func:`~scrapy_sessions.cookies.stored.encode_entries` writes it.
+        """Return the cookies of :meth:`dump`, encoded by :func:`~scrapy_sessions.cookies.stored.encode_cookies`.
 
-        The object is the same as before unless the cookies have changed.
+        While the cookies are unchanged it returns the same object.
         """
         now = self._clock()
         if self._encoded is not None and self._replaced is not None:
-            self._encoded, self._replaced = _patched(self._encoded, *self._replaced), None
+            self._encoded, self._replaced = self._encoded.with_replacement(*self._replaced), None
         if self._encoded is None or not self._encoded.since <= now < self._encoded.until:
-            live, since, until = self._content.live_until(now)
-            self._encoded = _Encoded(since, until, encode_entries(sorted(live, key=_creation_order)))
+            live, since, until = self._index.live_until(now)
+            self._encoded = _Encoded(since, until, encode_cookies(sorted(live, key=_creation_order)))
             self._replaced = None
         return self._encoded.cookies
 
     def restore(self, cookies: Iterable[Cookie]) -> None:
-        """Make *cookies*, those of a record, the whole content.
+        """Replace the whole content with *cookies*, those of a record.
 
-        Expired ones are left out; those that :meth:`add` would refuse too, each told to ``on_refused``.
+        Expired cookies are left out, and so are those that :meth:`add` would refuse; each of the latter is reported to
+        ``on_refused``.
         """
         now = self._clock()
         self._version += 1
         self._encoded = None
-        self._content.clear()
+        self._index.clear()
         for entry in map(StoredCookie.of, cookies):
             reason = check(entry)
             if reason is not None:
-                self._refuse(reason)
+                self._report_refused(reason)
             elif not entry.is_expired(now):
-                self._evicted(self._content.insert(entry, self._content.get(entry.identity), now))
+                self._report_evicted(self._index.insert(entry, self._index.get(entry.identity), now))
 
     # -- changing
 
     def _find(self, name: str, domain: str | None, path: str | None) -> list[StoredCookie]:
-        live = self._content.live(self._clock(), domain)
+        live = self._index.live(self._clock(), domain)
         return [entry for entry in live if entry.name == name and path in {None, entry.path}]
 
-    def _put(self, new: StoredCookie, now: float) -> bool:
-        """Put *new* in its place and return whether the content is another one now."""
+    def _set_entry(self, new: StoredCookie, now: float) -> bool:
+        """Insert *new*, or delete what it replaces if it has expired. Return whether the content changed."""
         identity = new.identity
-        old = self._content.get(identity)
+        old = self._index.get(identity)
         if old is not None and old.is_expired(now):
-            self._content.remove(old)
-            self._version += 1  # should the clock be set back, it doesn't come back
+            self._index.remove(old)
+            self._version += 1  # so that it stays deleted if the clock is set back
             self._encoded = None
             old = None
         if new.is_expired(now):
             if old is None:
                 return False
-            self._content.remove(old)
+            self._index.remove(old)
             self._encoded = None
             return True
         if old is not None:
-            if new.says_the_same(old):
-                self._content.touch(old)
+            if new.same_content(old):
+                self._index.touch(old)
                 return False
             new.created, new.seq = old.created, old.seq
-            self._note_replacement(old, new)
+            self._record_replacement(old, new)
         else:
             self._encoded = None
-        self._evicted(self._content.insert(new, old, now))
+        self._report_evicted(self._index.insert(new, old, now))
         return True
 
-    def _note_replacement(self, old: StoredCookie, new: StoredCookie) -> None:
+    def _record_replacement(self, old: StoredCookie, new: StoredCookie) -> None:
         if self._replaced is None:
             self._replaced = old, new
         elif self._replaced[1] is old:
             self._replaced = self._replaced[0], new
-        else:  # two cookies: the others are then encoded as fast as these are found
+        else:  # two replacements: encoding all cookies is then as fast as finding these
             self._encoded = None
 
-    def _evicted(self, entries: list[StoredCookie]) -> None:
+    def _report_evicted(self, entries: list[StoredCookie]) -> None:
         for _ in entries:
-            self._refuse("evicted")
+            self._report_refused("evicted")
 
-    def _delete(self, doomed: list[StoredCookie]) -> int:
-        for entry in doomed:
-            self._content.remove(entry)
-        if doomed:
+    def _delete(self, entries: list[StoredCookie]) -> int:
+        for entry in entries:
+            self._index.remove(entry)
+        if entries:
             self._encoded = None
             self._changed()
-        return len(doomed)
+        return len(entries)
 
     def _changed(self) -> None:
         self._version += 1
         if self._on_change is not None:
             self._on_change()
 
-    def _refuse(self, reason: str) -> None:
+    def _report_refused(self, reason: str) -> None:
         if self._on_refused is not None:
             self._on_refused(reason)
-
-
-def _patched(encoded: _Encoded, old: StoredCookie, new: StoredCookie) -> _Encoded | None:
-    """Return *encoded* with *new* in the place of *old*; ``None`` if that isn't there."""
-    piece = encode_entry(old)
-    start = encoded.cookies.find(piece)
-    if start < 0:
-        return None
-    cookies = b"%b%b%b" % (encoded.cookies[:start], encode_entry(new), encoded.cookies[start + len(piece) :])
-    until = encoded.until if new.expires is None else min(encoded.until, new.expires)
-    return _Encoded(encoded.since, until, cookies)

@@ -29,16 +29,16 @@ _OLD_YEAR = re.compile(r"\b1[6-9][0-9]{2}\b")
 _SAME_SITE: dict[bytes, SameSite] = {b"strict": "Strict", b"lax": "Lax", b"none": "None"}
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
-# A byte 0x80 to 0xFF outside of UTF-8 stands as U+EF80 to U+EFFF: text with lone surrogates, Python's own escape,
-# could be stored neither as JSON nor in SQLite. The private-use characters of that range, should a site really send
-# them, are escaped byte by byte themselves, so that every sequence of bytes has exactly one text form.
+# A byte 0x80 to 0xFF that isn't part of UTF-8 becomes U+EF80 to U+EFFF. Python's own escape, lone surrogates, can be
+# stored neither as JSON nor in SQLite. If a site sends private-use characters of that range, they are escaped byte by
+# byte, so that every byte sequence has exactly one text form.
 _ESCAPE: dict[int, int | str] = {0xDC00 + byte: 0xEF00 + byte for byte in range(0x80, 0x100)}
 _ESCAPE |= {code: "".join(chr(0xEF00 + byte) for byte in chr(code).encode()) for code in range(0xEF80, 0xF000)}
 _UNESCAPE = {0xEF00 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
 def decode(raw: bytes) -> str:
-    """Return the text form of *raw*: UTF-8 where it is that, one private-use character for every other byte."""
+    """Return the text form of *raw*: valid UTF-8 is decoded, each other byte becomes one private-use character."""
     if raw.isascii():
         return raw.decode("ascii")
     return raw.decode("utf-8", "surrogateescape").translate(_ESCAPE)
@@ -52,10 +52,10 @@ def encode(text: str) -> bytes:
 
 
 class SetCookie(NamedTuple):
-    """What one ``Set-Cookie`` says, before it is judged against the response that brought it.
+    """The parts of one ``Set-Cookie``, before they are checked against the response that sent it.
 
-    :param domain: as sent, without one leading dot; ``None``: no ``Domain``, or an empty one
-    :param path: ``None``: no ``Path``, or one that doesn't begin with ``/``
+    :param domain: as sent, without one leading dot; ``None``: ``Domain`` is missing or empty
+    :param path: ``None``: ``Path`` is missing or doesn't begin with ``/``
     :param expires: UNIX seconds, ``Max-Age`` included; ``None``: a session cookie
     """
 
@@ -71,7 +71,7 @@ class SetCookie(NamedTuple):
 
 
 def parse_set_cookie(header: bytes | str, now: float) -> SetCookie:
-    """Parse one ``Set-Cookie`` value received at *now* (UNIX seconds). A ``str`` is taken in the text form.
+    """Parse one ``Set-Cookie`` value received at *now* (UNIX seconds). A ``str`` is in the text form.
 
     Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie`, with the reason ``malformed`` or ``too_large``.
     """
@@ -129,7 +129,7 @@ def parse_set_cookie(header: bytes | str, now: float) -> SetCookie:
 def _path(value: bytes) -> str | None:
     if not value.startswith(b"/"):
         return None
-    # Scrapy's URLs are percent-encoded: a path in other characters would match none of them.
+    # Scrapy's URLs are percent-encoded: a path in other characters would match no URL.
     return value.decode("ascii") if value.isascii() else quote(value, safe=_PRINTABLE)
 
 
@@ -138,10 +138,10 @@ def _date(value: bytes) -> float | None:
     try:
         date = http2time(text)
         if date is None:
-            # http2time knows no date before 1970; the RFC does, from 1601 on, and sites write them to delete a cookie.
+            # http2time reads no date before 1970. The RFC allows them from 1601 on; sites send them to delete a cookie.
             year = _OLD_YEAR.search(text)
             known = year is not None and http2time(text.replace(year[0], "1970", 1)) is not None
             return 0.0 if known else None
-    except ValueError:  # from http2time, for a date of the right form whose month doesn't exist
+    except ValueError:  # from http2time: the form is right, but the month doesn't exist
         return None
     return float(date)

@@ -1,4 +1,4 @@
-"""Which cookies a jar takes, and where they go (RFC 6265bis, sections 5.1 and 5.7)."""
+"""Which cookies a jar accepts, and where they are sent (RFC 6265bis, sections 5.1 and 5.7)."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ __all__ = [
     "accept",
     "check",
     "domain_matches",
-    "hides",
     "parents_of",
     "path_matches",
     "request_path",
+    "shadows",
 ]
 
 _SCHEMES = {"http": False, "https": True, "ws": False, "wss": True}
-_UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-_UNFIT_IN_PAIR = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff;]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_FORBIDDEN_IN_PAIR = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff;]")
 
 
 class Origin(NamedTuple):
-    """Where a cookie comes from or goes to."""
+    """The scheme and host that set a cookie or get it."""
 
     secure: bool
     host: str
 
     @classmethod
     def of(cls, url: SplitResult | ParseResult) -> Origin | None:
-        """Return the origin of *url*, ``None`` if cookies have no business there (``data:``, ``file:``, no host)."""
+        """Return the origin of *url*, ``None`` if it has no cookies (``data:``, ``file:``, no host)."""
         return _origin(url.scheme, url.hostname or "")
 
     @property
     def site(self) -> str:
-        """What partitioned cookies are bound to. They are Secure, so that the scheme is always the same."""
+        """The partition key of this origin. Partitioned cookies are Secure, so the scheme is always https."""
         return f"https://{site_of(self.host)}"
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The domains whose cookies may go to this host's subdomains and thus to it, nearest first."""
+        """The parent domains, whose cookies may be sent to this host, nearest first."""
         return parents_of(self.host)
 
 
 @lru_cache(maxsize=1024)
 def parents_of(host: str) -> tuple[str, ...]:
-    """Return the domains above the canonical *host*, nearest first; an IP address has none."""
+    """Return the parent domains of the canonical *host*, nearest first; an IP address has none."""
     if is_ip(host):
         return ()
     labels = host.split(".")
@@ -74,7 +74,7 @@ def domain_matches(host: str, domain: str) -> bool:
 
 
 def request_path(url: SplitResult | ParseResult) -> str:
-    """Return the path that cookies are matched against: never empty, with the parameters of its last segment."""
+    """Return the path of *url* for matching: never empty, including the parameters of its last segment."""
     path = url.path
     if not path.startswith("/"):
         return "/"
@@ -88,7 +88,7 @@ def path_matches(request_path: str, path: str) -> bool:
     return len(request_path) == len(path) or path.endswith("/") or request_path[len(path)] == "/"
 
 
-def hides(new: StoredCookie, old: StoredCookie) -> bool:
+def shadows(new: StoredCookie, old: StoredCookie) -> bool:
     """Whether *new*, set over an unencrypted connection, would overwrite or shadow the Secure cookie *old*."""
     return (
         old.secure
@@ -99,17 +99,17 @@ def hides(new: StoredCookie, old: StoredCookie) -> bool:
 
 
 def check(entry: StoredCookie) -> str | None:
-    """Return the reason to refuse *entry*, whatever door it comes through; ``None``: it is fit to be kept."""
+    """Return the reason to refuse *entry*, wherever it comes from; ``None``: it is valid."""
     name, value = entry.name, entry.value
     if (
-        _UNFIT_IN_PAIR.search(name)
-        or _UNFIT_IN_PAIR.search(value)
+        _FORBIDDEN_IN_PAIR.search(name)
+        or _FORBIDDEN_IN_PAIR.search(value)
         or "=" in name
         or name.strip(" \t") != name
         or value.strip(" \t") != value
         or not (name or value)
         or not entry.path.startswith("/")
-        or _UNFIT.search(entry.path)
+        or _FORBIDDEN.search(entry.path)
         or not is_canonical(entry.domain)
         or not (entry.expires is None or math.isfinite(entry.expires))
     ):
@@ -118,40 +118,40 @@ def check(entry: StoredCookie) -> str | None:
         return "too_large"
     if not entry.host_only and not is_sharable(entry.domain):
         return "public_suffix"
-    return _broken_promise(entry)
+    return _violation(entry)
 
 
 def accept(
     header: bytes | str, url: SplitResult | ParseResult, origin: Origin, now: float, explicit: bool
 ) -> StoredCookie:
-    """Return the cookie that *header*, a ``Set-Cookie`` value of a response from *url*, asks to keep.
+    """Return the cookie of *header*, a ``Set-Cookie`` value of a response from *url*.
 
-    *explicit*: it stands for a cookie that the user gave with a request. Whether it hides another one (:func:`hides`)
-    is left to the jar. Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie`.
+    *explicit*: the user gave the cookie with a request. Whether it shadows another one (:func:`shadows`) is checked by
+    the jar. Raises :exc:`~scrapy_sessions.exceptions.InvalidCookie`.
     """
-    said = parse_set_cookie(header, now)
-    domain, host_only = (origin.host, True) if said.domain is None else _scope(said.domain, origin.host)
-    path = said.path or _default_path(url)
-    if said.secure and not origin.secure and not explicit:
+    parsed = parse_set_cookie(header, now)
+    domain, host_only = (origin.host, True) if parsed.domain is None else _scope(parsed.domain, origin.host)
+    path = parsed.path or _default_path(url)
+    if parsed.secure and not origin.secure and not explicit:
         raise refused("insecure_secure")
     entry = StoredCookie(
-        said.name,
-        said.value,
+        parsed.name,
+        parsed.value,
         domain,
         host_only,
         path,
-        said.expires,
-        said.secure,
-        said.http_only,
-        said.same_site,
-        origin.site if said.partitioned else None,
+        parsed.expires,
+        parsed.secure,
+        parsed.http_only,
+        parsed.same_site,
+        origin.site if parsed.partitioned else None,
         now,
         now,
     )
-    reason = _broken_promise(entry)
-    # Of a response, __Host- demands that the Path be spelt out. A spider that gives its cookie as {name: value} leaves
-    # it to the URL, as ever in Scrapy.
-    if reason is None and said.path is None and not explicit and _prefix(entry) == "__host-":
+    reason = _violation(entry)
+    # In a response, __Host- requires an explicit Path. A spider that gives its cookie as {name: value} takes the path
+    # from the URL, as in Scrapy.
+    if reason is None and parsed.path is None and not explicit and _prefix(entry) == "__host-":
         reason = "prefix"
     if reason is not None:
         raise refused(reason)
@@ -161,7 +161,7 @@ def accept(
 def _scope(attribute: str, host: str) -> tuple[str, bool]:
     domain = canonical_host(attribute)
     if "." not in host and domain == f"{host}.local":
-        # What Scrapy, by http.cookiejar, calls a host without a dot.
+        # http.cookiejar, and so Scrapy, appends ".local" to a host without a dot.
         domain = host
     if domain == host:
         return host, not is_sharable(host)
@@ -178,23 +178,23 @@ def _default_path(url: SplitResult | ParseResult) -> str:
     if end <= 0:
         return "/"
     path = path[:end]
-    if _UNFIT.search(path):
+    if _FORBIDDEN.search(path):
         raise refused("malformed")
     return path
 
 
 def _prefix(entry: StoredCookie) -> str | None:
-    # A nameless cookie is sent as its value alone, and so could pass for one with a prefix.
-    shown = entry.name or entry.value
-    if not shown.startswith("__"):
+    # A nameless cookie is sent as its value alone, which may look like a name with a prefix.
+    pair = entry.name or entry.value
+    if not pair.startswith("__"):
         return None
-    shown = shown[:9].lower()
-    if shown == "__secure-":
-        return shown
-    return "__host-" if shown.startswith("__host-") else None
+    prefix = pair[:9].lower()
+    if prefix == "__secure-":
+        return prefix
+    return "__host-" if prefix.startswith("__host-") else None
 
 
-def _broken_promise(entry: StoredCookie) -> str | None:
+def _violation(entry: StoredCookie) -> str | None:
     prefix = _prefix(entry)
     if prefix is not None:
         if not entry.name or not entry.secure:

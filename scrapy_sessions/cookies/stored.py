@@ -1,4 +1,4 @@
-"""What a jar keeps of a cookie."""
+"""A cookie in its jar, and its encoding."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from sys import intern
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
+from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.models import Cookie
 
-if TYPE_CHECKING:
-    from scrapy_sessions.cookies.parse import SameSite
-
-__all__ = ["ENCODED_FIELDS", "Identity", "StoredCookie", "encode_entries", "encode_entry", "listed"]
+__all__ = ["ENCODED_FIELDS", "Identity", "StoredCookie", "encode_cookie", "encode_cookies", "iter_linked"]
 
 Identity = tuple[str, str, str, bool, "str | None"]
 """Domain, name, path, host_only, partition key: a cookie with the same five replaces the one before."""
 
 
 class Traits(NamedTuple):
-    """What the cookies of a site mostly have in common: cookies that agree in all of it share one."""
+    """The flags of a cookie. Most cookies of a site have the same ones, so that equal ones are one object."""
 
     host_only: bool = True
     http_only: bool = False
@@ -36,7 +34,7 @@ _traits = lru_cache(maxsize=1024)(Traits)
 
 @lru_cache(maxsize=1024)
 def _shortened(traits: Traits) -> tuple[object, ...]:
-    """Return *traits* without those at the end that have their default."""
+    """Return *traits* without trailing default values."""
     length = len(traits)
     while length and traits[length - 1] == Traits()[length - 1]:
         length -= 1
@@ -46,9 +44,9 @@ def _shortened(traits: Traits) -> tuple[object, ...]:
 class StoredCookie:
     """A :class:`~scrapy_sessions.models.Cookie` inside its jar, in slots: 120 bytes instead of 1,300.
 
-    Nobody outside of the jar sees one. Its content is never changed, the jar replaces it. ``used`` and ``seq`` are the
-    jar's own notes, the ticks of the last use and of the first insertion; ``next`` is another cookie of its domain and
-    name: an index by identity would take as much memory as half of the cookies.
+    Its content never changes, the jar replaces it. The jar sets ``used`` and ``seq``, the ticks of the last use and of
+    the first insertion, and ``next``, another cookie of the same domain and name: an index by identity would take half
+    as much memory as the cookies themselves.
     """
 
     __slots__ = (
@@ -82,7 +80,7 @@ class StoredCookie:
         updated: float,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        # The same few names, domains and paths stand in the jars of thousands of sessions: interned, they are one.
+        # Thousands of sessions contain the same few names, domains and paths: interned, each is stored once.
         self.name = intern(name)
         self.value = value
         self.domain = intern(domain)
@@ -146,8 +144,8 @@ class StoredCookie:
     def is_expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
 
-    def says_the_same(self, other: StoredCookie) -> bool:
-        """Whether *other*, of the same identity, differs in its times of creation and change at most."""
+    def same_content(self, other: StoredCookie) -> bool:
+        """Whether *other*, which has the same identity, differs at most in ``created`` and ``updated``."""
         return (
             self.value == other.value
             and self.expires == other.expires
@@ -159,29 +157,29 @@ class StoredCookie:
 _OWN_FIELDS = ("name", "value", "domain", "path", "expires", "created", "updated")
 
 ENCODED_FIELDS = (*_OWN_FIELDS, *Traits._fields)
-"""What a cookie that is written as a JSON array has in it, in this order; at the end, defaults are left out."""
+"""The fields of a cookie that is encoded as a JSON array, in this order; trailing defaults are left out."""
 
 _own_values = attrgetter(*_OWN_FIELDS)
 
 
-def encode_entries(entries: Iterable[StoredCookie]) -> bytes:
-    """Return *entries* as the inside of a JSON array.
+def encode_cookies(entries: Iterable[StoredCookie]) -> bytes:
+    """Return *entries* as the content of a JSON array, without its brackets.
 
-    Each is an array of its :data:`ENCODED_FIELDS`: as objects, they would be half as long again, and take three times
-    as long. One with fields that this version doesn't know is an object.
+    Each is an array of its :data:`ENCODED_FIELDS`: objects would need 1.5 times the space and 3 times the time. A
+    cookie with fields that are unknown to this version is an object.
     """
-    return b",".join(map(encode_entry, entries))
+    return b",".join(map(encode_cookie, entries))
 
 
-def encode_entry(entry: StoredCookie) -> bytes:
-    """Return *entry* as :func:`encode_entries` writes it."""
+def encode_cookie(entry: StoredCookie) -> bytes:
+    """Return *entry* as :func:`encode_cookies` writes it."""
     if entry.extra is not None:
         return to_json(entry.cookie().model_dump())
     return to_json(_own_values(entry) + _shortened(entry.traits))
 
 
-def listed(by_name: Mapping[str, StoredCookie]) -> Iterator[StoredCookie]:
-    """Yield the cookies of one domain: those of *by_name*, and those that each leads to."""
+def iter_linked(by_name: Mapping[str, StoredCookie]) -> Iterator[StoredCookie]:
+    """Yield the cookies of one domain: those in *by_name*, and those linked from them by ``next``."""
     for first in by_name.values():
         entry: StoredCookie | None = first
         while entry is not None:

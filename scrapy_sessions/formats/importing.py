@@ -62,7 +62,7 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
         what: What = "added"
         if before is not None:
             what = "changed"
-            if StoredCookie.of(before).says_the_same(entry):
+            if StoredCookie.of(before).same_content(entry):
                 what, cookie = "same", before  # noqa: PLW2901
             elif contents.dated and before.updated > cookie.updated:
                 what, cookie = "older", before  # noqa: PLW2901
