@@ -16,6 +16,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+pytest_plugins = ("tests.support.fixtures",)
+
 _running_loops: WeakKeyDictionary[greenlet.greenlet, asyncio.AbstractEventLoop] = WeakKeyDictionary()
 
 

@@ -13,10 +13,8 @@ from scrapy.utils.test import get_crawler
 from scrapy_sessions import SessionsAddon
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.extension import SessionsExtension
-from tests.crawl import ADDON, MODES, Crawl, Job, crawl
-from tests.site import Arrival, Site
-
-pytest_plugins = ("tests.site.fixtures",)
+from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
+from tests.support.site import Arrival, Site
 
 SCRAPYS = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
 DOWNLOADER = {
@@ -57,7 +55,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
             [{"url": site.url(f"{path}/2", to=site.url(f"{path}/3"))}],
             [{"url": site.url(f"{path}/4"), "meta": {"cookiejar": 1}}],
         ]
-        jobs.append(Job("tests.spiders.base.Listed", {"steps": steps}, settings))
+        jobs.append(Job("tests.support.spiders.base.Listed", {"steps": steps}, settings))
     crawls = crawl(tmp_path_factory.mktemp("addon"), *jobs, mode=request.param)
     journal = site.journal()
     return {

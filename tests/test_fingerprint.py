@@ -11,10 +11,8 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.fingerprint import SessionFingerprinter
 from scrapy_sessions.pools.claim import PICKED
-from tests.crawl import ADDON, MODES, Crawl, Job, crawl
-from tests.site import Site
-
-pytest_plugins = ("tests.site.fixtures",)
+from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
+from tests.support.site import Site
 
 URL = "http://shop.test/page"
 NAMED = {"session_id": "alice"}
@@ -114,7 +112,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
     shared = [{"url": site.url("/shared"), "meta": meta, "dont_filter": False} for meta in (*metas, {"cookiejar": 1})]
     (done,) = crawl(
         tmp_path_factory.mktemp("fingerprint"),
-        Job("tests.spiders.fingerprint.Twice", {"requests": [*first, *shared]}),
+        Job("tests.support.spiders.fingerprint.Twice", {"requests": [*first, *shared]}),
         mode=request.param,
         SESSIONS_POOLS={"shop": {"size": 2}},
     )

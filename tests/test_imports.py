@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import scrapy_sessions
+from tests.support.imports import loaded_by
 
 PACKAGE = "scrapy_sessions"
 FOLDER = Path(scrapy_sessions.__file__).parent
@@ -94,16 +93,6 @@ def violations(module: str, text: str) -> list[str]:
         elif level <= MANAGER_LAYER and name.startswith(SCRAPYS_CORE):
             wrong.add(name)
     return sorted(wrong)
-
-
-def loaded_by(statement: str) -> set[str]:
-    """The modules that a fresh interpreter has loaded after *statement*."""
-    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    # An interpreter looks where it stands first: there, it finds the very package under test.
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
 
 
 @pytest.mark.parametrize("module", [name for name in modules() if name != PACKAGE])

@@ -12,10 +12,8 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.pipelines import SessionFilesPipeline, SessionImagesPipeline
-from tests.crawl import ADDON, MODES, Crawl, Job, crawl
-from tests.site import Arrival, Site
-
-pytest_plugins = ("tests.site.fixtures",)
+from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
+from tests.support.site import Arrival, Site
 
 FILES = {"scrapy_sessions.pipelines.SessionFilesPipeline": 1}
 IMAGES = {"scrapy_sessions.pipelines.SessionImagesPipeline": 1}
@@ -39,7 +37,7 @@ def _run(site: Site, folder: Path, mode: str, media: str, pipeline: Mapping[str,
     arguments = {"page": site.url("/identity/page"), "media": media, "field": field, "metas": METAS}
     (done,) = crawl(
         folder,
-        Job("tests.spiders.media.Media", arguments),
+        Job("tests.support.spiders.media.Media", arguments),
         mode=mode,
         ITEM_PIPELINES=pipeline,
         FILES_STORE=str(folder / "files"),

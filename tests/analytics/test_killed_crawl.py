@@ -1,0 +1,56 @@
+"""A crawl that is killed has counted all but its last seconds, and no more than it did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from scrapy_sessions.sessions.collector import flush_interval
+from scrapy_sessions.storage import SQLiteStore
+from tests.support.crawl import sqlite_url, start
+from tests.support.site import Site
+
+SAVE_INTERVAL = 0.1
+SLACK = 1.0
+"""Seconds that a save and a write of counts may take on a machine that does much else."""
+PATIENCE = 60
+LIFE = 3 * (SAVE_INTERVAL + flush_interval(SAVE_INTERVAL))
+"""Seconds that the crawl lives: some writes of counts, without which the bound would hold of itself."""
+
+
+async def counted(path: Path) -> int:
+    store = SQLiteStore(path)
+    await store.open()
+    try:
+        return sum(row.pages for row in await store.hour_counts("steady"))
+    finally:
+        await store.close()
+
+
+def test_a_kill_loses_one_interval(tmp_path: Path, site: Site) -> None:
+    """What was recorded before the last save and write of counts is there after SIGKILL; nothing is there twice."""
+    site.reset()
+    path = tmp_path / "s.db"
+    settings = {
+        "SESSIONS_STORE": sqlite_url(path),
+        "SESSIONS_SAVE_INTERVAL": SAVE_INTERVAL,
+        "DOWNLOAD_DELAY": 0.02,
+        "LOG_ENABLED": False,
+    }
+    crawl = start("Steady", settings, {"site": site.url(""), "sessions_used": ["a", "b"]})
+    moments: list[float] = []
+    assert crawl.stdout is not None
+    for line in crawl.stdout:
+        moments.append(float(line.split()[2]))
+        if moments[-1] - moments[0] > LIFE:
+            crawl.kill()
+            break
+    killed = time.time()
+    moments += [float(line.split()[2]) for line in crawl.stdout]
+    crawl.wait(PATIENCE)
+    crawl.stdout.close()
+    found = asyncio.run(counted(path))
+    longest = SAVE_INTERVAL + flush_interval(SAVE_INTERVAL) + SLACK
+    safe = sum(moment < killed - longest for moment in moments)
+    assert 0 < safe <= found <= len(site.journal("/answer"))

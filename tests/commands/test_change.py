@@ -1,0 +1,155 @@
+"""``scrapy sessions delete``, ``cleanup``, ``fork`` and ``retire``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scrapy_sessions import SessionManager
+from scrapy_sessions.models import Cookie, Metrics, PersistentSession
+from tests.support.command_line import fill, make_project, on_terminal, sessions
+from tests.support.in_process import called
+
+
+def record(session_id: str, **fields: Any) -> PersistentSession:
+    now = time.time()
+    return PersistentSession(**{"session_id": session_id, "start_time": now - 10, "last_activity": now, **fields})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the default store: alice and bob in the namespace shop, alice in bank, and two expired ones."""
+    old = time.time() - 7200
+    cookie = Cookie(name="sid", value="s3cret", domain="shop.example")
+    fill(
+        tmp_path / ".scrapy" / "sessions" / "sessions.db",
+        record("alice", namespace="shop", status="ready", cookies=[cookie], metrics=Metrics(requests=5, logins=1)),
+        record("bob", namespace="shop", pool="staff"),
+        record("alice", namespace="bank"),
+        record("idle", namespace="shop", last_activity=old, start_time=old),
+        record("aged", namespace="bank", idle_timeout=0, max_age=60, start_time=old),
+    )
+    return tmp_path
+
+
+def project_on(folder: Path) -> Path:
+    """A project whose spiders use the store in *folder*."""
+    return make_project(folder / "project", SESSIONS_STORE=f"sqlite:///{folder}/.scrapy/sessions/sessions.db")
+
+
+def left(folder: Path) -> list[tuple[str, str]]:
+    async def listed() -> list[tuple[str, str]]:
+        async with SessionManager(folder / ".scrapy" / "sessions") as manager:
+            return sorted((info["namespace"], info["session_id"]) for info in await manager.list_sessions())
+
+    return asyncio.run(listed())
+
+
+def load(folder: Path, session_id: str, namespace: str = "shop") -> PersistentSession:
+    async def loaded() -> PersistentSession | None:
+        async with SessionManager(folder / ".scrapy" / "sessions", namespace=namespace) as manager:
+            return await manager.load_session(session_id)
+
+    found = asyncio.run(loaded())
+    assert found is not None
+    return found
+
+
+ALL = [("bank", "aged"), ("bank", "alice"), ("shop", "alice"), ("shop", "bob"), ("shop", "idle")]
+
+
+def test_delete_some(folder: Path) -> None:
+    """Those that are there are deleted; one that isn't is named, and the status is 1."""
+    done = sessions(project_on(folder), "delete", "bob", "zoe", "alice", "--namespace", "shop", "--yes")
+    assert (done.code, done.out) == (1, "2 sessions deleted\n")
+    assert done.err.startswith("There is no session 'zoe' in namespace 'shop'")
+    assert left(folder) == [("bank", "aged"), ("bank", "alice"), ("shop", "idle")]
+
+
+def test_delete_is_all_or_nothing_when_an_id_is_ambiguous(folder: Path) -> None:
+    """An id that stands in two namespaces stops the command before anything is deleted."""
+    done = called(folder, "delete", "bob", "alice", "--yes")
+    assert done.code == 2
+    assert "with --namespace" in done.err
+    assert left(folder) == ALL
+
+
+def test_delete_asks(folder: Path) -> None:
+    """A terminal is asked and a no changes nothing; where nobody can be asked, the command is refused."""
+    done = called(folder, "delete", "bob")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith("Nobody can be asked here: add --yes\n")
+    asked = on_terminal(folder, "delete", "bob", typed="no\n")
+    assert "Delete the session 'bob' in " in asked.out
+    assert (asked.code, "Nothing was deleted" in asked.out) == (1, True)
+    assert left(folder) == ALL
+    assert on_terminal(folder, "delete", "bob", typed="y\n").code == 0
+    assert ("shop", "bob") not in left(folder)
+
+
+@pytest.mark.parametrize("chosen", [[], ["bob", "--expired"], ["--expired", "--all"]])
+def test_delete_needs_one_choice(folder: Path, chosen: list[str]) -> None:
+    """Nothing is deleted where nothing was chosen, or two things were: one line tells the choices."""
+    done = called(folder, "delete", *chosen, "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "scrapy sessions: Say what to delete, by one of: ids, --expired, --all\n"
+    assert left(folder) == ALL
+
+
+def test_delete_all(folder: Path) -> None:
+    """--all deletes in pages what --namespace and --pool choose, more than a page of it too, and says how many."""
+    many = [record(f"s{number}", namespace="shop", pool="crowd") for number in range(1200)]
+    fill(folder / ".scrapy" / "sessions" / "sessions.db", *many)
+    assert called(folder, "delete", "--all", "--pool", "crowd", "--yes").out == "1200 sessions deleted\n"
+    assert left(folder) == ALL
+    assert called(folder, "delete", "--all", "--namespace", "shop", "--yes").out == "3 sessions deleted\n"
+    assert left(folder) == ALL[:2]
+    assert called(folder, "delete", "--all", "--namespace", "shop", "--yes").code == 1
+
+
+def test_cleanup(folder: Path) -> None:
+    """Expired sessions are counted by the limit they exceeded; --dry-run only counts them."""
+    counted = sessions(project_on(folder), "cleanup", "--dry-run").out
+    assert counted == "2 expired sessions would be deleted (1 by idle_timeout, 1 by max_age)\n"
+    assert left(folder) == ALL
+    assert called(folder, "cleanup", "--namespace", "bank").out == "1 expired session deleted (1 by max_age)\n"
+    assert called(folder, "delete", "--expired", "--yes").out == "1 expired session deleted (1 by idle_timeout)\n"
+    assert left(folder) == [("bank", "alice"), ("shop", "alice"), ("shop", "bob")]
+    done = called(folder, "cleanup")
+    assert (done.code, done.out) == (0, "No expired sessions deleted\n")
+
+
+def test_fork(folder: Path) -> None:
+    """A copy has the cookies and the login, numbers of its own, and stands in the namespace of the original."""
+    assert sessions(project_on(folder), "fork", "alice", "bob", "--namespace", "bank").code == 0  # bob is free there
+    done = called(folder, "fork", "alice", "copy", "--namespace", "shop")
+    assert (done.code, done.out) == (0, "'copy' is a copy of 'alice' in namespace 'shop'\n")
+    copy, original = load(folder, "copy"), load(folder, "alice")
+    assert copy.cookies == original.cookies
+    assert (copy.status, copy.revision, copy.metrics) == ("ready", 1, Metrics())
+    assert copy.start_time > original.start_time
+    assert original.metrics.requests == 5
+    taken = called(folder, "fork", "bob", "copy", "--namespace", "shop")
+    assert taken.code == 1
+    assert "The session 'copy' is there already" in taken.err
+    unnamed = called(folder, "fork", "bob", "", "--namespace", "shop")
+    assert (unnamed.code, "argument NEW_ID: an id has at least one character" in unnamed.err) == (2, True)
+
+
+def test_retire(folder: Path) -> None:
+    """A retired session keeps its record, with the reason; one that is retired or has expired can't be retired."""
+    done = sessions(project_on(folder), "retire", "bob", "--reason", "[b]told[/b] to")
+    assert (done.code, done.out) == (0, "'bob' in namespace 'shop' is retired: [b]told[/b] to\n")
+    retired = load(folder, "bob")
+    assert (retired.status, retired.retired_reason, retired.pool) == ("retired", "[b]told[/b] to", "staff")
+    strange = called(folder, "retire", "alice", "--namespace", "shop", "--reason", "a\nb\x1b[31m").out
+    assert strange == "'alice' in namespace 'shop' is retired: a\\nb\\x1b[31m\n"
+    again = called(folder, "retire", "bob")
+    assert (again.code, "is retired already" in again.err) == (1, True)
+    expired = called(folder, "retire", "idle")
+    assert (expired.code, "has expired" in expired.err) == (1, True)
+    assert left(folder) == ALL

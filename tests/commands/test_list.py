@@ -1,0 +1,255 @@
+"""``scrapy sessions list``: what it shows, in which order, and that it never waits for all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scrapy.settings import Settings
+
+from scrapy_sessions.commands import list_
+from scrapy_sessions.commands.support.arguments import subcommand
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.tables import Lines
+from scrapy_sessions.commands.support.text import age, moment, parse_age
+from scrapy_sessions.models import Metrics, PersistentSession
+from scrapy_sessions.storage import SQLiteStore
+from scrapy_sessions.storage.codec import encode
+from tests.support.command_line import fill, make_project, on_terminal, sessions
+from tests.support.in_process import called
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+def record(session_id: str, ago: float, **fields: Any) -> PersistentSession:
+    then = time.time() - ago
+    return PersistentSession(session_id=session_id, start_time=then - 10, last_activity=then, **fields)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose store has five sessions of all states, in two namespaces."""
+    folder = make_project(tmp_path_factory.mktemp("list"), SESSIONS_STORE="sqlite:///s.db")
+    shop: dict[str, Any] = {"namespace": "shop", "idle_timeout": DAY}
+    fill(
+        folder / "s.db",
+        record("alice", 5 * MINUTE, status="ready", pages_visited=7, **shop),
+        record("[red]bob[/red]", 3 * HOUR, pool="staff", pages_visited=9, **shop),
+        record("carol", 20 * HOUR, status="retired", retired_reason="x", pool="staff", **shop),
+        record("dave", 3 * DAY, status="ready", **shop),
+        record("alice", 2 * HOUR, namespace="bank", idle_timeout=0, metrics=Metrics(requests=3)),
+    )
+    return folder
+
+
+@pytest.fixture
+def chosen(project: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """Runs the command in this process and returns the ids it lists, with its exit code."""
+
+    async def run(*arguments: str) -> tuple[list[str], int]:
+        options = subcommand("list").parse_args([*arguments, "--ids", "--store", str(project / "s.db")])
+        options.namespace = getattr(options, "namespace", None)
+        context = Context(options, Settings())
+        await context.open()
+        try:
+            code = await list_.run(context)
+        finally:
+            await context.close()
+        return capsys.readouterr().out.splitlines(), code
+
+    return run
+
+
+def test_the_table(project: Path) -> None:
+    """Each session has a line with its state, times and expiry; an id that looks like markup stands as it is."""
+    done = sessions(project, "list")
+    assert (done.code, done.err) == (0, "")
+    header, *lines = done.out.splitlines()
+    assert " ".join(header.split()) == "ID NAMESPACE POOL STATUS STATE PAGES STARTED LAST ACTIVITY EXPIRES"
+    assert [line.split()[:6] for line in lines] == [
+        ["alice", "shop", "-", "ready", "active", "7"],
+        ["alice", "bank", "-", "new", "active", "0"],
+        ["[red]bob[/red]", "shop", "staff", "new", "active", "9"],
+        ["carol", "shop", "staff", "retired", "retired", "0"],
+        ["dave", "shop", "-", "ready", "expired", "0"],
+    ]
+    assert [line.endswith(ending) for line, ending in zip(lines, ("in 23 h", "never"), strict=False)] == [True, True]
+    assert "5 min ago" in lines[0]
+    assert lines[4].endswith("2 d ago")
+    assert {line.index(word) for line, word in zip(lines[:2], ("ready", "new"), strict=True)} == {
+        header.index("STATUS")
+    }
+
+
+def test_the_table_on_a_terminal(project: Path) -> None:
+    """On a terminal the table has the same cells; what looks like markup in an id is printed, not obeyed."""
+    shown = on_terminal(project, "list").out
+    assert "[red]bob[/red]" in shown
+    assert "5 min ago" in shown
+
+
+def test_json(project: Path) -> None:
+    """--json is an array and --jsonl has one object a line, both with every field of the list, and the expiry."""
+    listed = json.loads(sessions(project, "list", "--json", "--namespace", "shop").out)
+    assert [entry["session_id"] for entry in listed] == ["alice", "[red]bob[/red]", "carol", "dave"]
+    assert [entry["state"] for entry in listed] == ["active", "active", "retired", "expired"]
+    assert listed[0]["expires_at"] == pytest.approx(listed[0]["last_activity"] + DAY)
+    assert listed[0]["storage"] == str(project / "s.db")
+    lines = sessions(project, "list", "--jsonl", "--namespace", "shop").out.splitlines()
+    assert [json.loads(line) for line in lines] == listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ids"),
+    [
+        (["--pool", "staff"], ["[red]bob[/red]", "carol"]),
+        (["--status", "ready"], ["alice", "dave"]),
+        (["--status", "expired"], ["dave"]),
+        (["--status", "active"], ["alice", "alice", "[red]bob[/red]"]),
+        (["--older-than", "150m"], ["[red]bob[/red]", "carol", "dave"]),
+        (["--newer-than", "2.5h"], ["alice", "alice"]),
+        (["--older-than", "1h", "--newer-than", "1d"], ["alice", "[red]bob[/red]", "carol"]),
+        (["--sort", "pages", "--limit", "2"], ["[red]bob[/red]", "alice"]),
+        (["--sort", "id", "--reverse", "--namespace", "shop"], ["dave", "carol", "alice", "[red]bob[/red]"]),
+        (["--sort", "expires", "--limit", "1"], ["dave"]),
+        (["--reverse", "--limit", "1"], ["dave"]),
+        (["--namespace", "shop", "--limit", "2"], ["alice", "[red]bob[/red]"]),
+        (["--namespace", "shop", "--limit", "2", "--after", "[red]bob[/red]"], ["carol", "dave"]),
+        (["--namespace", "shop", "--sort", "id", "--after", "alice"], ["carol", "dave"]),
+    ],
+)
+async def test_filters_and_order(chosen: Any, arguments: list[str], ids: list[str]) -> None:
+    """Filters choose, --sort orders, --limit and --after go through the list page by page."""
+    assert await chosen(*arguments) == (ids, 0)
+
+
+async def test_nothing_matches(chosen: Any) -> None:
+    """A list of nothing has the exit code 1; a place to go on after that isn't there is an error."""
+    assert await chosen("--pool", "nobody") == ([], 1)
+    with pytest.raises(CommandError, match="There is no session 'zoe'"):
+        await chosen("--after", "zoe")
+
+
+def test_the_next_page_is_told(project: Path) -> None:
+    """A list that was cut says how to go on, on standard error; one that ends with the limit doesn't."""
+    done = sessions(project, "list", "--limit", "1", "--namespace", "shop", "--json")
+    assert [entry["session_id"] for entry in json.loads(done.out)] == ["alice"]
+    assert done.err == "There are more: add --after shop/alice for the next page\n"
+    assert sessions(project, "list", "--limit", "4", "--namespace", "shop").err == ""
+
+
+@pytest.mark.parametrize("order", [[], ["--sort", "id"], ["--sort", "started", "--reverse"]])
+def test_paging_by_what_is_told(tmp_path: Path, order: list[str]) -> None:
+    """Whoever adds what the end of each page says meets every session once, also where ids and slashes repeat."""
+    places = [
+        ("a", "two"),
+        ("b", "two"),
+        ("c/d", "two"),
+        ("c", "d/two"),
+        ("x", "a/two"),
+        ("-n", "-dash"),
+        ("b", "it's"),
+    ]
+    fill(tmp_path / "s.db", *(record(each, 60, namespace=namespace) for namespace, each in places))
+    met: list[tuple[str, str]] = []
+    going_on: list[str] = []
+    for _ in places:
+        done = called(tmp_path, "list", "--store", "s.db", "--limit", "1", "--jsonl", *order, *going_on)
+        met += [(entry["namespace"], entry["session_id"]) for entry in map(json.loads, done.out.splitlines())]
+        going_on = shlex.split(done.err.removeprefix("There are more: add ").removesuffix(" for the next page\n"))
+    assert going_on == []
+    assert sorted(met) == sorted(places)
+
+
+@pytest.mark.parametrize("order", [[], ["--sort", "id"]])
+def test_an_id_to_go_on_after_stands_once(project: Path, tmp_path: Path, order: list[str]) -> None:
+    """An id alone names the place only where it stands once: else its namespaces are told."""
+    store = str(project / "s.db")
+    done = called(tmp_path, "list", "--store", store, "--after", "alice", *order)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "scrapy sessions: --after 'alice' stands in 2 namespaces: name one of bank/alice, shop/alice\n"
+    assert called(tmp_path, "list", "--store", store, "--after", "carol", "--ids").out == "dave\n"
+    assert called(tmp_path, "list", "--store", store, "--after", "bank/dave", *order).code == 1
+
+
+def test_nothing_unprintable_is_printed(tmp_path: Path) -> None:
+    """What a terminal would obey in a name is written out: in a table, on a terminal, and in JSON as JSON has it."""
+    pool = "a\nb\x1b[31m\x9b1m"
+    fill(tmp_path / "s.db", record("alice", 60, pool=pool))
+    shown = called(tmp_path, "list", "--store", "s.db").out
+    assert "a\\nb\\x1b[31m\\x9b1m  new" in shown
+    assert "a\\nb\\x1b[31m" in on_terminal(tmp_path, "list", "--store", "s.db", NO_COLOR="1").out
+    text = called(tmp_path, "list", "--store", "s.db", "--jsonl").out
+    assert text.removesuffix("\n").isprintable()
+    assert json.loads(text)["pool"] == pool
+
+
+async def test_it_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 20,000 sessions the first are printed before the last are read, and none is missing or there twice."""
+    store = SQLiteStore(tmp_path / "s.db")
+    many = [record(f"s{number}", number, idle_timeout=0, revision=1) for number in range(20_000)]
+    await store.open()
+    await store.save([encode(each) for each in many])
+    await store.close()
+    pages: list[int] = []
+    printed: list[int] = []
+    read = SQLiteStore.list_with_expiry
+
+    async def spied(self: SQLiteStore, **arguments: Any) -> Any:
+        printed.append(capsys.readouterr().out.count("\n"))
+        page = await read(self, **arguments)
+        pages.append(len(page))
+        return page
+
+    monkeypatch.setattr(SQLiteStore, "list_with_expiry", spied)
+    options = subcommand("list").parse_args(["--store", store.location])
+    options.namespace = None
+    context = Context(options, Settings())
+    await context.open()
+    assert await list_.run(context) == 0
+    await context.close()
+    assert max(pages) <= 2000
+    assert sum(pages) == 20_000
+    assert printed[1] > 1000
+    assert sum(printed) + capsys.readouterr().out.count("\n") == 20_001
+
+
+def test_columns_only_widen() -> None:
+    """Each column is as wide as its widest cell up to then, however wide the others are, and no line ends in blanks."""
+    lines = Lines(("ID", "N", "END"), right=(1,))
+    assert lines.add([("a", "1", "x")]) == ["ID  N  END", "a   1  x"]
+    assert lines.add([("b", "22", ""), ("100%s", "3", "")]) == ["b      22", "100%s   3"]
+    assert lines.add([("c", "4", "longer")]) == ["c       4  longer"]
+    assert lines.add([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600), ("2W", 1209600)]
+)
+def test_an_age_is_read(text: str, seconds: float) -> None:
+    """An age is a number with its unit."""
+    assert parse_age(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "-2h", "2 h", "2y", "nan"])
+def test_no_age(text: str) -> None:
+    """What isn't an age is refused, with an example of one."""
+    with pytest.raises(argparse.ArgumentTypeError, match="as in 2h or 30d"):
+        parse_age(text)
+
+
+def test_ages_and_moments_are_told() -> None:
+    """Ages are told in the largest unit that fits twice, moments in UTC, and impossible ones don't fail."""
+    ages = [age(1000 - seconds, 1000) for seconds in (0, 119, 120, 7199, 7200, 172_800, -300)]
+    assert ages == ["0 s ago", "119 s ago", "2 min ago", "119 min ago", "2 h ago", "2 d ago", "in 5 min"]
+    assert moment(0) == "1970-01-01 00:00:00Z"
+    assert [moment(seconds) for seconds in (59.9, 60, -1, 1_790_000_000.5)] == [
+        *("1970-01-01 00:00:59Z", "1970-01-01 00:01:00Z", "1969-12-31 23:59:59Z", "2026-09-21 14:13:20Z"),
+    ]
+    assert moment(1e300) == "1e+300"

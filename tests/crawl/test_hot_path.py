@@ -1,0 +1,92 @@
+"""The hot path: a request whose session is in memory passes our middlewares without a coroutine."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from scrapy import Request
+from scrapy.utils.test import get_crawler
+
+from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
+from tests.support.jobs import ADDON
+
+URL = "http://shop.test/"
+METAS: dict[str, dict[str, Any]] = {
+    "named": {"session_id": "alice"},
+    "pooled": {"session_pool": "shop"},
+    "untagged": {},
+    "cookiejar": {"cookiejar": 1},
+}
+
+
+@pytest.fixture
+def extension() -> SessionsExtension:
+    """The extension of a crawler that doesn't crawl, as the add-on makes it."""
+    settings = {"ADDONS": ADDON, "SESSIONS_STORE": "memory://", "SESSIONS_POOLS": {"shop": {"size": 1}}}
+    extension = get_crawler(settings_dict=settings).get_extension(SessionsExtension)
+    assert extension is not None
+    return extension
+
+
+@pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
+async def test_75_waits_for_a_session_not_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
+    """The first request of a session waits for the store: a coroutine is returned."""
+    waiting = SessionMiddleware(extension).process_request(Request(URL, meta=dict(meta)))
+    assert inspect.iscoroutine(waiting)
+    await waiting
+    await extension.manager.close()
+
+
+@pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
+async def test_75_returns_none_for_a_session_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
+    """Every later request of a session that is in memory is done at once: None is returned."""
+    middleware = SessionMiddleware(extension)
+    first = middleware.process_request(Request(URL, meta=dict(meta)))
+    assert first is not None
+    await first
+    request = Request(URL, meta=dict(meta))
+    assert middleware.process_request(request) is None
+    assert isinstance(request.meta["session_id"], str)
+    await extension.manager.close()
+
+
+@pytest.mark.parametrize("meta", [{"session_id": None}, {"cookiejar": object()}], ids=["none", "object"])
+async def test_75_returns_none_where_there_is_nothing_to_load(
+    extension: SessionsExtension, meta: dict[str, Any]
+) -> None:
+    """A request without a session, or with one for this crawl only, waits for nothing from the start."""
+    assert SessionMiddleware(extension).process_request(Request(URL, meta=dict(meta))) is None
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["without 75", "after 75"])
+@pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
+async def test_960_always_returns_none(extension: SessionsExtension, meta: dict[str, Any], prepared: bool) -> None:
+    """The cookies middleware never waits, also where no session was picked before it: it makes one."""
+    request = Request(URL, meta=dict(meta))
+    if prepared:
+        waiting = SessionMiddleware(extension).process_request(request)
+        assert waiting is not None
+        await waiting
+    middleware = SessionCookiesMiddleware(False, extension)
+    middleware.crawler = extension.crawler
+    assert middleware.process_request(request) is None  # type: ignore[func-returns-value]
+    visit = extension.visits.get(request)
+    assert visit is not None
+    assert visit.session.id == request.meta["session_id"]
+    await extension.manager.close()
+
+
+async def test_950_returns_none(extension: SessionsExtension) -> None:
+    """The verdict middleware never waits on the way out."""
+    request = Request(URL)
+    waiting = SessionMiddleware(extension).process_request(request)
+    assert waiting is not None
+    await waiting
+    assert SessionVerdictMiddleware(extension).process_request(request) is None  # type: ignore[func-returns-value]
+    visit = extension.visits.get(request)
+    assert visit is not None
+    assert visit.session.requests == 1
+    await extension.manager.close()

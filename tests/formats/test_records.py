@@ -1,0 +1,92 @@
+"""Our own JSON: the whole record, its schema, and what makes it unreadable."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from scrapy_sessions import FormatError, NewerSchema
+from scrapy_sessions.formats.records import dump, load
+from tests.support.exchange import SECRET, rich_record
+
+
+def changed(**fields: Any) -> str:
+    document = json.loads(dump([rich_record()]))
+    document["sessions"][0].update(fields)
+    return json.dumps(document)
+
+
+def test_a_record_comes_back_whole() -> None:
+    """Every field is the same after a dump and a load, also one that this version doesn't know."""
+    record, other = rich_record().model_copy(update={"from_the_future": [1]}), rich_record("bob")
+    assert load(dump([record, other])) == [record, other]
+
+
+def test_the_header_says_what_it_is() -> None:
+    """A file begins with its format and schema; one without sessions is a file too."""
+    assert json.loads(dump([])) == {"format": "scrapy-sessions", "schema_version": 1, "sessions": []}
+    assert load(dump([])) == []
+
+
+def test_a_newer_schema_is_left_alone() -> None:
+    """A file, or a record, of a later version asks for an upgrade."""
+    with pytest.raises(NewerSchema, match="upgrade"):
+        load('{"format": "scrapy-sessions", "schema_version": 99, "sessions": [{}]}')
+    with pytest.raises(NewerSchema, match="upgrade"):
+        load(changed(schema_version=99))
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"session_id": "a\nb"}, "sessions[0].session_id"),
+        ({"namespace": "a\x1b"}, "sessions[0]"),
+        ({"status": SECRET}, "sessions[0].status"),
+        ({"cookies": [{"name": "a", "value": [SECRET], "domain": "x.example"}]}, "sessions[0].cookies[0].value"),
+        ({"data": {"k": "\ud800" + SECRET}}, "sessions[0]"),
+        ({"headers": {"https://a.example": {"X": f"{SECRET}\r\nEvil: 1"}}}, "sessions[0]"),
+        ({"headers": {"*": {"Cookie": SECRET}}}, "sessions[0].headers"),
+        ({"user_agent": f"{SECRET}\n"}, "sessions[0].user_agent"),
+        ({"proxy": f"user:{SECRET}"}, "sessions[0].proxy"),
+        ({"pages_visited": 2**63}, "sessions[0].pages_visited"),
+        ({"pages_visited": -3}, "sessions[0].pages_visited"),
+        ({"start_time": 1e300}, "sessions[0].start_time"),
+        ({"last_activity": -1}, "sessions[0].last_activity"),
+        ({"metrics": {"requests": -1}}, "sessions[0].metrics.requests"),
+        ({"metrics": {"responses": {"200": 10**300}}}, "sessions[0].metrics.responses.200"),
+        ({"headers": {"not an origin": {"X": SECRET}}}, "sessions[0].headers"),
+        ({"headers": {"https://a.example/path": {"X": SECRET}}}, "sessions[0].headers"),
+        ({"headers": {"https://a.example:x": {"X": SECRET}}}, "sessions[0].headers"),
+        ({"schema_version": "1"}, "sessions[0]"),
+        ({"schema_version": 0}, "sessions[0]"),
+    ],
+)
+def test_a_bad_field_is_named(fields: dict[str, Any], place: str) -> None:
+    """What could not be sent or saved is named by its JSON path, without its value, and without one in the context."""
+    with pytest.raises(FormatError) as error:
+        load(changed(**fields))
+    assert error.value.place.startswith(place)
+    assert SECRET not in str(error.value)
+    assert error.value.__cause__ is error.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"sessions": []}', "format"),
+        ('{"format": "other", "schema_version": 1, "sessions": []}', "format"),
+        ('{"format": "scrapy-sessions", "sessions": []}', "schema_version"),
+        ('{"format": "scrapy-sessions", "schema_version": -1.5, "sessions": []}', "schema_version"),
+        ('{"format": "scrapy-sessions", "schema_version": 0, "sessions": []}', "schema_version"),
+        ('{"format": "scrapy-sessions", "schema_version": 0.5, "sessions": []}', "schema_version"),
+        ('{"format": "scrapy-sessions", "schema_version": 1}', "sessions"),
+        ('{"format": "scrapy-sessions", "schema_version": 1, "sessions": [1]}', "sessions[0]"),
+    ],
+)
+def test_a_bad_header_is_named(text: str, place: str) -> None:
+    """What isn't such a file is told by the part at fault."""
+    with pytest.raises(FormatError) as error:
+        load(text)
+    assert error.value.place == place

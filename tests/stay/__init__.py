@@ -1,1 +1,0 @@
-"""Crawls that log in: a shop to log in to, the configs that do it, and the spiders."""

@@ -1,0 +1,182 @@
+"""Stores to make reports of: the same at every run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+from scrapy_sessions.analytics.model import HOUR, Event, EventKind, HourCounts, hour_of
+from scrapy_sessions.models import Cookie, Metrics, PersistentSession
+from scrapy_sessions.storage import MemoryStore
+from scrapy_sessions.storage.base import SessionStore
+from scrapy_sessions.storage.codec import encode
+from scrapy_sessions.testing import Clock
+
+__all__ = ["NOW", "empty", "example", "record", "save", "shop_store"]
+
+NOW = 1_772_366_400.0 + 12 * HOUR  # 2026-03-01 24:00 UTC
+_DAY = 24 * HOUR
+_WORST = ("https://shop.example/search", "https://shop.example/api/prices", "https://shop.example/p/4711")
+
+
+def record(session_id: str, **fields: Any) -> PersistentSession:
+    """A record as it stands in a store."""
+    defaults: dict[str, Any] = {
+        "namespace": "shop",
+        "start_time": NOW - _DAY,
+        "last_activity": NOW - 60,
+        "idle_timeout": 0.0,
+        "status": "ready",
+        "revision": 1,
+    }
+    return PersistentSession(session_id=session_id, **{**defaults, **fields})
+
+
+def empty() -> MemoryStore:
+    """A store at the time :data:`NOW`."""
+    return MemoryStore(clock=Clock(NOW))
+
+
+async def save(store: SessionStore, *records: PersistentSession) -> None:
+    """Put *records* into *store*."""
+    await store.save([encode(each) for each in records])
+
+
+@asynccontextmanager
+async def example() -> AsyncIterator[MemoryStore]:
+    """A store with three days in the life of a shop's spider: what the pictures in the documentation show."""
+    store = empty()
+    store.location = "sessions.db"
+    await store.open()
+    await shop_store(store)
+    yield store
+    await store.close()
+
+
+async def shop_store(store: MemoryStore) -> None:
+    """Fill *store* with three days of a shop's spider: a pool of shoppers, some of them banned, and a few accounts."""
+    chance = random.Random(5)  # the same pictures at every run
+    start = NOW - 3 * _DAY
+    shoppers = _Life("catalog", store, chance)
+    born = start
+    for number in count(1):
+        if born > NOW - HOUR:
+            break
+        await shoppers.live(f"catalog-{number}", born, born + chance.uniform(3, 30) * HOUR, chance.random() < 0.55)
+        born += chance.uniform(1.2, 4) * HOUR
+    accounts = _Life("staff", store, chance)
+    for name in ("alice", "bob", "carol"):
+        await accounts.live(name, start + chance.uniform(0, 3) * HOUR, NOW + HOUR, False)
+    buyers = _Life("checkout", store, chance)
+    for number in range(1, 5):
+        await buyers.live(
+            f"checkout-{number}", start + number * 9 * HOUR, start + (number * 9 + 20) * HOUR, number == 2
+        )
+
+
+class _Life:
+    """Lives the sessions of one *pool*."""
+
+    def __init__(self, pool: str, store: MemoryStore, chance: random.Random) -> None:
+        self._pool = pool
+        self._store = store
+        self._chance = chance
+
+    async def live(self, session_id: str, born: float, end: float, banned: bool) -> None:
+        """Live *session_id* from *born* to *end*: it is *banned* then, or expires, or is in use still."""
+        chance, over = self._chance, end < NOW
+        hours: list[HourCounts] = []
+        events = [self._event(session_id, born, "born")]
+        login_at = born + 30
+        for hour in range(hour_of(born), hour_of(min(end, NOW - 1)) + 1, HOUR):
+            logs_in = hour <= login_at < hour + HOUR
+            turned_away = banned and hour + 3 * HOUR > end
+            hours.append(self._hour(session_id, hour, int(logs_in), turned_away, banned and hour == hour_of(end)))
+            if logs_in:
+                if chance.random() < 0.15:
+                    events.append(self._event(session_id, login_at - 5, "login_failed", "LoginFailed: no form found"))
+                took = f"{hours[-1].login_seconds:.1f} s"
+                events.append(self._event(session_id, login_at, "login", took))
+                login_at += chance.uniform(8, 22) * HOUR
+                if login_at < min(end, NOW):
+                    events.append(
+                        self._event(session_id, login_at - 40, "expired_login", "https://shop.example/account")
+                    )
+        if over and banned:
+            events.append(self._event(session_id, end, "blocked", f"blocked at {chance.choice(_WORST)}?q=…"))
+        elif over:
+            events.append(self._event(session_id, end, "expired", "idle_timeout"))
+        await self._store.add_analytics(hours, events)
+        if not over or banned:
+            await save(self._store, self._record(session_id, born, min(end, NOW - 20), banned and over, hours))
+
+    def _event(self, session_id: str, time: float, kind: EventKind, detail: str = "") -> Event:
+        return Event("shop", session_id, self._pool, time, kind, detail)
+
+    def _hour(self, session_id: str, hour: int, logins: int, turned_away: bool, last: bool) -> HourCounts:
+        chance = self._chance
+        day = 1 + 0.8 * (1 - abs((hour % _DAY) / HOUR - 14) / 12)  # busier around two in the afternoon
+        pages = int(chance.uniform(12, 30) * day)
+        wrong = chance.randint(4, 12) if turned_away else chance.choice((0, 0, 0, 1))
+        responses = {200: pages, 302: int(pages * 0.15), 403: wrong, 429: wrong // 3, 503: chance.choice((0, 0, 1))}
+        return HourCounts(
+            "shop",
+            self._pool,
+            session_id,
+            hour,
+            requests=sum(responses.values()),
+            pages=pages,
+            responses={status: n for status, n in responses.items() if n},
+            failures=wrong // 2,
+            logins=logins,
+            login_seconds=logins * chance.uniform(0.6, 2.8),
+            login_failures=int(chance.random() < 0.1) * logins,
+            blocked=int(last),
+            bytes=pages * 40_000,
+            latency=pages * 0.3,
+        )
+
+    def _record(
+        self, session_id: str, born: float, last: float, banned: bool, hours: list[HourCounts]
+    ) -> PersistentSession:
+        chance = self._chance
+        metrics = Metrics(
+            requests=sum(row.requests for row in hours),
+            responses={"200": sum(row.pages for row in hours)},
+            logins=sum(row.logins for row in hours),
+            failures=sum(row.failures for row in hours),
+        )
+        for row in hours:
+            for status, n in row.responses.items():
+                if status != 200:
+                    metrics.responses[str(status)] = metrics.responses.get(str(status), 0) + n
+        places = [chance.choice(_WORST) for _ in range(8)]
+        actions = [f"GET {place} {403 if banned and n > 3 else 200}" for n, place in enumerate(places)]
+        day = float(_DAY)
+        cookies = [
+            _cookie("sid", None, last),
+            _cookie("csrf", last + HOUR, last),
+            _cookie("consent", born + 180 * day, born),
+            _cookie("_visitor", born + 400 * day, born),
+            _cookie("ab_test", born + 2 * day, born),
+        ]
+        return record(
+            session_id,
+            pool=self._pool,
+            start_time=born,
+            last_activity=last,
+            pages_visited=sum(row.pages for row in hours),
+            metrics=metrics,
+            actions_performed=actions,
+            cookies=cookies[: chance.randint(2, 5)],
+            status="retired" if banned else "ready",
+            retired_reason=f"blocked at {places[-1]}" if banned else None,
+            generation=metrics.logins,
+        )
+
+
+def _cookie(name: str, expires: float | None, updated: float) -> Cookie:
+    return Cookie(name=name, value="x", domain="shop.example", expires=expires, created=updated, updated=updated)

@@ -1,0 +1,20 @@
+"""Waiting for a condition, in place of a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["until"]
+
+_HANG = 60  # seconds; only a test that hangs gets there
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until *condition* holds."""
+
+    async def look() -> None:
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(look(), _HANG)
