@@ -34,7 +34,7 @@ class TrackedJar(SessionCookieJar):
         if session is not None:
             session.changed()
 
-    def _refuse(self, reason: str) -> None:
+    def _report_refused(self, reason: str) -> None:
         session = self._session()
         if session is not None:
             session.refused(reason)
