@@ -7,7 +7,7 @@ from operator import attrgetter
 from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.parse import encode
-from scrapy_sessions.cookies.rules import Origin, request_path
+from scrapy_sessions.cookies.rules import Origin, path_matches, request_path
 from scrapy_sessions.cookies.stored import StoredCookie, iter_linked
 
 __all__ = ["HeaderCache"]
@@ -99,6 +99,10 @@ class HeaderCache:
                 )
         sent.used = tick
         return sent.value
+
+    def entries_for(self, path: str) -> list[StoredCookie]:
+        """Return the cookies that are sent to *path*, in the order of the header. It counts as no use."""
+        return [entry for entry in self._entries if path_matches(path, entry.path)]
 
     def record_use(self) -> None:
         """Copy the ticks of the last use to the cookies."""

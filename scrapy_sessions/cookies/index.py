@@ -13,7 +13,7 @@ from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.header_cache import HeaderCache
 from scrapy_sessions.cookies.hosts import canonical_host
-from scrapy_sessions.cookies.rules import Origin, parents_of
+from scrapy_sessions.cookies.rules import Origin, parents_of, request_path
 from scrapy_sessions.cookies.stored import Identity, StoredCookie, iter_linked
 
 __all__ = ["MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "CookieIndex"]
@@ -79,6 +79,11 @@ class CookieIndex:
             self._headers[_shared(key)] = headers
         self._tick += 1
         return headers.header(url, self._tick)
+
+    def sent_to(self, url: SplitResult | ParseResult, now: float) -> list[StoredCookie]:
+        """Return the cookies of a request to *url* at *now*, in the order of its header."""
+        origin = Origin.of(url)
+        return [] if origin is None else HeaderCache(self._domains, origin, now).entries_for(request_path(url))
 
     def get(self, identity: Identity) -> StoredCookie | None:
         entry = self._domains.get(identity[0], {}).get(identity[1])

@@ -28,14 +28,15 @@ _SCHEMES = frozenset({"http", "https", "ws", "wss"})
 class Recording(NamedTuple):
     """What a session takes from a recording.
 
-    :param guessed: how many of the cookies were only seen in requests: domain, path and expiry are guesses
+    :param guessed: the cookies that were seen in requests only, whose domain, path and expiry are guesses: by domain
+        and name, with the URL of the last request
     :param refused: how many cookies the rules refused
     """
 
     cookies: list[Cookie]
     user_agent: str | None
     language: str | None
-    guessed: int
+    guessed: dict[tuple[str, str], str]
     refused: int
 
 
@@ -61,7 +62,7 @@ def read(text: str, *, now: float | None = None) -> Recording:
     moment = end
     refusals: list[str] = []
     jar = SessionCookieJar(clock=lambda: moment, on_refused=refusals.append)
-    guessed: set[tuple[str, str]] = set()
+    guessed: dict[tuple[str, str], str] = {}
     user_agent = language = None
     for event in sorted(_events(parse_json(text), end), key=itemgetter(0)):
         moment = event.time
@@ -75,8 +76,9 @@ def read(text: str, *, now: float | None = None) -> Recording:
             jar.store(headers, event.url)
     moment = end
     cookies = jar.dump()
-    unsure = sum((cookie.domain, cookie.name) in guessed for cookie in cookies)
-    return Recording(cookies, user_agent, language, unsure, len(refusals))
+    kept = {(cookie.domain, cookie.name) for cookie in cookies}
+    guessed = {key: url for key, url in guessed.items() if key in kept}
+    return Recording(cookies, user_agent, language, guessed, len(refusals))
 
 
 def _events(document: object, end: float) -> Iterable[_Event]:
@@ -161,16 +163,18 @@ def _as_header(fields: Fields) -> str:
     return "; ".join([f"{fields.text('name')}={said[0]}", *said[1:], *flags])
 
 
-def _forget_guesses(jar: SessionCookieJar, headers: list[str], url: SplitResult, guessed: set[tuple[str, str]]) -> None:
-    """Drop what is only guessed and now set by the site: beside it, on another path, the guess would live on."""
+def _forget_guesses(
+    jar: SessionCookieJar, headers: list[str], url: SplitResult, guessed: dict[tuple[str, str], str]
+) -> None:
+    """Delete the guessed cookies that the site now sets itself: with another path, the guess would stay beside them."""
     for header in headers:
         guess = (url.hostname or "", header.partition("=")[0].strip())
         if guess in guessed:
-            guessed.discard(guess)
+            del guessed[guess]
             jar.delete(guess[1], domain=guess[0])
 
 
-def _take_sent(jar: SessionCookieJar, event: _Event, guessed: set[tuple[str, str]], refusals: list[str]) -> None:
+def _take_sent(jar: SessionCookieJar, event: _Event, guessed: dict[tuple[str, str], str], refusals: list[str]) -> None:
     """Take what the request sent and *jar* doesn't know, or only knows from a request."""
     host = event.url.hostname or ""
     header = jar.header(event.url) or b""
@@ -187,4 +191,4 @@ def _take_sent(jar: SessionCookieJar, event: _Event, guessed: set[tuple[str, str
         except (InvalidCookie, FormatError) as error:
             refusals.append(getattr(error, "reason", "malformed"))
         else:
-            guessed.add((host, name))
+            guessed[host, name] = event.url.geturl()

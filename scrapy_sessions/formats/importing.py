@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.rules import check
@@ -42,15 +43,23 @@ class Merge(NamedTuple):
 def merge(session: PersistentSession | None, contents: Contents, *, now: float, replace: bool) -> Merge:
     """Merge *contents* into *session* (``None``: a new one). Pure.
 
-    Of two cookies with the same identity the newest wins; an import without times of its own is the newest. With
-    *replace*, the cookies and the local storage of *contents* become the only ones. *now* is UNIX seconds.
+    Of two cookies with the same identity the newest wins; an import without times of its own is the newest. A guessed
+    cookie only brings a value: if *session* sends a cookie of that name to the same URL, it gets the value and keeps
+    its own attributes. With *replace*, the cookies and the local storage of *contents* become the only ones. *now* is
+    UNIX seconds.
     """
+    known = _SentCookies(session, now)
     old = {StoredCookie.of(cookie).identity: cookie for cookie in (session.cookies if session is not None else ())}
     result: dict[Identity, Cookie] = {} if replace else dict(old)
     changes: dict[Identity, Change] = {}
     for cookie in contents.cookies:
+        url = contents.guessed.get((cookie.domain, cookie.name))
+        if url is not None:
+            cookie = known.with_value_of(cookie, url)  # noqa: PLW2901
         entry = StoredCookie.of(cookie)
         identity = entry.identity
+        if url is not None and identity in changes and changes[identity].cookie.updated > cookie.updated:
+            continue  # sent to two hosts of the session's one cookie: the last value counts
         reason = check(entry)
         if reason is not None:
             changes[identity] = Change("refused", cookie, reason)
@@ -82,6 +91,20 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
     for origin, entries in contents.local_storage.items():
         storage.setdefault(origin, {}).update(entries)
     return Merge(kept, storage, list(changes.values()))
+
+
+class _SentCookies:
+    """The cookies of a session by the URLs that they are sent to."""
+
+    def __init__(self, session: PersistentSession | None, now: float) -> None:
+        self._jar = SessionCookieJar(session.cookies if session is not None else (), clock=lambda: now)
+
+    def with_value_of(self, guess: Cookie, url: str) -> Cookie:
+        """Return the first cookie of that name that is sent to *url*, with the value of *guess*; else *guess*."""
+        for cookie in self._jar.sent_to(urlsplit(url)):
+            if cookie.name == guess.name:
+                return cookie.model_copy(update={"value": guess.value, "updated": guess.updated})
+        return guess
 
 
 def apply(merged: Merge, session: BrowserSession) -> None:

@@ -23,7 +23,8 @@ __all__ = ["FORMATS", "Contents", "Format", "Site", "detect", "from_bytes", "lef
 class Contents:
     """What a file holds for a session, or, of our own JSON, the sessions themselves.
 
-    ``dated``: the cookies' times are their own, not that of the import. ``notes`` are for the user.
+    ``dated``: the cookies' times are their own, not that of the import. ``notes`` are for the user. ``guessed`` has
+    the cookies of which only name and value are known, by domain and name, with the URL that they were sent to.
     """
 
     cookies: list[Cookie] = field(default_factory=list)
@@ -33,6 +34,7 @@ class Contents:
     records: list[PersistentSession] = field(default_factory=list)
     dated: bool = False
     notes: list[str] = field(default_factory=list)
+    guessed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Site(NamedTuple):
@@ -136,15 +138,25 @@ def _read_har(text: str, site: Site) -> Contents:
         notes.append("the recording holds no cookie: export it again, with sensitive data (Chromium leaves that out)")
     if recording.guessed:
         notes.append(
-            f"{recording.guessed} cookies were set before the recording began: their path and expiry are not known"
+            f"{len(recording.guessed)} cookies were set before the recording began: their path and expiry are unknown"
         )
     if recording.refused:
         notes.append(f"{recording.refused} cookies of the recording break the rules and were refused")
-    return Contents(recording.cookies, {}, recording.user_agent, recording.language, dated=True, notes=notes)
+    return Contents(
+        recording.cookies,
+        {},
+        recording.user_agent,
+        recording.language,
+        dated=True,
+        notes=notes,
+        guessed=recording.guessed,
+    )
 
 
 def _read_header(text: str, site: Site) -> Contents:
-    return Contents(cookie_header.load(text, url=site.url, domain=site.domain, now=site.now))
+    cookies = cookie_header.load(text, url=site.url, domain=site.domain, now=site.now)
+    guessed = {(each.domain, each.name): site.url or f"https://{each.domain}/" for each in cookies}
+    return Contents(cookies, guessed=guessed)
 
 
 def _read_json(text: str, site: Site) -> Contents:

@@ -211,6 +211,18 @@ def test_a_header_comes_from_standard_input(tmp_path: Path) -> None:
     assert record.pool == "staff"
 
 
+def test_a_header_refreshes_a_login(tmp_path: Path) -> None:
+    """A header of the browser changes the value of the session's login cookie, whose attributes stay."""
+    old = Cookie(name="sid", value="old", domain="shop.example", host_only=False, http_only=True, secure=True)
+    saved(tmp_path, rich_record(cookies=[old]))
+    header = f"Cookie: sid={SECRET}; lang=de".encode()
+    out, _ = delivered(tmp_path, "import", "-", "alice", "--url", "https://www.shop.example/", stdin=header)
+    assert "alice of shop changed: cookies 1 changed, 1 added" in out.decode()
+    sid, lang = loaded(tmp_path, "alice").cookies
+    assert sid.model_dump(exclude={"updated"}) == {**old.model_dump(exclude={"updated"}), "value": SECRET}
+    assert (lang.name, lang.domain, lang.host_only) == ("lang", "www.shop.example", True)
+
+
 def test_our_json_keeps_everything(tmp_path: Path) -> None:
     """Whole sessions keep times, history and numbers, also under another id and namespace; bad cookies are left out."""
     evil = Cookie(name="evil", value=SECRET, domain="co.uk", host_only=False)

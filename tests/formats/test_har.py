@@ -103,7 +103,7 @@ def test_requests_tell_what_was_set_before() -> None:
     values = {cookie.name: (cookie.value, cookie.path) for cookie in recording.cookies}
     assert values["old"] == ("2", "/")
     assert values["sid"] == ("fresh", "/")
-    assert recording.guessed == 1
+    assert recording.guessed == {("www.shop.example", "old"): URL}
     assert held(entry(headers=[], sent=[]) | {"request": {"url": URL, "headers": sets("a=1; b=2", name="Cookie")}}) == {
         "a": "1",
         "b": "2",

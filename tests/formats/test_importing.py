@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionError, SessionManager, StoreError
+from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.index import MAX_COOKIES_PER_DOMAIN
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
@@ -58,6 +60,82 @@ def test_the_newest_wins_where_times_are_known() -> None:
         PersistentSession(session_id="alice", cookies=[newer]), Contents([cookie("a", "file")]), now=NOW, replace=False
     ).cookies
     assert (merged.value, merged.updated, merged.created) == ("file", NOW + 50, 3.0)
+
+
+ACCOUNT = "https://www.shop.example/account"
+
+
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        (ACCOUNT, {"host_only": False, "http_only": True, "secure": True, "expires": 4e9, "same_site": "Lax"}),
+        (ACCOUNT, {"host_only": False, "path": "/account"}),
+        (ACCOUNT, {"domain": "www.shop.example", "path": "/account"}),
+        (ACCOUNT, {"host_only": False, "secure": True, "partition_key": "https://shop.example"}),
+        ("http://www.shop.example/", {"host_only": False}),
+    ],
+)
+def test_a_refreshed_login_takes_over_the_value(url: str, fields: dict[str, Any]) -> None:
+    """A sent cookie changes the value of the cookie that the session sends there, and keeps its attributes."""
+    old = cookie("sid", "OLD", **fields)
+    others = [cookie("lang", host_only=False), cookie("sid", "else", domain="api.shop.example")]
+    contents = Contents([cookie("sid", "NEW", domain="www.shop.example")], guessed={("www.shop.example", "sid"): url})
+    session = PersistentSession(session_id="alice", cookies=[old, *others])
+    merged = merge(session, contents, now=NOW, replace=False)
+    assert merged.cookies == [old.model_copy(update={"value": "NEW"}), *others]
+    assert [(change.what, change.cookie.name) for change in merged.changes] == [("changed", "sid")]
+    header = SessionCookieJar(merged.cookies, clock=lambda: NOW).header(urlsplit(url))
+    assert header is not None
+    assert b"sid=NEW" in header
+    assert b"sid=OLD" not in header
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host_only": True}, ACCOUNT),  # of shop.example alone
+        ({"host_only": False, "path": "/basket"}, ACCOUNT),
+        ({"host_only": False, "secure": True}, "http://www.shop.example/"),
+        ({"host_only": False, "expires": 5.0}, ACCOUNT),
+        ({"host_only": False, "secure": True, "partition_key": "https://news.example"}, ACCOUNT),
+        ({"domain": "other.example", "host_only": False}, ACCOUNT),
+    ],
+)
+def test_a_cookie_that_is_not_sent_there_is_not_taken_over(fields: dict[str, Any], url: str) -> None:
+    """A cookie of the session that doesn't go to the URL keeps its value; the sent one is added for its host."""
+    old = cookie("sid", "OLD", **fields)
+    sent = cookie("sid", "NEW", domain="www.shop.example")
+    contents = Contents([sent], guessed={("www.shop.example", "sid"): url})
+    merged = merge(PersistentSession(session_id="alice", cookies=[old]), contents, now=NOW, replace=False)
+    assert {each.value for each in merged.cookies} == ({"NEW"} if old.expires else {"NEW", "OLD"})
+    assert sent in merged.cookies
+
+
+def test_of_several_the_first_sent_is_taken_over() -> None:
+    """Where the session sends two cookies of the name, the new value is in the one that goes out first."""
+    near = cookie("sid", "near", domain="www.shop.example", path="/account", created=9.0)
+    far = cookie("sid", "far", host_only=False, created=1.0)
+    contents = Contents(
+        [cookie("sid", "NEW", domain="www.shop.example")], guessed={("www.shop.example", "sid"): ACCOUNT}
+    )
+    merged = merge(PersistentSession(session_id="alice", cookies=[far, near]), contents, now=NOW, replace=False)
+    assert SessionCookieJar(merged.cookies, clock=lambda: NOW).header(urlsplit(ACCOUNT)) == b"sid=NEW; sid=far"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_last_sent_value_is_taken_over(order: int) -> None:
+    """Of a cookie that was sent to two hosts the last value counts, unless the session's own is newer."""
+    sent = [
+        cookie("sid", "early", domain="www.shop.example", updated=NOW - 9),
+        cookie("sid", "late", domain="api.shop.example", updated=NOW - 1),
+    ]
+    guessed = {(each.domain, "sid"): f"https://{each.domain}/" for each in sent}
+    contents = Contents(sent[::order], dated=True, guessed=guessed)
+    for updated, value in ((NOW - 20, "late"), (NOW, "OLD")):
+        session = PersistentSession(
+            session_id="alice", cookies=[cookie("sid", "OLD", host_only=False, updated=updated)]
+        )
+        assert [each.value for each in merge(session, contents, now=NOW, replace=False).cookies] == [value]
 
 
 def test_a_full_jar_says_what_it_drops() -> None:
