@@ -82,7 +82,8 @@ class SessionsExtension:
         self._closing: asyncio.Task[None] | None = None
         self._cleaned_at = 0.0
         self._warned = False
-        self.configs = Configs(crawler, self.settings.config)
+        self.store = resolve_store(url=self.settings.store)
+        self.configs = Configs(crawler, self.settings.config, self.store)
         if crawler.spider is not None:
             self.configs.look_at_spider()
         self.closing = ShutdownGuard(self._is_closing)
@@ -90,7 +91,6 @@ class SessionsExtension:
         # The prompt of a shell must not overwrite the file of a crawl.
         path = self.settings.prometheus_file if crawler.spider is not None else None
         self._prometheus = None if path is None else PrometheusFile(path)
-        self.store = resolve_store(url=self.settings.store)
         self.store.prepare()
         self.in_shell = False
         self.facade: type[SpiderSessions] = SpiderSessions

@@ -13,7 +13,6 @@ from scrapy_sessions.commands.support.context import CommandError, Context, as_j
 from scrapy_sessions.commands.support.tables import Lines, print_table
 from scrapy_sessions.commands.support.text import age, moment, parse_age, printable
 from scrapy_sessions.models import SessionInfo, Status
-from scrapy_sessions.storage import ExpiryStore
 
 __all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
@@ -38,7 +37,7 @@ _STATES = ("active", "expired")
 
 
 Entry: TypeAlias = tuple[SessionInfo, float | None]
-"""One session of the list, and when it expires: UNIX seconds; ``None``: never, or not known by the store."""
+"""One session of the list, and when it expires: UNIX seconds; ``None``: never."""
 
 _KEYS: dict[str, Callable[[Entry], Any]] = {
     "activity": lambda entry: -entry[0]["last_activity"],
@@ -187,14 +186,9 @@ async def _filtered(context: Context, after: SessionInfo | None) -> AsyncIterato
 
 async def _read(context: Context, now: float, status: Status | None, after: SessionInfo | None) -> list[Entry]:
     store, options = context.store, context.options
-    if isinstance(store, ExpiryStore):
-        return await store.list_with_expiry(
-            now=now, namespace=options.namespace, pool=options.pool, status=status, limit=_PAGE, after=after
-        )
-    infos = await store.list(
+    return await store.list_with_expiry(
         now=now, namespace=options.namespace, pool=options.pool, status=status, limit=_PAGE, after=after
     )
-    return [(info, None) for info in infos]
 
 
 def _state(info: SessionInfo) -> str:

@@ -73,11 +73,13 @@ async def run(context: Context) -> int:
 
 
 async def _events(context: Context, record: PersistentSession) -> list[Event]:
-    """Return what the store knows of this session's life, newest first."""
-    if not isinstance(context.store, AnalyticsStore):
+    """Return the stored events of this session, the newest first."""
+    store = context.store
+    if not isinstance(store, AnalyticsStore):
+        context.err.print(f"{type(store).__name__} is no AnalyticsStore: there are no events", soft_wrap=True)
         return []
     # The events of one before it that had the same id are not its own.
-    events = await context.store.events(record.namespace, since=record.start_time)
+    events = await store.events(record.namespace, since=record.start_time)
     return [event for event in events if event.session_id == record.session_id]
 
 

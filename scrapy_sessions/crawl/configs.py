@@ -8,6 +8,7 @@ from scrapy.utils.misc import load_object
 
 from scrapy_sessions.config import SessionConfig, is_config, registered_config
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.storage.base import LeaseStore, SessionStore
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -18,8 +19,9 @@ __all__ = ["Configs"]
 class Configs:
     """The :class:`SessionConfig` of each URL in a crawl: one object of each class."""
 
-    def __init__(self, crawler: Crawler, setting: Any) -> None:
+    def __init__(self, crawler: Crawler, setting: Any, store: SessionStore) -> None:
         self._crawler = crawler
+        self._store = store
         self._made: dict[type[SessionConfig], SessionConfig] = {}
         self._spider: SessionConfig | None = None
         self._looked_at_spider = False
@@ -46,7 +48,10 @@ class Configs:
         self._looked_at_spider = spider is not None
         own = getattr(spider, "session_config", None)
         if own is not None:
-            self._spider = own if isinstance(own, SessionConfig) else self._make(own, "session_config of the spider")
+            if isinstance(own, SessionConfig):
+                self._spider = self._checked(own)
+            else:
+                self._spider = self._make(own, "session_config of the spider")
 
     def _make(self, value: Any, source: str) -> SessionConfig:
         try:
@@ -57,5 +62,10 @@ class Configs:
             raise SessionConfigurationError(f"{source}: {value!r} is not a subclass of scrapy_sessions.SessionConfig")
         config = self._made.get(cls)
         if config is None:
-            config = self._made[cls] = cls.from_crawler(self._crawler)
+            config = self._made[cls] = self._checked(cls.from_crawler(self._crawler))
+        return config
+
+    def _checked(self, config: SessionConfig) -> SessionConfig:
+        if config.can_log_in:  # without leases, every process would log the same session in
+            LeaseStore.of(self._store, f"{type(config).__name__}.login()")
         return config

@@ -1,4 +1,4 @@
-"""One login at a time per session, in this process and, where the store can lease, in all."""
+"""One login at a time per session, in this process and, in all processes of the store."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Logins:
         analytics: Collector,
     ) -> None:
         self._settings = settings
-        self._leases = store if isinstance(store, LeaseStore) else None
+        self._store = store
         self._closing = closing
         self._fetch = fetch
         self._save = save
@@ -117,10 +117,9 @@ class Logins:
 
     async def _run(self, session: BrowserSession, config: SessionConfig) -> None:
         async with self._alone(session):
-            if self._leases is not None:
-                await self._refresh(session)
-                if session.status == "ready":
-                    return  # another process logged it in, while we waited for our turn
+            await self._refresh(session)
+            if session.status == "ready":
+                return  # another process logged it in, while we waited for our turn
             await self._log_in(session, config)
 
     async def _log_in(self, session: BrowserSession, config: SessionConfig) -> None:
@@ -214,17 +213,18 @@ class Logins:
 
     @asynccontextmanager
     async def _alone(self, session: BrowserSession) -> AsyncIterator[None]:
-        """Hold the lease of the session's login, if the store can lend it."""
-        if self._leases is None or session.transient:
+        """Hold the lease of the session's login. Nobody else logs a transient session in."""
+        if session.transient:
             yield
             return
+        leases = LeaseStore.of(self._store, "a login")
         name = f"login:{session.namespace}:{session.id}"
         ttl = self._settings.lease_ttl
-        lease = await self._leases.lease(name, ttl)
+        lease = await leases.lease(name, ttl)
         while lease is None:
             await self._closing.tick()
-            lease = await self._leases.lease(name, ttl)
-        renewing = asyncio.ensure_future(self._renew(self._leases, lease, ttl))
+            lease = await leases.lease(name, ttl)
+        renewing = asyncio.ensure_future(self._renew(leases, lease, ttl))
         try:
             yield
         finally:
@@ -232,7 +232,7 @@ class Logins:
             with suppress(asyncio.CancelledError):
                 await renewing
             with suppress(StoreError):  # it expires by itself
-                await self._leases.release(lease)
+                await leases.release(lease)
 
     @staticmethod
     async def _renew(leases: LeaseStore, lease: Lease, ttl: float) -> None:

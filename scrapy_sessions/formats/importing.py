@@ -16,8 +16,8 @@ from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.formats.registry import Contents
 from scrapy_sessions.models import Cookie, PersistentSession
 from scrapy_sessions.sessions.browser_session import BrowserSession
-from scrapy_sessions.storage.base import Key, Outcome, ReplaceStore, Row, SessionStore
-from scrapy_sessions.storage.codec import decode, encode
+from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
+from scrapy_sessions.storage.codec import encode
 
 __all__ = ["Change", "Merge", "RecordPlan", "apply", "merge", "plan_records", "save_records"]
 
@@ -149,11 +149,10 @@ async def plan_records(
 
 
 async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None:
-    """Save what *plans* say; what they replace is replaced. In one transaction, if *store* is a ``ReplaceStore``.
+    """Save the records of *plans*, each in place of its stored row, in one transaction.
 
-    If the store fails, nothing is changed. (Of a store that is no ``ReplaceStore``, a kill at the wrong moment may lose
-    what was to be replaced.) Raises :exc:`~scrapy_sessions.exceptions.SessionError` for sessions that another process
-    has saved or deleted since the plan was made: those are left as that process has them, the others are saved.
+    If the store fails, nothing is changed. Raises :exc:`~scrapy_sessions.exceptions.SessionError` for sessions that
+    another process has saved or deleted since the plan was made: they are left unchanged, the others are saved.
     """
     stored = [plan.stored for plan in plans]
     # A session of another birth is another session: whoever holds the one that was there won't bring it back.
@@ -161,34 +160,13 @@ async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None
         _row(plan.record, old.revision + 1 if old is not None and old.start_time == plan.record.start_time else 1)
         for plan, old in zip(plans, stored, strict=True)
     ]
-    if isinstance(store, ReplaceStore):
-        outcomes = await store.replace(rows, stored)
-    else:
-        outcomes = await _delete_and_save(store, rows, stored)
+    outcomes = await store.replace(rows, stored)
     late = [row.session_id for row, outcome in zip(rows, outcomes, strict=True) if outcome is not Outcome.SAVED]
     if late:
         names = ", ".join(map(repr, late[:5])) + ("…" if len(late) > 5 else "")
         raise SessionError(
             f"Another process saved or deleted {names} meanwhile: they were left as they are. Import them again"
         )
-
-
-async def _delete_and_save(store: SessionStore, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
-    """Do in two steps what a ``ReplaceStore`` does in one. If the second fails, the first is undone."""
-    room = [old for row, old in zip(rows, stored, strict=True) if old is not None and old.start_time != row.start_time]
-    back = [_row(decode(old), 1) for old in room]  # now: what can't be read couldn't be put back
-    deleted = await store.delete([old.key for old in room], [old.revision for old in room]) if room else []
-    gone = dict(zip((old.key for old in room), deleted, strict=True))
-    ready = [row for row in rows if gone.get(row.key, True)]
-    try:
-        saved = await store.save(ready)
-    except BaseException:
-        lost = [row for row in back if gone[row.key]]
-        if lost:
-            await store.save(lost)
-        raise
-    outcomes = dict(zip((row.key for row in ready), saved, strict=True))
-    return [outcomes.get(row.key, Outcome.CONFLICT) for row in rows]
 
 
 def _row(record: PersistentSession, revision: int) -> Row:

@@ -108,7 +108,7 @@ class Collector:
         self._running = False
         self._failing: set[str] = set()
         if self._store is None:
-            logger.debug("%s keeps no analytics: nothing is counted by the hour", type(store).__name__)
+            logger.info("%s is no AnalyticsStore: statistics and events are not stored", type(store).__name__)
 
     def listen(self, listener: Listener) -> None:
         """Tell *listener* the sums at every write."""

@@ -21,7 +21,7 @@ class SharedData:
     """The JSON object that the sessions of *namespace* share. Every call reads the store: none is out of date."""
 
     def __init__(self, store: object, namespace: str, opened: Callable[[], Any]) -> None:
-        self._store = store
+        self._store = SharedStore.of(store, "shared data")
         self._namespace = namespace
         self._opened = opened
         self._lock = asyncio.Lock()  # many callbacks at once would fail each other's writes, more often than we try
@@ -68,8 +68,6 @@ class SharedData:
         raise StoreError(f"The shared data of {self._namespace!r} changes elsewhere faster than it can be saved")
 
     async def _open(self) -> SharedStore:
-        if not isinstance(self._store, SharedStore):
-            raise SessionError(f"{type(self._store).__name__} can't keep shared data: it is no SharedStore")
         await self._opened()
         return self._store
 

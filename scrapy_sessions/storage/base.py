@@ -1,24 +1,27 @@
-"""What a session store can do. :class:`~scrapy_sessions.testing.StoreContract` tests it."""
+"""The interface of a session store. :class:`~scrapy_sessions.testing.StoreContract` tests it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
+from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
+
+if TYPE_CHECKING:
+    # typing.Self requires Python 3.11
+    from typing_extensions import Self
 
 __all__ = [
     "AnalyticsStore",
     "Expired",
-    "ExpiryStore",
     "Key",
     "Lease",
     "LeaseStore",
     "Outcome",
-    "ReplaceStore",
     "Row",
     "SessionStore",
     "SharedStore",
@@ -26,16 +29,16 @@ __all__ = [
 
 
 class Key(NamedTuple):
-    """Where a session stands."""
+    """The address of a session in a store."""
 
     namespace: str
     session_id: str
 
 
 class Row(NamedTuple):
-    """A record as a store keeps it: encoded, and beside it the columns that listing and expiry need.
+    """An encoded record, and the columns that listing and expiry need.
 
-    ``revision`` is that of the record in ``body``. ``expires_at`` is UNIX seconds, ``None``: never.
+    ``revision`` is the revision of the record in ``body``. ``expires_at`` is UNIX seconds, or ``None`` for never.
     """
 
     namespace: str
@@ -56,22 +59,22 @@ class Row(NamedTuple):
     def key(self) -> Key:
         return Key(self.namespace, self.session_id)
 
-    def __repr__(self) -> str:  # without the body: it holds cookies
+    def __repr__(self) -> str:  # without the body, which contains cookies
         return f"Row(namespace={self.namespace!r}, session_id={self.session_id!r}, revision={self.revision})"
 
 
 class Outcome(Enum):
-    """What became of a row given to :meth:`SessionStore.save` or :meth:`ReplaceStore.replace`."""
+    """The result of :meth:`SessionStore.save` or :meth:`SessionStore.replace` for one row."""
 
     SAVED = "saved"
     CONFLICT = "conflict"
-    """Another holder saved meanwhile: load, merge, save again."""
+    """Another process saved the session meanwhile: load, merge, save again."""
     DELETED = "deleted"
-    """The session was deleted (and maybe made anew) meanwhile: it must not come back."""
+    """The session was deleted meanwhile, and possibly created again: it must not come back."""
 
 
 class Expired(NamedTuple):
-    """A stored session past its expiry. ``revision`` guards its deletion."""
+    """A stored session past its expiry. It is deleted only if it still has this ``revision``."""
 
     key: Key
     revision: int
@@ -79,9 +82,9 @@ class Expired(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A lease that is held. ``token`` grows with every new holder of the name: the fencing token.
+    """A lease that is held.
 
-    ``expires_at`` is UNIX seconds.
+    ``token`` is the fencing token: it grows with every new holder of the name. ``expires_at`` is UNIX seconds.
     """
 
     name: str
@@ -90,17 +93,17 @@ class Lease(NamedTuple):
 
 
 class SessionStore(ABC):
-    """Where records last. One instance serves one process; several processes may hold the same store.
+    """Stores the records of sessions. One instance serves one process; several processes may use the same store.
 
-    Every method raises :exc:`~scrapy_sessions.exceptions.StoreError`, with the driver's error chained, when the store
-    fails; none turns a fault into ``None`` or an empty list. Rows are opaque to the store but for their columns.
+    When the store fails, every method raises :exc:`~scrapy_sessions.exceptions.StoreError` with the driver's error
+    chained. The store reads the columns of a row, never its body.
     """
 
     location: str
-    """Where it is, for people: a path or URL without a password."""
+    """The path or URL of the store, without a password, for messages."""
 
     def prepare(self) -> None:
-        """Check what can be checked before the event loop runs, so that a bad store stops a crawl at its start.
+        """Check the store before the event loop runs, so that a bad store stops a crawl at its start.
 
         Called at most once, before :meth:`open`. Raises :exc:`~scrapy_sessions.exceptions.StoreError`.
         """
@@ -111,99 +114,65 @@ class SessionStore(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Close what :meth:`open` opened, after the operations under way. Idempotent."""
+        """Wait for the operations in progress, then close what :meth:`open` opened. Idempotent."""
 
     @abstractmethod
     async def load(self, key: Key) -> Row | None:
-        """Return the row of *key*, ``None`` if there is none."""
+        """Return the row of *key*, or ``None`` if there is none."""
 
     async def load_many(self, keys: Sequence[Key]) -> list[Row | None]:
-        """Return the row of each of *keys*, in order, ``None`` where there is none. Not all need be of one moment.
+        """Return the row of each of *keys*, in order, and ``None`` where there is none.
 
-        Calls :meth:`load` for each. A store for which a hundred at once cost less than one by one overrides it.
+        The rows may be read at different moments. By default it calls :meth:`load` for each key; override it where
+        one query costs less.
         """
         return [await self.load(key) for key in keys]
 
     @abstractmethod
     async def save(self, rows: Sequence[Row]) -> list[Outcome]:
-        """Save *rows*, all in one transaction, and say what became of each, in order.
+        """Save *rows* in one transaction, and return the outcome of each, in order.
 
         A row of revision 1 is new: it is saved if its key is free, otherwise it is a ``CONFLICT``. A row of revision
-        N is saved if the stored one has revision N - 1 and the same ``start_time``; it is ``DELETED`` if there is none
-        or one of another ``start_time``, and a ``CONFLICT`` otherwise. A row that isn't saved changes nothing.
+        N is saved if the stored row has revision N - 1 and the same ``start_time``. It is ``DELETED`` if there is no
+        stored row, or one of another ``start_time``; otherwise it is a ``CONFLICT``. A row that isn't saved changes
+        nothing.
+        """
+
+    @abstractmethod
+    async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
+        """Replace each row of *stored* by the row of *rows* beside it, in one transaction; return the outcomes.
+
+        A row is saved, whatever its revision and ``start_time``, if the store still has the revision and
+        ``start_time`` of the row in *stored*, which has the same key. Beside ``None``, it is saved if its key is free.
+        Otherwise it changes nothing: it is ``DELETED`` if there is no stored row, or one of another ``start_time``,
+        and a ``CONFLICT`` if there is one of another revision, or one beside ``None``.
         """
 
     @abstractmethod
     async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
-        """Delete *keys* and say for each whether it was there. Given *revisions*, only rows that still have those."""
+        """Delete *keys*, and return for each whether it was there.
+
+        With *revisions*, a row is deleted only if it still has the revision beside its key.
+        """
 
     @abstractmethod
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
-        """Return what stands under *session_id* in every namespace, ordered by namespace. Reads no record."""
+        """Return the sessions with the id *session_id* of all namespaces, ordered by namespace. Reads no record."""
 
     @abstractmethod
     async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
-        """Return up to *limit* sessions with ``expires_at <= now``, longest expired first. Reads no record."""
+        """Return up to *limit* sessions with ``expires_at <= now``, the earliest first. Reads no record."""
 
     @abstractmethod
     async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
-        """Set the row of *key* aside with *reason*, where nothing reads it again, if it still has *revision*."""
+        """Move the row of *key* to the quarantine, with *reason*, if it still has *revision*.
+
+        No other method reads it there. Returns whether it was moved.
+        """
 
     @abstractmethod
     async def quarantined(self) -> list[tuple[Key, str]]:
-        """Return what was set aside, and why, oldest first."""
-
-    # The last method: below it, `list` means this one to type checkers.
-    @abstractmethod
-    async def list(
-        self,
-        *,
-        now: float,
-        namespace: str | None = None,
-        pool: str | None = None,
-        status: Status | None = None,
-        limit: int | None = None,
-        after: SessionInfo | None = None,
-    ) -> list[SessionInfo]:
-        """Return sessions by falling ``last_activity``, then rising namespace and id. Reads no record.
-
-        ``None`` filters nothing. *after* is the last entry of the page before. *now* (UNIX seconds) settles
-        ``is_active``.
-        """
-
-
-class ReplaceStore(ABC):
-    """The ability to put a session in the place of another one, with no moment at which neither is there."""
-
-    @abstractmethod
-    async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
-        """Put each of *rows* in the place of what *stored* has beside it, and say what became of each, in order.
-
-        All in one transaction. A row is saved, whatever its own revision and ``start_time``, if the stored one still
-        has the revision and the ``start_time`` of that in *stored*, which is of the same key; beside ``None``, if its
-        key is free. Otherwise it changes nothing: it is ``DELETED`` if there is none or one of another
-        ``start_time``, and a ``CONFLICT`` if there is one of another revision, or one where none should be.
-        """
-
-
-class LeaseStore(ABC):
-    """The ability to lend a name to one holder at a time, across processes."""
-
-    @abstractmethod
-    async def lease(self, name: str, ttl: float) -> Lease | None:
-        """Take the lease of *name* for *ttl* seconds; ``None`` while another holds it. It expires by itself."""
-
-    @abstractmethod
-    async def renew(self, lease: Lease, ttl: float) -> Lease | None:
-        """Hold *lease* for *ttl* seconds from now; ``None`` if it is no longer held under its token."""
-
-    @abstractmethod
-    async def release(self, lease: Lease) -> bool:
-        """Give *lease* back; False if it was no longer held under its token."""
-
-
-class ExpiryStore(ABC):
-    """The ability to say, in a list of sessions, when each of them expires."""
+        """Return the keys in the quarantine and the reasons, the oldest first."""
 
     @abstractmethod
     async def list_with_expiry(
@@ -216,43 +185,107 @@ class ExpiryStore(ABC):
         limit: int | None = None,
         after: SessionInfo | None = None,
     ) -> list[tuple[SessionInfo, float | None]]:
-        """As :meth:`SessionStore.list`; beside each, when it expires (UNIX seconds), ``None``: never."""
+        """Return sessions, the newest ``last_activity`` first, then by namespace and id. Reads no record.
+
+        Beside each session is the time when it expires (UNIX seconds), or ``None`` for never. A filter that is
+        ``None`` lets all sessions through. *after* is the last entry of the previous page. *now* (UNIX seconds)
+        decides ``is_active``.
+        """
+
+    # Keep it last: to type checkers, `list` means this method from here on.
+    async def list(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        """Return the sessions of :meth:`list_with_expiry`, without their expiry."""
+        found = await self.list_with_expiry(
+            now=now, namespace=namespace, pool=pool, status=status, limit=limit, after=after
+        )
+        return [info for info, _ in found]
 
 
-class SharedStore(ABC):
-    """The ability to keep one JSON object per namespace, changed by compare and set."""
+class _Ability:
+    """An ability that a store may lack."""
+
+    @classmethod
+    def of(cls, store: object, feature: str) -> Self:
+        """Return *store* if it has this ability, which *feature* needs.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` otherwise.
+        """
+        if not isinstance(store, cls):
+            raise SessionConfigurationError(
+                f"The session store {type(store).__name__} is no {cls.__name__}, and {feature} needs one: set "
+                f"SESSIONS_STORE to another store, or add the methods of scrapy_sessions.storage.{cls.__name__} to it"
+            )
+        return store
+
+
+class LeaseStore(_Ability, ABC):
+    """The ability to lease a name to one holder at a time, across processes. Logins need it."""
+
+    @abstractmethod
+    async def lease(self, name: str, ttl: float) -> Lease | None:
+        """Take the lease of *name* for *ttl* seconds, after which it expires by itself.
+
+        Returns ``None`` while another holder has it.
+        """
+
+    @abstractmethod
+    async def renew(self, lease: Lease, ttl: float) -> Lease | None:
+        """Renew *lease* for *ttl* seconds from now, or return ``None`` if it is no longer held under its token."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> bool:
+        """Release *lease*. Returns False if it was no longer held under its token."""
+
+
+class SharedStore(_Ability, ABC):
+    """The ability to store one JSON object per namespace, changed by compare and set. Shared data needs it."""
 
     @abstractmethod
     async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
-        """Return the object of *namespace*, encoded, and its version; ``(None, 0)`` if there is none."""
+        """Return the encoded object of *namespace* and its version, or ``(None, 0)`` if there is none."""
 
     @abstractmethod
     async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
-        """Put *body* in place of *version*, as the next one. Returns False, changing nothing, if it is another now."""
+        """Store *body* as the version after *version*.
+
+        Returns False, and changes nothing, if the stored version is no longer *version*.
+        """
 
 
-class AnalyticsStore(ABC):
-    """The ability to keep counters by the hour and events, for a bounded time and in a bounded number."""
+class AnalyticsStore(_Ability, ABC):
+    """The ability to store counters by hour, and events, for a bounded time and in a bounded number.
+
+    With a store that lacks it a crawl runs without analytics, and logs that.
+    """
 
     hours_retention: float = 30 * 86400.0
-    """Seconds after which the counters of an hour are dropped."""
+    """Seconds after which the counters of an hour are deleted."""
 
     events_retention: float = 90 * 86400.0
-    """Seconds after which an event is dropped."""
+    """Seconds after which an event is deleted."""
 
     max_hour_rows: int = 200_000
-    """Beyond it, the rows of the oldest hours are folded into one row for each hour and pool, whose ``session_id`` is
-    :data:`~scrapy_sessions.analytics.model.FOLDED`: details of sessions are lost, totals are kept."""
+    """Beyond it, the rows of the oldest hours are summed into one row for each hour and pool, whose ``session_id`` is
+    :data:`~scrapy_sessions.analytics.model.FOLDED`: the totals are kept."""
 
     max_events: int = 10_000
-    """How many events a namespace keeps: the newest."""
+    """The number of events of a namespace that are kept: the newest."""
 
     @abstractmethod
     async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
-        """Add the numbers of *hours* to those under the same namespace, hour, pool and session, and keep *events*.
+        """Add *hours* to the counters of the same namespace, hour, pool and session, and store *events*.
 
-        All in one transaction: of what raises, nothing is kept. Several processes may do so at once. What is beyond
-        the bounds is dropped from time to time, and at the latest when it is a twentieth.
+        All in one transaction, so that a call that raises stores nothing. Several processes may call it at once. What
+        is beyond the bounds is deleted from time to time, at the latest when it exceeds a twentieth.
         """
 
     @abstractmethod
@@ -266,14 +299,17 @@ class AnalyticsStore(ABC):
     ) -> list[HourCounts]:
         """Return the counters of the hours that begin at *since* or later, and before *until* (UNIX seconds).
 
-        Ordered by hour, namespace, pool (none first) and session id. ``None``: all namespaces, no limit. Without
-        *by_session*, which takes much less time, there is one row for each hour and pool.
+        Ordered by hour, namespace, pool (none first) and session id. ``None`` means all namespaces, or no limit.
+        With ``by_session=False``, which is much faster, there is one row for each hour and pool.
         """
 
     @abstractmethod
     async def events(self, namespace: str | None, since: float | None = None, limit: int | None = None) -> list[Event]:
-        """Return the events at *since* (UNIX seconds) or later, the newest first, up to *limit* of them."""
+        """Return up to *limit* events at *since* (UNIX seconds) or later, the newest first."""
 
     @abstractmethod
     async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
-        """Return what stands in the store at *now*, ordered by namespace and pool (none first). Reads no record."""
+        """Return the stored sessions counted by pool at *now*, ordered by namespace and pool (none first).
+
+        Reads no record.
+        """

@@ -1,4 +1,4 @@
-"""The store that lasts as long as its process: the reference for the others, and what tests use."""
+"""The store in memory: the reference for the other stores, and the store of tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import (
     AnalyticsStore,
     Expired,
-    ExpiryStore,
     Key,
     Lease,
     LeaseStore,
     Outcome,
-    ReplaceStore,
     Row,
     SessionStore,
     SharedStore,
@@ -28,10 +26,10 @@ from scrapy_sessions.storage.retention import PruneSchedule
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
-    """Keeps rows in memory. What it holds is gone with the instance, not with :meth:`close`.
+class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
+    """Stores rows in memory, as long as the instance exists. :meth:`close` keeps them.
 
-    Atomic because no method awaits anything; use one instance from one event loop.
+    Every method is atomic because none awaits anything. Use an instance from one event loop.
 
     :param clock: returns UNIX seconds; leases expire by it
     """
@@ -52,7 +50,7 @@ class MemoryStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, Analytics
         """Nothing to open."""
 
     async def close(self) -> None:
-        """Nothing to close: the rows stay with the instance."""
+        """Nothing to close."""
 
     async def load(self, key: Key) -> Row | None:
         return self._rows.get(key)
@@ -124,7 +122,7 @@ class MemoryStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, Analytics
         last = self._leases.get(name)
         if last is not None and last.expires_at > now:
             return None
-        # What was released or has expired stays here for its token: the next one must be higher.
+        # A lease that was released or has expired is kept for its token: the next token must be higher.
         lease = self._leases[name] = Lease(name, last.token + 1 if last else 1, now + ttl)
         return lease
 
@@ -196,30 +194,15 @@ class MemoryStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, Analytics
         limit: int | None = None,
         after: SessionInfo | None = None,
     ) -> list[tuple[SessionInfo, float | None]]:
-        infos = await self.list(now=now, namespace=namespace, pool=pool, status=status, limit=limit, after=after)
-        return [(info, self._rows[Key(info["namespace"], info["session_id"])].expires_at) for info in infos]
-
-    async def list(
-        self,
-        *,
-        now: float,
-        namespace: str | None = None,
-        pool: str | None = None,
-        status: Status | None = None,
-        limit: int | None = None,
-        after: SessionInfo | None = None,
-    ) -> list[SessionInfo]:
-        infos = sorted(
-            (
-                self._info(row, now)
-                for row in self._rows.values()
-                if namespace in (None, row.namespace) and pool in (None, row.pool) and status in (None, row.status)
-            ),
-            key=_place,
+        found = sorted(
+            (_place(row), row)
+            for row in self._rows.values()
+            if namespace in (None, row.namespace) and pool in (None, row.pool) and status in (None, row.status)
         )
         if after is not None:
-            infos = [info for info in infos if _place(info) > _place(after)]
-        return infos[:limit]
+            start = (-after["last_activity"], after["namespace"], after["session_id"])
+            found = [(place, row) for place, row in found if place > start]
+        return [(self._info(row, now), row.expires_at) for _, row in found[:limit]]
 
     async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
         return self._shared.get(namespace, (None, 0))
@@ -231,21 +214,21 @@ class MemoryStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, Analytics
         return True
 
 
-def _place(info: SessionInfo) -> tuple[float, str, str]:
-    return (-info["last_activity"], info["namespace"], info["session_id"])
+def _place(row: Row) -> tuple[float, str, str]:
+    return (-row.last_activity, row.namespace, row.session_id)
 
 
 _Place: TypeAlias = tuple[int, str, str, str]
 
 
 class _Analytics:
-    """Keeps counters and events in memory, within the bounds of the store that has them."""
+    """Counters and events in memory, within the bounds of *store*."""
 
     def __init__(self, store: AnalyticsStore) -> None:
         self._store = store
         self._prune_schedule = PruneSchedule()
         self._hours: dict[_Place, HourCounts] = {}
-        self._events: list[Event] = []  # in the order they came
+        self._events: list[Event] = []  # in the order of their arrival
 
     def add(self, hours: Sequence[HourCounts], events: Sequence[Event], now: float) -> None:
         for row in hours:
@@ -279,7 +262,7 @@ class _Analytics:
 
     def _add(self, row: HourCounts) -> None:
         place = (row.hour, row.namespace, row.pool or "", row.session_id)
-        # Copied, as the caller may go on with its dict of statuses.
+        # A copy, because the caller may change its dict of statuses later.
         self._hours[place] = self._hours[place] + row if place in self._hours else replace(row) + _NOTHING
 
     def _drop(self, now: float) -> None:

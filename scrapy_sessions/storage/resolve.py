@@ -1,8 +1,12 @@
-"""Which store is meant: by a path, by the setting ``SESSIONS_STORE``, or by the project."""
+"""Which store is used: the one of a path, of the setting ``SESSIONS_STORE``, or of the project."""
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +14,28 @@ from scrapy.utils.project import data_path, get_project_settings, inside_project
 
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import store_from_url
 from scrapy_sessions.storage.base import SessionStore
+from scrapy_sessions.storage.memory import MemoryStore
+from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
-__all__ = ["resolve_store"]
+__all__ = ["resolve_store", "store_from_url"]
+
+_ACCEPTED = (
+    "Accepted are 'sqlite://' (the project's own file), 'sqlite:///relative/file.db', 'sqlite:////absolute/file.db', "
+    "'memory://' and the import path of a SessionStore, 'package.module.Class'"
+)
+_SCHEMES = ("memory", "sqlite")
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 def resolve_store(path: str | os.PathLike[str] | None = None, url: Any = None) -> SessionStore:
-    """Return the store at *path* (an SQLite file or its folder), or of the setting *url*, or the project's.
+    """Return the store at *path* (an SQLite file or its folder), or of the setting *url*, or of the project.
 
-    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a URL that can't be one.
+    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a *url* that names no store.
     """
     if path is not None:
         file = Path(path)
-        if file.is_dir() or not file.suffix:
-            file /= "sessions.db"
-        return store_from_url("sqlite://", default_path=file)
+        return SQLiteStore(file / "sessions.db" if file.is_dir() or not file.suffix else file)
     if url is None and inside_project():
         url = SessionsSettings.from_settings(get_project_settings()).store
     if isinstance(url, type) and issubclass(url, SessionStore):
@@ -34,6 +44,70 @@ def resolve_store(path: str | os.PathLike[str] | None = None, url: Any = None) -
         raise SessionConfigurationError(
             f"SESSIONS_STORE must be a URL, or a SessionStore or its import path, not {type(url).__name__}"
         )
-    if not url or url == "sqlite://":  # only then: data_path() makes the project's .scrapy folder
-        return store_from_url("sqlite://", default_path=Path(data_path("sessions")) / "sessions.db")
+    if not url or url == "sqlite://":  # only then, because data_path() creates the project's .scrapy folder
+        return SQLiteStore(Path(data_path("sessions")) / "sessions.db")
     return store_from_url(url)
+
+
+def store_from_url(url: str, *, default_path: str | os.PathLike[str] | None = None) -> SessionStore:
+    """Return the store of *url*. It is not open yet.
+
+    *default_path* is the file of ``sqlite://``. The text after ``sqlite:///`` is a path, without percent-decoding:
+    relative to the current folder, or absolute if it starts with another slash. An import path names a subclass of
+    :class:`SessionStore` that can be created without arguments.
+
+    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` with the accepted forms.
+
+    >>> store_from_url("memory://")
+    MemoryStore()
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return _from_import_path(url)
+    scheme = scheme.lower()
+    if scheme == "memory" and not rest:
+        return MemoryStore()
+    if scheme == "sqlite":
+        return SQLiteStore(_sqlite_path(rest, default_path))
+    # Without the rest of the URL, which may contain a password.
+    raise _refused(f"The session store's URL has the scheme {scheme!r:.40}, which is unknown", scheme)
+
+
+def _refused(what: str, word: str = "") -> SessionConfigurationError:
+    nearest = difflib.get_close_matches(word.lower(), _SCHEMES, n=1)
+    hint = f" Did you mean '{nearest[0]}://'?" if nearest else ""
+    return SessionConfigurationError(f"{what}.{hint} {_ACCEPTED}")
+
+
+def _sqlite_path(rest: str, default_path: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    if not rest:
+        if default_path is None:
+            raise _refused("'sqlite://' means the file of a Scrapy project, and there is none here: name the file")
+        return default_path
+    path = rest[1:]
+    if not rest.startswith("/"):
+        raise _refused("In the session store's URL a host follows 'sqlite://', but a file has no host")
+    if path in ("", "/"):
+        raise _refused("After 'sqlite:///' the session store's URL names no file")
+    if path == ":memory:":
+        raise _refused("The session store's URL is 'sqlite:///:memory:': write 'memory://' instead")
+    return path
+
+
+def _from_import_path(path: str) -> SessionStore:
+    if not _IMPORT_PATH.fullmatch(path):  # not quoted, because it may be a mistyped URL with a password
+        raise _refused("The session store is neither a URL nor an import path", path.partition(":")[0])
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:  # importing runs the module, which may raise anything
+        raise _refused(f"The session store {path!r} can't be imported ({type(error).__name__}: {error})") from error
+    if not (isinstance(found, type) and issubclass(found, SessionStore)):
+        raise _refused(f"The session store {path!r} isn't a subclass of SessionStore")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise _refused(f"The session store {path!r} lacks the methods {missing}")
+    try:
+        return found()
+    except TypeError as error:
+        raise _refused(f"The session store {path!r} can't be created without arguments ({error})") from error

@@ -1,4 +1,4 @@
-"""Tests for the stores of others: inherit :class:`StoreContract`, and pytest runs what every store must hold to."""
+"""Tests for your own store: inherit :class:`StoreContract`, and pytest runs the tests that every store must pass."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ class StoreContract(RowContract, ReplaceContract, ListingContract, LeaseContract
             def make_store(self, clock):
                 return MyStore(clock=clock)
 
-    The tests of leases are skipped for a store that isn't a :class:`~scrapy_sessions.storage.LeaseStore`, those of
-    replacing for one that isn't a :class:`~scrapy_sessions.storage.ReplaceStore`, those of shared data for one that
-    isn't a :class:`~scrapy_sessions.storage.SharedStore`, those of analytics for one that isn't an
-    :class:`~scrapy_sessions.storage.AnalyticsStore`. For pytest's detailed assertions put
+    The tests of an ability (:class:`~scrapy_sessions.storage.LeaseStore`,
+    :class:`~scrapy_sessions.storage.SharedStore`, :class:`~scrapy_sessions.storage.AnalyticsStore`) are skipped for a
+    store without it. For pytest's detailed assertions put
     ``pytest.register_assert_rewrite("scrapy_sessions.testing")`` in ``conftest.py``.
     """

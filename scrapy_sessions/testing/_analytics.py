@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, Event, HourCounts, hour_of
-from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
-from scrapy_sessions.testing._base import BaseContract, Clock, make_row, with_store
+from scrapy_sessions.storage.base import AnalyticsStore
+from scrapy_sessions.testing._base import BaseContract, Clock, make_row, with_ability
 
 __all__ = ["AnalyticsContract"]
 
-_Test = TypeVar("_Test", bound="AnalyticsContract")
-
 _NOW = hour_of(Clock().now)
-
-
-def with_analytics(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
-    async def run(self: _Test, store: SessionStore) -> None:
-        if not isinstance(store, AnalyticsStore):
-            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
-
-            pytest.skip(f"{type(store).__name__} keeps no analytics")
-        await test(self, store)
-
-    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-    return with_store(run)
 
 
 def _row(session_id: str = "alice", hour: int = _NOW, pool: str | None = "p", **numbers: Any) -> HourCounts:
@@ -48,7 +33,7 @@ def _event(time: float, session_id: str = "alice", **columns: Any) -> Event:
 class AnalyticsContract(BaseContract):
     """The tests of :class:`~scrapy_sessions.storage.AnalyticsStore`, skipped for a store that is none."""
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_analytics_are_empty_at_first(self, store: AnalyticsStore) -> None:
         """A store that nobody has written to has no counters, events or pools; to add nothing is no fault."""
         await store.add_analytics([], [])
@@ -56,7 +41,7 @@ class AnalyticsContract(BaseContract):
         assert await store.events(None) == []
         assert await store.pool_counts(None, now=0.0) == []
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_hour_is_kept_as_it_is(self, store: AnalyticsStore) -> None:
         """Every number comes back, each in its own place, and no pool stays no pool."""
         numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
@@ -64,7 +49,7 @@ class AnalyticsContract(BaseContract):
         await store.add_analytics(rows, [])
         assert await store.hour_counts("shop") == rows[::-1]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_hours_add_up(self, store: AnalyticsStore) -> None:
         """What is written twice under one hour, pool and session is the sum, by status too; under another it isn't."""
         numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
@@ -77,7 +62,7 @@ class AnalyticsContract(BaseContract):
         await store.add_analytics([replace(other, requests=1) for other in others], [])
         assert [found.requests for found in await store.hour_counts(None)].count(1) == 5
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_what_was_given_may_change(self, store: AnalyticsStore) -> None:
         """The store doesn't hold on to what the caller gave it."""
         responses = {200: 1}
@@ -85,7 +70,7 @@ class AnalyticsContract(BaseContract):
         responses[200] = 99
         assert (await store.hour_counts("shop"))[0].responses == {200: 1}
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_many_at_once_add_up(self, store: AnalyticsStore) -> None:
         """Of fifty writers at once, none is lost."""
         writes = (store.add_analytics([_row(requests=1, responses={200: 2})], [_event(float(n))]) for n in range(50))
@@ -94,7 +79,7 @@ class AnalyticsContract(BaseContract):
         assert (row.requests, row.responses) == (50, {200: 100})
         assert len(await store.events("shop")) == 50
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_hours_are_found_by_time_and_namespace(self, store: AnalyticsStore) -> None:
         """From *since* on, before *until*, in one namespace or all; by hour, namespace, pool and id."""
         rows = [_row(hour=_NOW + n * HOUR, requests=n) for n in range(4)]
@@ -105,7 +90,7 @@ class AnalyticsContract(BaseContract):
         assert await store.hour_counts("shop", _NOW + HOUR, _NOW + 3 * HOUR) == rows[1:3]
         assert await store.hour_counts(None, _NOW + 1.0, _NOW + HOUR + 1.0) == [other, rows[1]]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_hours_by_pool(self, store: AnalyticsStore) -> None:
         """Without sessions there is one row for each hour and pool: the sum of theirs, those folded before included."""
         rows = [_row("a", requests=1, responses={200: 1}), _row("b", requests=2, responses={200: 2, 404: 1})]
@@ -118,7 +103,7 @@ class AnalyticsContract(BaseContract):
         ]
         assert [row.requests for row in await store.hour_counts("shop", _NOW + HOUR, by_session=False)] == [8]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_events_are_kept_newest_first(self, store: AnalyticsStore) -> None:
         """Events come back whole, by falling time; of one moment, the last written first."""
         first, second = _event(_NOW + 1.0, detail="one"), _event(_NOW + 1.0, kind="retired", pool=None)
@@ -130,7 +115,7 @@ class AnalyticsContract(BaseContract):
         assert await store.events("shop", _NOW + 1.5) == [later]
         assert await store.events(None, _NOW + 1.0, 2) == [other, later]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_old_hours_and_events_are_dropped(self, store: AnalyticsStore) -> None:
         """What is older than the store keeps is gone once the hour turns, and what is younger stays."""
         store.hours_retention, store.events_retention = 2.0 * HOUR, 3.0 * HOUR
@@ -145,7 +130,7 @@ class AnalyticsContract(BaseContract):
         assert [row.hour for row in await store.hour_counts("shop")] == [now]
         assert [event.time for event in await store.events("shop")] == [now]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_oldest_sessions_are_folded_into_their_pool(self, store: AnalyticsStore) -> None:
         """Beyond the bound, rows of the oldest hours become one for each pool: what they add up to stays the same."""
         store.max_hour_rows = 20
@@ -171,7 +156,7 @@ class AnalyticsContract(BaseContract):
         assert sum(row.requests for row in found) == 4 * 28
         assert sum(row.responses[404] for row in found) == 32
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_a_folded_hour_takes_more(self, store: AnalyticsStore) -> None:
         """Late numbers of an hour that was folded come on top, and fold again."""
         store.max_hour_rows = 2
@@ -179,7 +164,7 @@ class AnalyticsContract(BaseContract):
             await store.add_analytics([_row(f"s{n}", requests=1, responses={200: 1}) for n in range(5)], [])
         assert await store.hour_counts("shop") == [_row(FOLDED, requests=10, responses={200: 10})]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_more_pools_than_rows(self, store: AnalyticsStore) -> None:
         """When there is nothing left to fold, the oldest hours go."""
         store.max_hour_rows = 3
@@ -187,7 +172,7 @@ class AnalyticsContract(BaseContract):
             await store.add_analytics([_row("s", _NOW - (2 - hour) * HOUR, pool) for pool in ("p", "q")], [])
         assert [(row.hour, row.pool) for row in await store.hour_counts("shop")] == [(_NOW, "p"), (_NOW, "q")]
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_only_the_newest_events_are_kept(self, store: AnalyticsStore) -> None:
         """Each namespace keeps its newest events, however many another writes."""
         store.max_events = 5
@@ -197,7 +182,7 @@ class AnalyticsContract(BaseContract):
         assert [event.session_id for event in await store.events("shop")] == ["s19", "s18", "s17", "s16", "s15"]
         assert len(await store.events("news")) == 1
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_pools_are_counted(self, store: Any) -> None:
         """Sessions are counted by pool and status, as they are now: those that expired are not active."""
         await store.save(
@@ -216,7 +201,7 @@ class AnalyticsContract(BaseContract):
         assert [each.namespace for each in await store.pool_counts(None, now=8.0)] == ["news", "shop", "shop"]
         assert (await store.pool_counts("shop", now=8.0))[1].active == 2
 
-    @with_analytics
+    @with_ability(AnalyticsStore)
     async def test_analytics_outlive_their_sessions(self, store: Any) -> None:
         """To delete a session leaves what it did."""
         await store.save([make_row("alice")])

@@ -1,4 +1,4 @@
-"""What the tests of the contract stand on: a clock, rows, and coroutines as tests."""
+"""The base of the contract's tests: a clock, rows, and coroutines as tests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from scrapy_sessions.storage.base import Row, SessionStore
 
-__all__ = ["BaseContract", "Clock", "make_row", "with_store"]
+__all__ = ["BaseContract", "Clock", "make_row", "with_ability", "with_store"]
 
 Test = TypeVar("Test", bound="BaseContract")
 
 
 class Clock:
-    """A clock that moves only when told to. Call it for the time, in UNIX seconds."""
+    """A clock that moves only when ``now`` is set. Call it for the time, in UNIX seconds."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -24,7 +24,7 @@ class Clock:
 
 
 def make_row(session_id: str, revision: int = 1, **columns: Any) -> Row:
-    """Return a row for tests. Its body tells nothing but the id and the revision, as stores don't read it."""
+    """Return a row for tests. Its body is the id and the revision, because stores don't read it."""
     defaults: dict[str, Any] = {
         "namespace": "shop",
         "pool": None,
@@ -42,35 +42,49 @@ def make_row(session_id: str, revision: int = 1, **columns: Any) -> Row:
 
 
 class BaseContract:
-    """Where the tests of the contract get their store from."""
+    """The base of the contract's tests. A subclass provides the store."""
 
     clock: Clock
-    """The clock of the test that runs."""
+    """The clock of the running test."""
 
     def make_store(self, clock: Clock) -> SessionStore:
-        """Return a new, empty store, not opened, whose leases go by *clock*. Called once for each test."""
+        """Return a new, empty store, not opened, whose leases use *clock*. Called once for each test."""
         raise NotImplementedError(f"{type(self).__name__} must define make_store()")
 
     async def pass_time(self, seconds: float) -> None:
-        """Let *seconds* pass for the leases. Override it, and wait, for a store that can't be given a clock."""
+        """Let *seconds* pass for the leases. Override it, and wait, for a store that takes no clock."""
         self.clock.now += seconds
 
 
-def with_store(test: Callable[[Test, Any], Awaitable[None]]) -> Callable[[Test], None]:
-    """Turn a coroutine method that takes an open store into a test that pytest can run without a plugin."""
+def with_ability(ability: type) -> Callable[[Callable[[Test, Any], Awaitable[None]]], Callable[[Test], None]]:
+    """Turn a coroutine method that takes an open store into a test that pytest can run without a plugin.
 
-    def run(self: Test) -> None:
-        async def scenario() -> None:
-            self.clock = Clock()
-            store = self.make_store(self.clock)
-            await store.open()
-            try:
-                await test(self, store)
-            finally:
-                await store.close()
+    The test is skipped for a store that is no *ability*.
+    """
 
-        asyncio.run(scenario())
+    def decorate(test: Callable[[Test, Any], Awaitable[None]]) -> Callable[[Test], None]:
+        def run(self: Test) -> None:
+            async def scenario() -> None:
+                self.clock = Clock()
+                store = self.make_store(self.clock)
+                if not isinstance(store, ability):
+                    import pytest  # noqa: PLC0415  # here, so that make_row() and Clock need no pytest
 
-    # Not functools.wraps: through its __wrapped__ pytest would take the parameter `store` for a fixture.
-    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-    return run
+                    pytest.skip(f"{type(store).__name__} is no {ability.__name__}")
+                await store.open()
+                try:
+                    await test(self, store)
+                finally:
+                    await store.close()
+
+            asyncio.run(scenario())
+
+        # Not functools.wraps: because of its __wrapped__, pytest would take the parameter `store` for a fixture.
+        run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
+        return run
+
+    return decorate
+
+
+with_store = with_ability(SessionStore)
+"""As :func:`with_ability`, for what every store can do."""

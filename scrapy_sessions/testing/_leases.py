@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 
-from scrapy_sessions.storage.base import Lease, LeaseStore, SessionStore
-from scrapy_sessions.testing._base import BaseContract, with_store
+from scrapy_sessions.storage.base import Lease, LeaseStore
+from scrapy_sessions.testing._base import BaseContract, with_ability
 
 __all__ = ["LeaseContract"]
-
-_Test = TypeVar("_Test", bound=BaseContract)
-
-
-def with_leases(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
-    async def run(self: _Test, store: SessionStore) -> None:
-        if not isinstance(store, LeaseStore):
-            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
-
-            pytest.skip(f"{type(store).__name__} lends no leases")
-        await test(self, store)
-
-    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-    return with_store(run)
 
 
 class LeaseContract(BaseContract):
     """The tests of :class:`~scrapy_sessions.storage.LeaseStore`, skipped for a store that is none."""
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_lease_has_one_winner(self, store: LeaseStore) -> None:
         """Of a hundred that want a lease at once, one holds it."""
         leases = await asyncio.gather(*(store.lease("login", 30.0) for _ in range(100)))
         assert len([lease for lease in leases if lease is not None]) == 1
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_leases_by_name(self, store: LeaseStore) -> None:
         """Leases of different names don't hinder each other."""
         assert await store.lease("alice", 30.0) is not None
         assert await store.lease("bob", 30.0) is not None
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_lease_expires_by_itself(self, store: LeaseStore) -> None:
         """A lease whose time is over can be taken by another, not a moment sooner."""
         first = await _taken(store, ttl=30.0)
@@ -51,7 +35,7 @@ class LeaseContract(BaseContract):
         await self.pass_time(5.0)
         assert await store.lease("login", 30.0) is not None
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_tokens_grow(self, store: LeaseStore) -> None:
         """Each holder of a name has a higher token than the one before, after an expiry and after a release."""
         first = await _taken(store, ttl=30.0)
@@ -61,7 +45,7 @@ class LeaseContract(BaseContract):
         third = await _taken(store, ttl=30.0)
         assert first.token < second.token < third.token
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_release_frees(self, store: LeaseStore) -> None:
         """A released lease can be taken at once, and was given back only once."""
         lease = await _taken(store, ttl=30.0)
@@ -69,7 +53,7 @@ class LeaseContract(BaseContract):
         assert not await store.release(lease)
         assert await store.lease("login", 30.0) is not None
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_release_needs_the_token(self, store: LeaseStore) -> None:
         """Who lost the lease can't give back that of the next holder."""
         lost = await _taken(store, ttl=30.0)
@@ -78,7 +62,7 @@ class LeaseContract(BaseContract):
         assert not await store.release(lost)
         assert await store.lease("login", 30.0) is None
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_renew_prolongs(self, store: LeaseStore) -> None:
         """A renewed lease is held for its new time, under its token."""
         lease = await _taken(store, ttl=30.0)
@@ -91,7 +75,7 @@ class LeaseContract(BaseContract):
         assert await store.lease("login", 30.0) is None
         assert await store.release(lease)
 
-    @with_leases
+    @with_ability(LeaseStore)
     async def test_renew_of_a_lost_lease(self, store: LeaseStore) -> None:
         """A lease that expired, was taken over or was never there can't be renewed."""
         lost = await _taken(store, ttl=30.0)

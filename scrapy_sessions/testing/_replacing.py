@@ -1,38 +1,22 @@
-"""The contract of a store that puts sessions in the place of others."""
+"""The contract of replacing rows by others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 
-from scrapy_sessions.storage.base import Outcome, ReplaceStore, SessionStore
+from scrapy_sessions.storage.base import Outcome, SessionStore
 from scrapy_sessions.testing._base import BaseContract, make_row, with_store
 
 __all__ = ["ReplaceContract"]
 
 SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
 
-_Test = TypeVar("_Test", bound=BaseContract)
-
-
-def with_replace(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
-    async def run(self: _Test, store: SessionStore) -> None:
-        if not isinstance(store, ReplaceStore):
-            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
-
-            pytest.skip(f"{type(store).__name__} doesn't replace sessions at once")
-        await test(self, store)
-
-    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-    return with_store(run)
-
 
 class ReplaceContract(BaseContract):
-    """The tests of :class:`~scrapy_sessions.storage.ReplaceStore`, skipped for a store that is none."""
+    """The tests of ``replace``."""
 
-    @with_replace
-    async def test_replace_by_another_birth(self, store: Any) -> None:
+    @with_store
+    async def test_replace_by_another_birth(self, store: SessionStore) -> None:
         """A session of another birth takes the place, every column of it; who holds the old one can't bring it back."""
         old = make_row("alice", pool="staff", profile_name="de", start_time=1000.0)
         new = make_row(
@@ -53,16 +37,16 @@ class ReplaceContract(BaseContract):
         assert [info["start_time"] for info in await store.list(now=0.0)] == [500.25]
         assert [expired.revision for expired in await store.expired(None, now=5000.0, limit=9)] == [1]
 
-    @with_replace
-    async def test_replace_of_the_same_birth(self, store: Any) -> None:
+    @with_store
+    async def test_replace_of_the_same_birth(self, store: SessionStore) -> None:
         """The next revision of the same session is saved like another one, and its holders see a conflict."""
         await store.save([make_row("alice")])
         assert await store.replace([make_row("alice", 2, pool="staff")], [make_row("alice")]) == [SAVED]
         assert await store.load(make_row("alice").key) == make_row("alice", 2, pool="staff")
         assert await store.save([make_row("alice", 2)]) == [CONFLICT]
 
-    @with_replace
-    async def test_replace_of_nothing(self, store: Any) -> None:
+    @with_store
+    async def test_replace_of_nothing(self, store: SessionStore) -> None:
         """Where there should be none the row is saved if there is none, and never overwrites another."""
         alice = make_row("alice")
         assert await store.replace([], []) == []
@@ -70,8 +54,8 @@ class ReplaceContract(BaseContract):
         assert await store.replace([make_row("alice", start_time=5000.0)], [None]) == [CONFLICT]
         assert await store.load(alice.key) == alice
 
-    @with_replace
-    async def test_replace_of_what_has_changed(self, store: Any) -> None:
+    @with_store
+    async def test_replace_of_what_has_changed(self, store: SessionStore) -> None:
         """What was saved, deleted or made anew meanwhile stays as it is."""
         saved, deleted, anew = rows = [make_row(name) for name in ("alice", "bob", "carol")]
         await store.save(rows)
@@ -83,8 +67,8 @@ class ReplaceContract(BaseContract):
         stored = [await store.load(row.key) for row in rows]
         assert stored == [saved._replace(revision=2), None, anew._replace(start_time=5000.0)]
 
-    @with_replace
-    async def test_outcomes_of_replace_stand_in_order(self, store: Any) -> None:
+    @with_store
+    async def test_outcomes_of_replace_stand_in_order(self, store: SessionStore) -> None:
         """In a batch each row has its own outcome, those that can be saved are, and a namespace is not another."""
         alice, bob = make_row("alice"), make_row("bob")
         others = [make_row("alice", namespace=name) for name in ("news", "zoo")]
@@ -99,8 +83,8 @@ class ReplaceContract(BaseContract):
         assert [await store.load(row.key) for row in new] == new
         assert [await store.load(row.key) for row in others] == others
 
-    @with_replace
-    async def test_concurrent_replaces_have_one_winner(self, store: Any) -> None:
+    @with_store
+    async def test_concurrent_replaces_have_one_winner(self, store: SessionStore) -> None:
         """Of many that would take one place one does."""
         old = make_row("alice")
         await store.save([old])

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from scrapy_sessions.storage.base import Key, Outcome, SessionStore, SharedStore
-from scrapy_sessions.testing._base import BaseContract, make_row, with_store
+from scrapy_sessions.storage.base import Key, Outcome, SharedStore
+from scrapy_sessions.testing._base import BaseContract, make_row, with_ability
 
 __all__ = ["SharedContract"]
-
-_Test = TypeVar("_Test", bound=BaseContract)
-
-
-def with_shared(test: Callable[[_Test, Any], Awaitable[None]]) -> Callable[[_Test], None]:
-    async def run(self: _Test, store: SessionStore) -> None:
-        if not isinstance(store, SharedStore):
-            import pytest  # noqa: PLC0415  # here, so that the rest can be imported without it
-
-            pytest.skip(f"{type(store).__name__} keeps no shared data")
-        await test(self, store)
-
-    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-    return with_store(run)
 
 
 class SharedContract(BaseContract):
     """The tests of :class:`~scrapy_sessions.storage.SharedStore`, skipped for a store that is none."""
 
-    @with_shared
+    @with_ability(SharedStore)
     async def test_shared_is_empty_at_first(self, store: SharedStore) -> None:
         """A namespace that nobody has written to has no object, at version 0."""
         assert await store.read_shared("shop") == (None, 0)
 
-    @with_shared
+    @with_ability(SharedStore)
     async def test_shared_is_kept_as_it_is(self, store: SharedStore) -> None:
         """What was written is read again, byte for byte, and each write is the next version."""
         assert await store.write_shared("shop", 0, b"\x00\xff first")
@@ -42,7 +27,7 @@ class SharedContract(BaseContract):
         assert await store.write_shared("shop", 1, b"second")
         assert await store.read_shared("shop") == (b"second", 2)
 
-    @with_shared
+    @with_ability(SharedStore)
     async def test_shared_write_needs_the_version(self, store: SharedStore) -> None:
         """A write that is based on another version than the present one changes nothing."""
         assert not await store.write_shared("shop", 1, b"early")
@@ -53,7 +38,7 @@ class SharedContract(BaseContract):
             assert not await store.write_shared("shop", version, b"wrong")
         assert await store.read_shared("shop") == (b"second", 2)
 
-    @with_shared
+    @with_ability(SharedStore)
     async def test_shared_by_namespace(self, store: SharedStore) -> None:
         """Namespaces don't see each other's objects."""
         assert await store.write_shared("shop", 0, b"shop")
@@ -61,7 +46,7 @@ class SharedContract(BaseContract):
         assert await store.write_shared("other", 0, b"other")
         assert await store.read_shared("shop") == (b"shop", 1)
 
-    @with_shared
+    @with_ability(SharedStore)
     async def test_shared_has_one_winner(self, store: SharedStore) -> None:
         """Of a hundred that write at once, based on one version, one succeeds: the first time, and the next."""
         for version in (0, 1):
@@ -70,7 +55,7 @@ class SharedContract(BaseContract):
             assert len(won) == 1
             assert await store.read_shared("shop") == (str(won[0]).encode(), version + 1)
 
-    @with_shared
+    @with_ability(SharedStore)
     async def test_shared_is_apart_from_sessions(self, store: Any) -> None:
         """A session with the name of a namespace, and its end, leave the shared data alone."""
         assert await store.save([make_row("shop", namespace="shop")]) == [Outcome.SAVED]

@@ -46,12 +46,6 @@ ROWS = [
 FILES = {
     "scrapy.cfg": "[settings]\ndefault = settings\n",
     "settings.py": 'ADDONS = {"scrapy_sessions.SessionsAddon": 300}\n',
-    "plain.py": """
-from scrapy_sessions.storage import MemoryStore, SessionStore
-
-names = (*SessionStore.__abstractmethods__, "__init__", "_save", "_info", "_take")
-PlainStore = type("PlainStore", (SessionStore,), {name: getattr(MemoryStore, name) for name in names})
-""",
 }
 
 
@@ -174,7 +168,7 @@ def test_the_commands_of_the_documentation(stats: Project) -> None:
     [
         (["--watch", "--by", "hour"], 2, "leave --by out"),
         (["--interval", "0"], 2, "at least 0.1 seconds"),
-        (["--store", "plain.PlainStore"], 1, "memory:// keeps no analytics"),
+        (["--store", "tests.support.plain_store.PlainStore"], 1, "memory:// stores no analytics"),
     ],
 )
 def test_what_cannot_be_shown(stats: Project, arguments: list[str], code: int, message: str) -> None:

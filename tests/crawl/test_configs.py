@@ -16,6 +16,7 @@ from scrapy_sessions import config as module
 from scrapy_sessions.config import registered_config
 from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.storage import MemoryStore
 from tests.support.crawl import PLAIN
 from tests.support.login_configs import LogsIn, TakesToken
 from tests.support.shop import Shop
@@ -44,7 +45,7 @@ def configs(setting: Any = None, own: Any = None) -> Configs:
     spider = type("Shopper", (Buyer,), {"session_config": own, "name": "shopper"})
     crawler = get_crawler(spider, {"SESSIONS_ENABLED": True})
     crawler.spider = crawler._create_spider()
-    return Configs(crawler, setting)
+    return Configs(crawler, setting, MemoryStore())
 
 
 def test_without_any_it_is_the_default() -> None:

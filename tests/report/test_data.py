@@ -12,8 +12,9 @@ from scrapy_sessions.report import gather
 from scrapy_sessions.report.data import Report, Session
 from scrapy_sessions.report.gather import MOST_SESSIONS
 from scrapy_sessions.storage import Key, MemoryStore
-from scrapy_sessions.storage.base import Row, SessionStore
+from scrapy_sessions.storage.base import Row
 from scrapy_sessions.testing import Clock, make_row
+from tests.support.plain_store import PlainStore
 from tests.support.report_stores import NOW, empty, record, save
 
 DAY = 24.0 * HOUR
@@ -228,25 +229,10 @@ async def test_sessions_that_move_while_they_are_read() -> None:
     assert report.totals.sessions == 6001
 
 
-class Plain(SessionStore):
-    """A store with no ability beyond what each must have."""
-
-    location = "plain://user:hunter2@server/0"
-
-    def __init__(self) -> None:
-        self._rows = MemoryStore()
-
-    def __getattribute__(self, name: str) -> Any:
-        own = name.startswith("_") or name == "location"
-        return object.__getattribute__(self, name) if own else getattr(object.__getattribute__(self, "_rows"), name)
-
-    open = close = load = save = delete = find = expired = quarantine = quarantined = list = None  # type: ignore[assignment]
-
-
 async def test_a_store_without_analytics() -> None:
     """The records alone still make a report; it says where the store is, without a password."""
-    Plain.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
-    store = Plain()
+    store = PlainStore()
+    store.location = "plain://user:hunter2@server/0"
     await save(store, record("a", pages_visited=3))
     report = await gather(store, now=NOW)
     assert not report.analytics

@@ -16,8 +16,9 @@ from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hou
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.collector import flush_interval
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import LeaseStore, MemoryStore, SessionStore, SQLiteStore
+from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.testing import Clock
+from tests.support.plain_store import PlainStore
 
 NOON = 1_800_000_000.0 // HOUR * HOUR
 
@@ -295,19 +296,16 @@ async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monk
 
 
 async def test_a_store_without_the_ability(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """Sessions live as ever, nothing is collected, and it is said once, for those who look."""
-    plain = {
-        name: getattr(MemoryStore, name) for name in (*SessionStore.__abstractmethods__, "__init__", "_save", "_info")
-    }
-    Plain: Any = type("Plain", (SessionStore,), {**plain, "_take": MemoryStore._take})  # noqa: N806  # a class
-    assert not issubclass(Plain, LeaseStore)
+    """Sessions work without analytics: nothing is collected, which is logged once."""
     with caplog.at_level(logging.DEBUG, "scrapy_sessions"):
-        async with manager_of(Plain(clock=clock), clock) as manager:
+        async with manager_of(PlainStore(clock=clock), clock) as manager:
             work(await manager.get("alice"))
             manager.retire(await manager.get("alice"), "enough")
             await manager.flush()
             assert await manager.delete_session("alice")
-    assert [record.message for record in caplog.records] == ["Plain keeps no analytics: nothing is counted by the hour"]
+    assert [record.message for record in caplog.records] == [
+        "PlainStore is no AnalyticsStore: statistics and events are not stored"
+    ]
 
 
 class Slow(MemoryStore):

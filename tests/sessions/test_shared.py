@@ -20,10 +20,6 @@ from tests.support.spiders.asking import Counting, Remembering
 from tests.support.stores import Failing
 
 
-async def opened() -> None:
-    """Nothing is to be opened."""
-
-
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionStore:
     """A store that isn't open."""
@@ -141,16 +137,6 @@ async def test_content_that_can_not_be_read(store: SessionStore, body: bytes) ->
             await call
     assert await store.read_shared("shop") == (body, 1)
     await store.close()
-
-
-async def test_a_store_that_can_not_share() -> None:
-    """A store without the ability says so by its class's name."""
-
-    class Plain:
-        pass
-
-    with pytest.raises(SessionError, match="Plain can't keep shared data: it is no SharedStore"):
-        await SharedData(Plain(), "shop", opened).get()
 
 
 async def test_a_store_that_fails_to_open() -> None:

@@ -12,10 +12,13 @@ __all__ = ["analytics_of", "select"]
 
 
 def analytics_of(context: Context) -> AnalyticsStore:
-    """Return the store, if it keeps analytics. Raises :exc:`CommandError` otherwise."""
-    if not isinstance(context.store, AnalyticsStore):
-        raise CommandError(f"The store {context.store.location} keeps no analytics: there is nothing to show", 1)
-    return context.store
+    """Return the store, if it stores analytics. Raises :exc:`CommandError` otherwise."""
+    store = context.store
+    if not isinstance(store, AnalyticsStore):
+        raise CommandError(
+            f"The store {store.location} stores no analytics, because {type(store).__name__} is no AnalyticsStore", 1
+        )
+    return store
 
 
 async def select(context: Context, store: AnalyticsStore) -> list[HourCounts]:

@@ -17,12 +17,10 @@ from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import (
     AnalyticsStore,
     Expired,
-    ExpiryStore,
     Key,
     Lease,
     LeaseStore,
     Outcome,
-    ReplaceStore,
     Row,
     SessionStore,
     SharedStore,
@@ -47,7 +45,7 @@ _SHARE = "INSERT INTO shared (namespace, version, body) VALUES (?, 1, ?) ON CONF
 _SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace = ? AND version = ?"
 
 
-class SQLiteStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, AnalyticsStore, ExpiryStore):
+class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     """Keeps rows in the SQLite file *path*, which any number of processes of one machine may share.
 
     All of SQLite's work is done in one thread of its own. A method that is cancelled while it waits either takes place
@@ -251,21 +249,6 @@ class SQLiteStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, Analytics
             if self._prune_schedule.due(self, now, len(hours), len(events)):
                 analytics.drop(connection, self, now)
 
-    def _list(
-        self,
-        connection: sqlite3.Connection,
-        now: float,
-        namespace: str | None,
-        pool: str | None,
-        status: Status | None,
-        limit: int | None,
-        after: SessionInfo | None,
-    ) -> tuple[list[SessionInfo], list[float | None]]:
-        """Return a page, and when each of it expires."""
-        with transaction(connection, "BEGIN"):
-            found = listing.read_page(connection, namespace, pool, status, limit, after)
-        return listing.infos(found, now, self.location), [each[-1] for each in found]
-
     async def list_with_expiry(
         self,
         *,
@@ -276,18 +259,10 @@ class SQLiteStore(SessionStore, ReplaceStore, LeaseStore, SharedStore, Analytics
         limit: int | None = None,
         after: SessionInfo | None = None,
     ) -> list[tuple[SessionInfo, float | None]]:
-        infos, expiries = await self._call(self._list, now, namespace, pool, status, limit, after)
-        return list(zip(infos, expiries, strict=True))
+        def read(connection: sqlite3.Connection) -> list[tuple[SessionInfo, float | None]]:
+            with transaction(connection, "BEGIN"):
+                found = listing.read_page(connection, namespace, pool, status, limit, after)
+            # Outside of the transaction, which keeps a checkpoint from resetting the WAL.
+            return list(zip(listing.infos(found, now, self.location), [each[-1] for each in found], strict=True))
 
-    async def list(
-        self,
-        *,
-        now: float,
-        namespace: str | None = None,
-        pool: str | None = None,
-        status: Status | None = None,
-        limit: int | None = None,
-        after: SessionInfo | None = None,
-    ) -> list[SessionInfo]:
-        infos, _ = await self._call(self._list, now, namespace, pool, status, limit, after)
-        return infos
+        return await self._call(read)
