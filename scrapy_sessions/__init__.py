@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scrapy_sessions.addon import SessionsAddon
-    from scrapy_sessions.config import SessionConfig, Verdict, session_config
+    from scrapy_sessions.config import Fetch, SessionConfig, Verdict, session_config
+    from scrapy_sessions.crawl.facade import SpiderSessions
     from scrapy_sessions.exceptions import (
         AmbiguousSession,
         CookieConflict,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         UnknownPool,
         UnknownProfile,
     )
-    from scrapy_sessions.models import Cookie, PersistentSession, Profile
+    from scrapy_sessions.models import Cookie, PersistentSession, Profile, SessionInfo
     from scrapy_sessions.sessions.browser_session import BrowserSession
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage import SessionStore
@@ -38,6 +39,7 @@ __all__ = [
     "CookieConflict",
     "CorruptRecord",
     "CrawlClosing",
+    "Fetch",
     "FormatError",
     "InvalidCookie",
     "InvalidSessionId",
@@ -49,10 +51,12 @@ __all__ = [
     "SessionConfig",
     "SessionConfigurationError",
     "SessionError",
+    "SessionInfo",
     "SessionManager",
     "SessionRetired",
     "SessionStore",
     "SessionsAddon",
+    "SpiderSessions",
     "StoreError",
     "UnknownPool",
     "UnknownProfile",
@@ -60,28 +64,32 @@ __all__ = [
     "session_config",
 ]
 
-# Where the names are that don't stand in `exceptions`. All are imported at first use: Scrapy imports this package at
-# every call of `scrapy`, for the command, and whoever uses the manager alone doesn't pay for Scrapy's components.
+# The modules of the names that are not in `exceptions`. Each is imported at first use: every `scrapy` call imports this
+# package, for the command `sessions`, and a program that uses the manager alone needs none of Scrapy's components.
 _MODULES = {
     "BrowserSession": "sessions.browser_session",
     "Cookie": "models",
+    "Fetch": "config",
     "PersistentSession": "models",
     "Profile": "models",
     "SessionConfig": "config",
+    "SessionInfo": "models",
     "SessionManager": "sessions.manager",
     "SessionStore": "storage",
     "SessionsAddon": "addon",
+    "SpiderSessions": "crawl.facade",
     "Verdict": "config",
     "session_config": "config",
 }
 
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelled name for Any
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'exceptions')}"), name)
-    globals()[name] = value  # asked for once only
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'exceptions')}"), name)
+        globals()[name] = value  # the next access doesn't come here
+        return value
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ from scrapy_sessions.settings import SessionsSettings
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
-    from scrapy.http import Response
+    from scrapy.http import Response, TextResponse
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetch", "SessionConfig", "Verdict", "is_config", "registered_config", "session_config"]
 
-Fetch = Callable[["Request"], Awaitable["Response"]]
+Fetch = Callable[["Request"], Awaitable["TextResponse"]]
+"""``response = await fetch(request)``, as :meth:`SessionConfig.login` gets it.
+
+The type says ``TextResponse``, as the pages of a login are text: a type checker then accepts ``response.json()`` and
+``FormRequest.from_response(response)``. A response of another kind, such as an image, is a plain ``Response``.
+"""
 _Config = TypeVar("_Config", bound="type[SessionConfig]")
 
 _PROXY_REFUSES = 407
@@ -62,8 +67,8 @@ class SessionConfig:
                 await fetch(FormRequest(self.login_url, formdata=data))
     """
 
-    login_url: str | None = None
-    """A redirect to this URL, its query aside, is an expiry. Relative to the URL that redirects."""
+    login_url: str = ""
+    """A redirect to this URL, its query aside, is an expiry. Relative to the URL that redirects. Empty: none is."""
 
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
@@ -120,7 +125,8 @@ class SessionConfig:
         """
         raise NotImplementedError
 
-    def check(self, response: Response, request: Request) -> Verdict | Awaitable[Verdict]:
+    # Any: an override may be a coroutine function, and one that isn't can still return what super().check() returns.
+    def check(self, response: Response, request: Request) -> Verdict | Any:
         """Say what *response* tells of its session. May be a coroutine function; may raise
         :exc:`~scrapy.exceptions.CloseSpider`. Any other exception is logged, and means OK.
 
@@ -152,7 +158,7 @@ class SessionConfig:
     def leads_to_login(self, response: Response) -> bool:
         """Whether *response* redirects to :attr:`login_url`."""
         location = response.headers.get("Location")
-        if self.login_url is None or location is None:
+        if not self.login_url or location is None:
             return False
         there = urlsplit(urljoin(response.url, location.decode("latin-1")))
         login = urlsplit(urljoin(response.url, self.login_url))

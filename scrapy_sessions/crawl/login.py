@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from traceback import extract_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scrapy.exceptions import CloseSpider
 
@@ -151,7 +151,7 @@ class Logins:
     async def _attempt(self, session: BrowserSession, config: SessionConfig) -> str | None:
         """Try once, and return why it failed, ``None`` if it didn't."""
 
-        def fetch(request: Request) -> Awaitable[Response]:
+        def fetch(request: Request) -> Awaitable[Any]:  # of what type a page is, only its site knows
             return self._fetch(session, request)
 
         begun, timeout = time.monotonic(), self._settings.login_timeout

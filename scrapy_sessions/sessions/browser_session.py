@@ -10,8 +10,6 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import JsonValue
-
 from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.models import (
     EVERYWHERE,
@@ -225,7 +223,7 @@ class BrowserSession:
         return self.bound_headers
 
     @property
-    def data(self) -> dict[str, JsonValue]:
+    def data(self) -> dict[str, Any]:
         """The spider's own JSON data, saved with the session. Change it as you like, in place too."""
         return self._watched_trees().current[0]
 

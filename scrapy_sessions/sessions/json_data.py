@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import JsonValue
-
 __all__ = ["WatchedData", "copy_json"]
 
 _T = TypeVar("_T")
@@ -19,7 +17,7 @@ class WatchedData:
     __slots__ = ("_seen", "current")
 
     def __init__(self) -> None:
-        self.current: tuple[dict[str, JsonValue], dict[str, dict[str, str]], dict[str, dict[str, str]]] = ({}, {}, {})
+        self.current: tuple[dict[str, Any], dict[str, dict[str, str]], dict[str, dict[str, str]]] = ({}, {}, {})
         self._seen: tuple[Any, ...] | None = None
 
     @property

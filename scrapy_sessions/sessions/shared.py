@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import JsonValue
-
 from scrapy_sessions.exceptions import CorruptRecord, SessionError, StoreError
 from scrapy_sessions.storage.base import SharedStore
 
@@ -26,14 +24,12 @@ class SharedData:
         self._opened = opened
         self._lock = asyncio.Lock()  # many callbacks at once would fail each other's writes, more often than we try
 
-    async def get(self) -> dict[str, JsonValue]:
+    async def get(self) -> dict[str, Any]:
         """Return a copy of the object; ``{}`` if nobody has put anything there."""
         data, _ = await self._read(await self._open())
         return data
 
-    async def update(
-        self, function: Callable[[dict[str, JsonValue]], dict[str, JsonValue] | None]
-    ) -> dict[str, JsonValue]:
+    async def update(self, function: Callable[[dict[str, Any]], dict[str, Any] | None]) -> dict[str, Any]:
         """Change the object by *function*, save it, and return it.
 
         *function* gets a copy, and changes it or returns another one. It is called again, with what is there then, if
@@ -46,8 +42,8 @@ class SharedData:
             return await self._update(store, function)
 
     async def _update(
-        self, store: SharedStore, function: Callable[[dict[str, JsonValue]], dict[str, JsonValue] | None]
-    ) -> dict[str, JsonValue]:
+        self, store: SharedStore, function: Callable[[dict[str, Any]], dict[str, Any] | None]
+    ) -> dict[str, Any]:
         for _ in range(_TRIES):
             data, version = await self._read(store)
             changed = function(data)
@@ -71,7 +67,7 @@ class SharedData:
         await self._opened()
         return self._store
 
-    async def _read(self, store: SharedStore) -> tuple[dict[str, JsonValue], int]:
+    async def _read(self, store: SharedStore) -> tuple[dict[str, Any], int]:
         body, version = await store.read_shared(self._namespace)
         if body is None:
             return {}, version

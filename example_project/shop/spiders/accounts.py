@@ -8,8 +8,7 @@ from typing import Any
 from scrapy import FormRequest, Request, Spider
 from scrapy.http import Response
 
-from scrapy_sessions import BrowserSession, SessionConfig
-from scrapy_sessions.config import Fetch
+from scrapy_sessions import BrowserSession, Fetch, SessionConfig
 from shop.items import Account, Order, Profile
 
 __all__ = ["AccountsSpider", "ShopSession"]
