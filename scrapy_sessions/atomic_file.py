@@ -1,4 +1,4 @@
-"""Writing a file that nobody sees half done."""
+"""Writing a file so that nobody sees it half written."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _PREFIX = ".scrapy-sessions-"
 
 @contextmanager
 def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
-    """Open *path* to be written: all of it appears at once at the end, with *mode*, or nothing.
+    """Open *path* for writing. At the end the whole file appears at once, with *mode*; after an error, nothing.
 
-    By default nobody but its owner can read it. What isn't an ordinary file, a pipe for one, is written to directly.
-    Raises :exc:`OSError`, which names *path*.
+    By default only the owner can read it. Anything but a regular file, such as a pipe, is written directly. Raises
+    :exc:`OSError` that names *path*.
     """
     try:
         with _opened(path, mode) as file:
             yield file
     except OSError as error:
-        # That of a full disk names nothing, and the name of the temporary file says nothing to whoever named this one.
+        # The error of a full disk names no file, and the name of the temporary file means nothing to the caller.
         named = error.filename is not None and not Path(os.fsdecode(error.filename)).name.startswith(_PREFIX)
         if named or error.errno is None:
             raise

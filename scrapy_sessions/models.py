@@ -1,4 +1,4 @@
-"""The records: plain data with a schema version, no behaviour beyond what can be derived from them."""
+"""The records: plain data with a schema version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCHEMA_VERSION = 1
 """The schema of the records written by this version."""
 
 EVERYWHERE = "*"
-"""The key of :attr:`PersistentSession.headers` under which the profile's headers stand, which go to every origin."""
+"""The key of the profile's headers in :attr:`PersistentSession.headers`: they are sent to every origin."""
 
 Status = Literal["new", "ready", "retired"]
 ExpiryReason = Literal["idle_timeout", "max_age", "max_uses"]
@@ -59,16 +59,16 @@ def check_session_id(value: object) -> str:
             f"A session id must have at most {_MAX_ID_LENGTH} characters, this one has {len(value)}: {value[:40]!r}…"
         )
     if not value.isprintable():
-        raise InvalidSessionId(f"A session id must hold printable characters only: {value!r}")
+        raise InvalidSessionId(f"A session id must have printable characters only: {value!r}")
     return value
 
 
 def check_header(name: str, value: str) -> None:
-    """Raise :exc:`ValueError` if *name* and *value* can't stand in a request (RFC 9110, section 5). Quotes no value."""
+    """Raise :exc:`ValueError` if *name* and *value* aren't a valid header (RFC 9110, section 5). It quotes no value."""
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a header name (RFC 9110, section 5.1)")
     if _HEADER_VALUE_FORBIDDEN.search(value):
-        raise ValueError(f"the value of the header {name!r} holds control characters")
+        raise ValueError(f"the value of the header {name!r} contains control characters")
 
 
 def _check_profile_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -76,11 +76,11 @@ def _check_profile_headers(headers: dict[str, str]) -> dict[str, str]:
         check_header(name, value)
         if name.lower() in _CREDENTIAL_HEADERS:
             raise ValueError(
-                f"{name!r} is a credential, and a profile's headers go to every site: set it on the session, bound to "
-                f"its origin, with session.headers.set()"
+                f"{name!r} is a credential, and a profile's headers are sent to every site: set it on the session, "
+                f"bound to its origin, with session.headers.set()"
             )
         if name.lower() in _MESSAGE_HEADERS:
-            raise ValueError(f"{name!r} belongs to a request, which sets it itself, and not to an identity")
+            raise ValueError(f"{name!r} belongs to a single request, which sets it itself, not to an identity")
     return headers
 
 
@@ -108,20 +108,20 @@ def _hidden(pairs: Iterable[tuple[str | None, Any]], shown: frozenset[str]) -> l
 
 
 class _Record(BaseModel):
-    # Unknown fields survive a round trip, so that an older version doesn't destroy what a newer one added without a
-    # new schema. Validation errors must not quote their input: it may be a password or a cookie's value.
+    # Unknown fields are kept, so that an older version doesn't destroy fields that a newer one added without a new
+    # schema. Validation errors must not quote their input, which may be a password or a cookie's value.
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
 
 class Cookie(_Record):
-    """One cookie, with everything it came with (RFC 6265bis, section 5.7).
+    """One cookie with all its attributes (RFC 6265bis, section 5.7).
 
-    It never changes: a jar replaces it. ``value`` is text when the site's bytes were UTF-8; every other byte stands as
-    one private-use character (U+EF80 to U+EFFF), so that the same bytes go back to the site.
+    It is immutable: a jar replaces it. ``value`` is text if the site's bytes were UTF-8; each other byte is stored as
+    one private-use character (U+EF80 to U+EFFF), so that the same bytes are sent back to the site.
 
-    :param name: may be empty: the pair is then sent as the value alone
+    :param name: may be empty: then only the value is sent
     :param domain: lower case, ASCII (IDNA), without a leading dot
-    :param host_only: True: only for exactly this host; False: for its subdomains too
+    :param host_only: True: for exactly this host; False: for its subdomains, too
     :param expires: UNIX time in seconds (UTC), ``None`` for a session cookie
     :param same_site: as the site set it; a crawl sends every cookie as a top-level navigation would
     :param partition_key: the top-level site of a partitioned cookie (CHIPS), e.g. ``"https://shop.example"``
@@ -149,9 +149,10 @@ class Cookie(_Record):
 
 
 class Profile(BaseModel):
-    """A named identity, one entry of ``SESSIONS_PROFILES``: what a new session takes at its birth, and keeps.
+    """A named identity, one entry of ``SESSIONS_PROFILES``. A session gets it when it is created, and keeps it.
 
-    ``headers`` go to every site, so they may hold no credential. ``proxy`` is a URL as in Scrapy's ``proxy`` meta key.
+    ``headers`` are sent to every site, so they may contain no credential. ``proxy`` is a URL as in Scrapy's ``proxy``
+    meta key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -166,12 +167,12 @@ class Profile(BaseModel):
 
 
 class Metrics(_Record):
-    """What a session has done, in numbers that only grow.
+    """The counters of a session. They only grow.
 
-    :param requests: requests sent, every redirect hop and retry included
-    :param responses: how many responses came back, by status (``{"200": 12}``), cached ones not included
-    :param bytes: received, as they came over the wire after decoding of the transfer
-    :param latency: sum of the download latencies, in seconds
+    :param requests: requests sent, including every redirect hop and retry
+    :param responses: responses received, by status (``{"200": 12}``), without cached ones
+    :param bytes: bytes received, after decoding of the transfer encoding
+    :param latency: the sum of the download latencies, in seconds
     """
 
     requests: int = 0
@@ -183,15 +184,16 @@ class Metrics(_Record):
 
 
 class PersistentSession(_Record):
-    """The record of a session: what is saved, listed and exported.
+    """The record of a session: the data that is saved, listed and exported.
 
-    Times are UNIX seconds (UTC), durations are seconds; 0 in a duration or number of the policy means no limit.
+    Times are UNIX seconds (UTC), durations are seconds; a limit of 0 means no limit.
 
-    :param headers: by origin (``"https://shop.example"``, ``"http://shop.example:8080"``); under ``"*"`` the headers
-        of the profile, which go everywhere
-    :param actions_performed: ``"GET https://shop.example/p/1 200"``, newest last, bounded by ``SESSIONS_HISTORY_LIMIT``
-    :param data: the spider's own
-    :param generation: grows at every new login
+    :param headers: by origin (``"https://shop.example"``, ``"http://shop.example:8080"``); the key ``"*"`` has the
+        profile's headers, which are sent to every origin
+    :param actions_performed: ``"GET https://shop.example/p/1 200"``, the newest last, bounded by
+        ``SESSIONS_HISTORY_LIMIT``
+    :param data: JSON data of the spider
+    :param generation: grows at every login
     :param revision: grows at every save; 0: never saved
     """
 
@@ -227,7 +229,7 @@ class PersistentSession(_Record):
 
     @property
     def expiry(self) -> tuple[float, ExpiryReason] | None:
-        """When the session expires (UNIX seconds) and by which limit of its own policy; ``None``: never."""
+        """The time when the session expires (UNIX seconds) and the limit by which it does; ``None``: never."""
         return expiry(self, self.metrics.requests)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
@@ -244,7 +246,7 @@ class _Limited(Protocol):
 
 
 def expiry(session: _Limited, requests: int) -> tuple[float, ExpiryReason] | None:
-    """When *session* expires (UNIX seconds), after so many *requests*, and by which limit; ``None``: never."""
+    """Return when *session*, after so many *requests*, expires (UNIX seconds) and by which limit; ``None``: never."""
     found: tuple[float, ExpiryReason] | None = None
     if session.idle_timeout:
         found = (session.last_activity + session.idle_timeout, "idle_timeout")
@@ -258,7 +260,7 @@ def expiry(session: _Limited, requests: int) -> tuple[float, ExpiryReason] | Non
 
 
 class SessionInfo(TypedDict):
-    """What is known of a stored session without reading its record. Times are UNIX seconds (UTC)."""
+    """A stored session without its record, as in a listing. Times are UNIX seconds (UTC)."""
 
     session_id: str
     namespace: str

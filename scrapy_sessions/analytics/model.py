@@ -31,6 +31,7 @@ of sessions that live for one crawl only."""
 EventKind = Literal["born", "login", "login_failed", "expired_login", "blocked", "retired", "expired", "deleted"]
 
 _K = TypeVar("_K", bound=Hashable)
+_Counts = TypeVar("_Counts", "HourCounts", "PoolCounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +151,12 @@ def hour_of(time: float) -> int:
     return int(time // HOUR * HOUR)
 
 
-def summed(rows: Iterable[HourCounts], key: Callable[[HourCounts], _K]) -> dict[_K, HourCounts]:
+def summed(rows: Iterable[_Counts], key: Callable[[_Counts], _K]) -> dict[_K, _Counts]:
     """Return the sum of *rows* for each *key*, in the order of their first appearance.
 
     >>> by_pool = summed(rows, lambda row: row.pool)
     """
-    sums: dict[_K, HourCounts] = {}
+    sums: dict[_K, _Counts] = {}
     for row in rows:
         name = key(row)
         sums[name] = sums[name] + row if name in sums else row

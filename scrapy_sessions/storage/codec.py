@@ -1,4 +1,4 @@
-"""Records to rows and back: versioned JSON, never pickle."""
+"""Records encoded as rows and decoded again: versioned JSON, never pickle."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
 _STATUSES = frozenset(get_args(Status))
 
 RECORD_MIGRATIONS: dict[int, RecordMigration] = {}
-"""By the schema version they start from: each turns a record's JSON into that of the next version.
+"""The migrations by the schema version that they start from: each returns the JSON of the next version.
 
-They run on plain JSON, before any validation, so that one keeps working however the models change after it.
+They run on plain JSON, before validation, so that a migration keeps working when the models change later.
 """
 
 
 def encode(record: PersistentSession) -> Row:
     """Return the row of *record*, its body at :data:`~scrapy_sessions.models.SCHEMA_VERSION`.
 
-    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, naming the session, for a record that could not be read
-    back: one with values of a wrong type, such as an object in ``data`` that is no JSON.
+    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, naming the session, for a record that could not be decoded:
+    one with values of a wrong type, such as an object in ``data`` that isn't JSON.
     """
-    # JSON has no infinity: pydantic writes null, which these fields don't take back.
+    # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
     if not all(map(math.isfinite, (record.start_time, record.last_activity, record.idle_timeout, record.max_age))):
         raise StoreError(
             f"The record of {_name(record)} can't be saved: start_time, last_activity, idle_timeout and max_age must "
@@ -42,11 +42,11 @@ def encode(record: PersistentSession) -> Row:
     fault = "" if record.status in _STATUSES else "its status is not one of a session"
     body = b""
     try:
-        # "error": the default warns of a wrong type, with the value in the warning, and writes it all the same.
+        # "error", because the default writes a value of a wrong type and logs a warning that quotes it.
         body = record.model_dump_json(warnings="error").encode()
     except PydanticSerializationError:
         fault = "it holds something that isn't JSON, or of another type than its field's"
-    if fault:  # raised here, outside of `except`, because pydantic's error quotes the value: nothing may lead to it
+    if fault:  # raised outside of `except`: pydantic's error quotes the value, so it must not be chained
         raise StoreError(
             f"The record of {_name(record)} can't be saved: {fault}. Look at what the spider put in session.data"
         )
@@ -69,7 +69,7 @@ def encode(record: PersistentSession) -> Row:
 
 
 def decode(row: Row) -> PersistentSession:
-    """Return the record of *row*, migrated to the current schema. Fields that are not known are kept.
+    """Return the record of *row*, migrated to the current schema. Unknown fields are kept.
 
     Raises :exc:`~scrapy_sessions.exceptions.NewerSchema` for a record of a newer schema, and
     :exc:`~scrapy_sessions.exceptions.CorruptRecord` for one that can't be read or isn't the row's. Their messages
@@ -83,7 +83,7 @@ def decode(row: Row) -> PersistentSession:
         fault = f"its fields don't validate: {', '.join(fields) or 'the whole record'}"
     except Unreadable as error:
         fault = str(error)
-    # Raised here, outside of `except`: pydantic's error keeps the values, so it must not even be the context.
+    # Raised outside of `except`: pydantic's error contains the values, so it must not even be the context.
     raise CorruptRecord(f"The stored record of {_name(row)} can't be read: {fault}")
 
 
@@ -99,11 +99,11 @@ def read(content: dict[str, Any]) -> PersistentSession:
 
 
 class Unreadable(Exception):
-    """Says, without a value, why a record can't be read."""
+    """The reason why a record can't be decoded. It contains no value."""
 
 
 def up_to_date(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return *content*, the JSON of the record *name*, at the current schema. It is not yet validated.
+    """Return *content*, the JSON of the record *name*, migrated to the current schema but not validated.
 
     Raises :exc:`~scrapy_sessions.exceptions.NewerSchema` and :exc:`Unreadable`.
     """
@@ -129,7 +129,7 @@ def _decode(row: Row) -> PersistentSession:
         raise Unreadable("it isn't JSON") from None
     if not isinstance(content, dict):
         raise Unreadable("it isn't a JSON object")
-    # The version comes first: to validate a newer record against our models would call it corrupt.
+    # The version is checked first: validation would report a record of a newer schema as corrupt.
     record = read(up_to_date(content, f"The stored record of {_name(row)}"))
     for field in ("namespace", "session_id", "revision"):
         if getattr(record, field) != getattr(row, field):
@@ -144,7 +144,7 @@ def _migrate(content: dict[str, Any], version: int) -> dict[str, Any]:
             raise Unreadable(f"there is no migration from its schema version, {version}")
         try:
             content = migration(content)
-        except Exception as error:  # noqa: BLE001  # any fault of a migration is a fault of this one record
+        except Exception as error:  # noqa: BLE001  # a migration that fails makes only this record unreadable
             raise Unreadable(f"the migration from schema version {version} failed: {type(error).__name__}") from None
         version += 1
         content["schema_version"] = version

@@ -159,15 +159,20 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         return self._analytics.events(namespace, since, limit)
 
     async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
-        pools: dict[tuple[str, str], PoolCounts] = {}
-        for row in self._rows.values():
-            if namespace in (None, row.namespace):
-                active = int(self._info(row, now)["is_active"])
-                one: dict[Status, int] = {row.status: 1}
-                found = PoolCounts(row.namespace, row.pool, one, active, row.pages_visited, row.last_activity)
-                place = (row.namespace, row.pool or "")
-                pools[place] = pools[place] + found if place in pools else found
-        return [pools[place] for place in sorted(pools)]
+        counts = (
+            PoolCounts(
+                row.namespace,
+                row.pool,
+                {row.status: 1},
+                int(_is_active(row, now)),
+                row.pages_visited,
+                row.last_activity,
+            )
+            for row in self._rows.values()
+            if namespace in (None, row.namespace)
+        )
+        pools = summed(counts, lambda pool: (pool.namespace, pool.pool or ""))
+        return [pools[key] for key in sorted(pools)]
 
     def _info(self, row: Row, now: float) -> SessionInfo:
         return SessionInfo(
@@ -180,7 +185,7 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             last_activity=row.last_activity,
             pages_visited=row.pages_visited,
             actions_count=row.actions_count,
-            is_active=row.status != "retired" and (row.expires_at is None or row.expires_at > now),
+            is_active=_is_active(row, now),
             storage=self.location,
         )
 
@@ -212,6 +217,10 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             return False
         self._shared[namespace] = body, version + 1
         return True
+
+
+def _is_active(row: Row, now: float) -> bool:
+    return row.status != "retired" and (row.expires_at is None or row.expires_at > now)
 
 
 def _place(row: Row) -> tuple[float, str, str]:

@@ -1,4 +1,4 @@
-"""When a store drops what its analytics keep beyond their bounds."""
+"""When a store deletes analytics that are beyond its bounds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from scrapy_sessions.storage.base import AnalyticsStore
 
 __all__ = ["PruneSchedule"]
 
-_SHARE = 20  # of a bound may be added before somebody looks again: to count all rows at every write would cost more
+_SHARE = 20  # pruning is due after a twentieth of a bound was added: counting all rows at every write would cost more
 
 
 class PruneSchedule:
-    """Says when to look: at the first write of a process, when the hour turns, and when a twentieth has been added."""
+    """Decides when to prune: at the first write of a process, in a new hour, and when a twentieth has been added."""
 
     def __init__(self) -> None:
         self._hour: int | None = None
@@ -19,7 +19,7 @@ class PruneSchedule:
         self._events = 0
 
     def due(self, store: AnalyticsStore, now: float, rows: int, events: int) -> bool:
-        """Whether *store*, to which *rows* and *events* are being added now, is to be looked at."""
+        """Return whether to prune *store* now that so many *rows* and *events* are being added."""
         self._rows += rows
         self._events += events
         hour = hour_of(now)

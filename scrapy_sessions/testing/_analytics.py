@@ -1,4 +1,4 @@
-"""The contract of a store that keeps analytics."""
+"""The contract of a store with analytics."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _event(time: float, session_id: str = "alice", **columns: Any) -> Event:
 
 
 class AnalyticsContract(BaseContract):
-    """The tests of :class:`~scrapy_sessions.storage.AnalyticsStore`, skipped for a store that is none."""
+    """The tests of :class:`~scrapy_sessions.storage.AnalyticsStore`. They are skipped for other stores."""
 
     @with_ability(AnalyticsStore)
     async def test_analytics_are_empty_at_first(self, store: AnalyticsStore) -> None:
-        """A store that nobody has written to has no counters, events or pools; to add nothing is no fault."""
+        """A new store has no counters, events or pools, and adding nothing is allowed."""
         await store.add_analytics([], [])
         assert await store.hour_counts(None) == []
         assert await store.events(None) == []
@@ -43,7 +43,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_hour_is_kept_as_it_is(self, store: AnalyticsStore) -> None:
-        """Every number comes back, each in its own place, and no pool stays no pool."""
+        """Every counter is returned in its own field, and a missing pool is returned as None."""
         numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
         rows = [_row("a", responses={200: 7, 503: 1}, **numbers), _row("b", pool=None, latency=0.5)]
         await store.add_analytics(rows, [])
@@ -51,7 +51,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_hours_add_up(self, store: AnalyticsStore) -> None:
-        """What is written twice under one hour, pool and session is the sum, by status too; under another it isn't."""
+        """Counters of the same hour, pool and session are summed, by status too; other counters aren't."""
         numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
         row = _row(responses={200: 1}, **numbers)
         await store.add_analytics([row, row], [])
@@ -63,8 +63,8 @@ class AnalyticsContract(BaseContract):
         assert [found.requests for found in await store.hour_counts(None)].count(1) == 5
 
     @with_ability(AnalyticsStore)
-    async def test_what_was_given_may_change(self, store: AnalyticsStore) -> None:
-        """The store doesn't hold on to what the caller gave it."""
+    async def test_counters_are_copied(self, store: AnalyticsStore) -> None:
+        """The store copies the counters: the caller may change its objects afterwards."""
         responses = {200: 1}
         await store.add_analytics([_row(responses=responses)], [])
         responses[200] = 99
@@ -72,7 +72,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_many_at_once_add_up(self, store: AnalyticsStore) -> None:
-        """Of fifty writers at once, none is lost."""
+        """Fifty writes at once lose nothing."""
         writes = (store.add_analytics([_row(requests=1, responses={200: 2})], [_event(float(n))]) for n in range(50))
         await asyncio.gather(*writes)
         (row,) = await store.hour_counts("shop")
@@ -81,7 +81,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_hours_are_found_by_time_and_namespace(self, store: AnalyticsStore) -> None:
-        """From *since* on, before *until*, in one namespace or all; by hour, namespace, pool and id."""
+        """Hours are filtered by *since*, *until* and namespace, and ordered by hour, namespace, pool and id."""
         rows = [_row(hour=_NOW + n * HOUR, requests=n) for n in range(4)]
         other = _row("zoe", hour=_NOW + HOUR, pool=None, namespace="news")
         await store.add_analytics([*rows[::-1], other], [])
@@ -92,7 +92,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_hours_by_pool(self, store: AnalyticsStore) -> None:
-        """Without sessions there is one row for each hour and pool: the sum of theirs, those folded before included."""
+        """With by_session=False there is one row per hour and pool: the sum of its sessions, including folded rows."""
         rows = [_row("a", requests=1, responses={200: 1}), _row("b", requests=2, responses={200: 2, 404: 1})]
         more = [_row(FOLDED, requests=4), _row("c", pool=None, latency=0.5), _row("a", _NOW + HOUR, requests=8)]
         await store.add_analytics([*rows, *more, _row("a", namespace="news")], [])
@@ -105,7 +105,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_events_are_kept_newest_first(self, store: AnalyticsStore) -> None:
-        """Events come back whole, by falling time; of one moment, the last written first."""
+        """Events are returned complete, the newest first; of one moment, the last written first."""
         first, second = _event(_NOW + 1.0, detail="one"), _event(_NOW + 1.0, kind="retired", pool=None)
         later, other = _event(_NOW + 2.0, "bob"), _event(_NOW + 3.0, namespace="news")
         await store.add_analytics([], [later, first])
@@ -117,7 +117,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_old_hours_and_events_are_dropped(self, store: AnalyticsStore) -> None:
-        """What is older than the store keeps is gone once the hour turns, and what is younger stays."""
+        """Rows and events older than the retention are deleted in a new hour; younger ones are kept."""
         store.hours_retention, store.events_retention = 2.0 * HOUR, 3.0 * HOUR
         await store.add_analytics([_row(hour=_NOW, requests=1, responses={200: 1})], [_event(float(_NOW))])
         await self.pass_time(2.0 * HOUR)
@@ -132,7 +132,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_oldest_sessions_are_folded_into_their_pool(self, store: AnalyticsStore) -> None:
-        """Beyond the bound, rows of the oldest hours become one for each pool: what they add up to stays the same."""
+        """Beyond the bound, the rows of the oldest hours are summed into one row per pool."""
         store.max_hour_rows = 20
         batches = [
             [
@@ -158,7 +158,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_a_folded_hour_takes_more(self, store: AnalyticsStore) -> None:
-        """Late numbers of an hour that was folded come on top, and fold again."""
+        """Late counters of a folded hour are added to it, and folded again."""
         store.max_hour_rows = 2
         for _ in range(2):
             await store.add_analytics([_row(f"s{n}", requests=1, responses={200: 1}) for n in range(5)], [])
@@ -166,7 +166,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_more_pools_than_rows(self, store: AnalyticsStore) -> None:
-        """When there is nothing left to fold, the oldest hours go."""
+        """When all rows are folded, the oldest hours are deleted."""
         store.max_hour_rows = 3
         for hour in range(3):
             await store.add_analytics([_row("s", _NOW - (2 - hour) * HOUR, pool) for pool in ("p", "q")], [])
@@ -174,7 +174,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_only_the_newest_events_are_kept(self, store: AnalyticsStore) -> None:
-        """Each namespace keeps its newest events, however many another writes."""
+        """Each namespace keeps its newest events, however many events another one writes."""
         store.max_events = 5
         await store.add_analytics([], [_event(_NOW + 0.5, namespace="news")])
         for n in range(20):
@@ -184,7 +184,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_pools_are_counted(self, store: Any) -> None:
-        """Sessions are counted by pool and status, as they are now: those that expired are not active."""
+        """Sessions are counted by pool and status; expired sessions are not active."""
         await store.save(
             [
                 make_row("a", pool="p", pages_visited=2, last_activity=7.0),
@@ -203,7 +203,7 @@ class AnalyticsContract(BaseContract):
 
     @with_ability(AnalyticsStore)
     async def test_analytics_outlive_their_sessions(self, store: Any) -> None:
-        """To delete a session leaves what it did."""
+        """Deleting a session keeps its counters and events."""
         await store.save([make_row("alice")])
         await store.add_analytics([_row(requests=1)], [_event(1.0)])
         await store.delete([make_row("alice").key])

@@ -1,4 +1,4 @@
-"""The contract of a store that lends leases."""
+"""The contract of a store with leases."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["LeaseContract"]
 
 
 class LeaseContract(BaseContract):
-    """The tests of :class:`~scrapy_sessions.storage.LeaseStore`, skipped for a store that is none."""
+    """The tests of :class:`~scrapy_sessions.storage.LeaseStore`. They are skipped for other stores."""
 
     @with_ability(LeaseStore)
     async def test_lease_has_one_winner(self, store: LeaseStore) -> None:
-        """Of a hundred that want a lease at once, one holds it."""
+        """Of a hundred calls that want a lease at once, one gets it."""
         leases = await asyncio.gather(*(store.lease("login", 30.0) for _ in range(100)))
         assert len([lease for lease in leases if lease is not None]) == 1
 
     @with_ability(LeaseStore)
     async def test_leases_by_name(self, store: LeaseStore) -> None:
-        """Leases of different names don't hinder each other."""
+        """Leases of different names are independent."""
         assert await store.lease("alice", 30.0) is not None
         assert await store.lease("bob", 30.0) is not None
 
     @with_ability(LeaseStore)
     async def test_lease_expires_by_itself(self, store: LeaseStore) -> None:
-        """A lease whose time is over can be taken by another, not a moment sooner."""
+        """An expired lease can be taken by another holder, and not before it has expired."""
         first = await _taken(store, ttl=30.0)
         assert abs(first.expires_at - self.clock.now - 30.0) < 5.0
         await self.pass_time(25.0)
@@ -47,7 +47,7 @@ class LeaseContract(BaseContract):
 
     @with_ability(LeaseStore)
     async def test_release_frees(self, store: LeaseStore) -> None:
-        """A released lease can be taken at once, and was given back only once."""
+        """A released lease can be taken at once, and is released only once."""
         lease = await _taken(store, ttl=30.0)
         assert await store.release(lease)
         assert not await store.release(lease)
@@ -55,7 +55,7 @@ class LeaseContract(BaseContract):
 
     @with_ability(LeaseStore)
     async def test_release_needs_the_token(self, store: LeaseStore) -> None:
-        """Who lost the lease can't give back that of the next holder."""
+        """A holder that lost its lease can't release the lease of the next holder."""
         lost = await _taken(store, ttl=30.0)
         await self.pass_time(30.0)
         await _taken(store, ttl=30.0)
@@ -64,7 +64,7 @@ class LeaseContract(BaseContract):
 
     @with_ability(LeaseStore)
     async def test_renew_prolongs(self, store: LeaseStore) -> None:
-        """A renewed lease is held for its new time, under its token."""
+        """A renewed lease is held for the new time, under the same token."""
         lease = await _taken(store, ttl=30.0)
         await self.pass_time(20.0)
         renewed = await store.renew(lease, 30.0)
@@ -77,7 +77,7 @@ class LeaseContract(BaseContract):
 
     @with_ability(LeaseStore)
     async def test_renew_of_a_lost_lease(self, store: LeaseStore) -> None:
-        """A lease that expired, was taken over or was never there can't be renewed."""
+        """A lease that expired, was taken over or never existed can't be renewed."""
         lost = await _taken(store, ttl=30.0)
         await self.pass_time(30.0)
         assert await store.renew(lost, 30.0) is None

@@ -1,4 +1,4 @@
-"""The contract of what a store finds without reading records: find, list, expired."""
+"""The contract of the methods that read no record: find, list, expired."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_find(self, store: SessionStore) -> None:
-        """Find returns an id's sessions of all namespaces, ordered by namespace."""
+        """Find returns the sessions with an id of all namespaces, ordered by namespace."""
         await store.save([make_row("alice", namespace=name) for name in ("shop", "blog", "news")])
         await store.save([make_row("bob")])
         found = await store.find("alice", now=0.0)
@@ -29,7 +29,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_info(self, store: SessionStore) -> None:
-        """An entry of find and of list holds the columns."""
+        """An entry of find and of list contains the columns."""
         await store.save([make_row("alice", pool="staff", profile_name="de", pages_visited=3, actions_count=5)])
         info = SessionInfo(
             session_id="alice",
@@ -49,7 +49,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_is_active(self, store: SessionStore) -> None:
-        """Active is what is neither retired nor, at that moment, expired."""
+        """A session is active if it is neither retired nor expired at that moment."""
         ends: dict[str, Any] = {"expires_at": 3000.0, "expires_by": "max_age"}
         await store.save([make_row("a", **ends), make_row("b"), make_row("c", status="retired")])
         for now, active in ((2999.0, [True, True, False]), (3000.0, [False, True, False])):
@@ -84,7 +84,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_list_follows_saves(self, store: SessionStore) -> None:
-        """A save moves its session to its new place."""
+        """A save moves its session in the list."""
         await store.save([make_row("a", last_activity=1.0), make_row("b", last_activity=2.0)])
         await store.save([make_row("a", 2, last_activity=3.0, pool="staff")])
         assert _ids(await store.list(now=0.0)) == ["a", "b"]
@@ -92,7 +92,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_list_filters(self, store: SessionStore) -> None:
-        """Namespace, pool and status filter, alone and together; None filters nothing."""
+        """Namespace, pool and status filter, alone and together; None lets everything through."""
         rows = [
             make_row(f"{namespace} {pool} {status}", namespace=namespace, pool=pool, status=status)
             for namespace in ("blog", "shop")
@@ -123,7 +123,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_paging(self, store: SessionStore) -> None:
-        """Pages of any size join to the whole listing, also where many have one last_activity."""
+        """The pages of any size make up the whole listing, also if many sessions have the same last_activity."""
         await store.save(
             [
                 make_row(
@@ -146,7 +146,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_paging_goes_on_after_a_deleted_entry(self, store: SessionStore) -> None:
-        """The last entry of a page need not be there any more for the next page."""
+        """The next page is found even if the last entry of the page before was deleted."""
         await store.save([make_row(f"s{number}") for number in range(4)])
         page = await store.list(now=0.0, limit=2)
         await store.delete([Key("shop", "s1")])
@@ -154,7 +154,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_expired(self, store: SessionStore) -> None:
-        """What is past its expiry is found, longest expired first, with its revision and reason."""
+        """Expired sessions are found, the earliest first, with their revision and reason."""
         await store.save(
             [
                 make_row("later", expires_at=3000.1, expires_by="max_age"),
@@ -171,7 +171,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_expired_by_namespace(self, store: SessionStore) -> None:
-        """Only the namespace's own expire; None means all, still in order."""
+        """Only the sessions of the namespace are found; None means all namespaces, in one order."""
         for moment, name in enumerate(("shop", "blog", "shop", "blog")):
             row = make_row(f"s{moment}", namespace=name, expires_at=float(moment), expires_by="max_age")
             await store.save([row])
@@ -184,7 +184,7 @@ class ListingContract(BaseContract):
 
     @with_store
     async def test_expired_limit(self, store: SessionStore) -> None:
-        """No more than the limit are returned, the longest expired."""
+        """At most the limit is returned: the earliest expired."""
         await store.save(
             [make_row(f"s{moment}", expires_at=float(moment), expires_by="max_age") for moment in range(5)]
         )

@@ -16,8 +16,8 @@ class ReplaceContract(BaseContract):
     """The tests of ``replace``."""
 
     @with_store
-    async def test_replace_by_another_birth(self, store: SessionStore) -> None:
-        """A session of another birth takes the place, every column of it; who holds the old one can't bring it back."""
+    async def test_replace_by_another_session(self, store: SessionStore) -> None:
+        """A session with another start_time replaces all columns; a late save of the old one doesn't bring it back."""
         old = make_row("alice", pool="staff", profile_name="de", start_time=1000.0)
         new = make_row(
             "alice",
@@ -38,8 +38,8 @@ class ReplaceContract(BaseContract):
         assert [expired.revision for expired in await store.expired(None, now=5000.0, limit=9)] == [1]
 
     @with_store
-    async def test_replace_of_the_same_birth(self, store: SessionStore) -> None:
-        """The next revision of the same session is saved like another one, and its holders see a conflict."""
+    async def test_replace_by_the_next_revision(self, store: SessionStore) -> None:
+        """The next revision of the same session is saved, and a save based on the old one is a conflict."""
         await store.save([make_row("alice")])
         assert await store.replace([make_row("alice", 2, pool="staff")], [make_row("alice")]) == [SAVED]
         assert await store.load(make_row("alice").key) == make_row("alice", 2, pool="staff")
@@ -47,7 +47,7 @@ class ReplaceContract(BaseContract):
 
     @with_store
     async def test_replace_of_nothing(self, store: SessionStore) -> None:
-        """Where there should be none the row is saved if there is none, and never overwrites another."""
+        """Beside None a row is saved if its key is free, and never overwrites another one."""
         alice = make_row("alice")
         assert await store.replace([], []) == []
         assert await store.replace([alice], [None]) == [SAVED]
@@ -56,7 +56,7 @@ class ReplaceContract(BaseContract):
 
     @with_store
     async def test_replace_of_what_has_changed(self, store: SessionStore) -> None:
-        """What was saved, deleted or made anew meanwhile stays as it is."""
+        """A session that was saved, deleted or created again meanwhile is left unchanged."""
         saved, deleted, anew = rows = [make_row(name) for name in ("alice", "bob", "carol")]
         await store.save(rows)
         await store.save([saved._replace(revision=2)])
@@ -68,8 +68,8 @@ class ReplaceContract(BaseContract):
         assert stored == [saved._replace(revision=2), None, anew._replace(start_time=5000.0)]
 
     @with_store
-    async def test_outcomes_of_replace_stand_in_order(self, store: SessionStore) -> None:
-        """In a batch each row has its own outcome, those that can be saved are, and a namespace is not another."""
+    async def test_outcomes_of_replace_are_in_order(self, store: SessionStore) -> None:
+        """In a batch each row has its own outcome, and other namespaces are left unchanged."""
         alice, bob = make_row("alice"), make_row("bob")
         others = [make_row("alice", namespace=name) for name in ("news", "zoo")]
         await store.save([alice, bob, *others])
@@ -85,7 +85,7 @@ class ReplaceContract(BaseContract):
 
     @with_store
     async def test_concurrent_replaces_have_one_winner(self, store: SessionStore) -> None:
-        """Of many that would take one place one does."""
+        """Of many replacements of one row, one succeeds."""
         old = make_row("alice")
         await store.save([old])
         replaces = [store.replace([make_row("alice", start_time=float(number))], [old]) for number in range(20)]

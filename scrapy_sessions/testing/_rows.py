@@ -1,4 +1,4 @@
-"""The contract of what a store does with rows: save, load, delete, quarantine."""
+"""The contract of saving, loading, deleting and quarantining rows."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_close_waits_for_operations(self, store: SessionStore) -> None:
-        """A save under way when the store closes takes place."""
+        """A save in progress when the store closes takes place."""
         save = asyncio.ensure_future(store.save([make_row("alice")]))
-        await asyncio.sleep(0)  # one turn of the loop: the save has begun
+        await asyncio.sleep(0)  # one turn of the loop, so that the save begins
         await store.close()
         assert await save == [SAVED]
 
     @with_store
     async def test_location_names_the_store(self, store: SessionStore) -> None:
-        """The store says where it is, and listings repeat it."""
+        """The store has a location, and listings contain it."""
         await store.save([make_row("alice")])
         assert store.location
         assert [info["storage"] for info in await store.list(now=0.0)] == [store.location]
@@ -50,7 +50,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_load_returns_what_was_saved(self, store: SessionStore) -> None:
-        """A row comes back equal, every column and every byte of it."""
+        """A loaded row equals the saved one in every column and every byte."""
         full = make_row(
             "ålice ☃",
             pool="staff",
@@ -69,7 +69,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_load_many(self, store: SessionStore) -> None:
-        """Many keys, in any number and any order, load as each of them does alone: one that isn't there as None."""
+        """Any number of keys, in any order, load as each of them does alone; a missing one as None."""
         rows = [make_row(f"s{number}", namespace=("shop", "news")[number % 2]) for number in range(1300)]
         await store.save(rows)
         assert await store.load_many([row.key for row in reversed(rows)]) == rows[::-1]
@@ -79,7 +79,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_namespaces_are_apart(self, store: SessionStore) -> None:
-        """One id in two namespaces is two sessions."""
+        """One id in two namespaces names two sessions."""
         rows = [make_row("alice", namespace="shop", body=b"1"), make_row("alice", namespace="news", body=b"2")]
         assert await store.save(rows) == [SAVED, SAVED]
         assert [await store.load(row.key) for row in rows] == rows
@@ -91,12 +91,12 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_save_of_nothing(self, store: SessionStore) -> None:
-        """No rows, no outcomes."""
+        """Without rows there are no outcomes."""
         assert await store.save([]) == []
 
     @with_store
     async def test_save_of_the_next_revision(self, store: SessionStore) -> None:
-        """A row of revision N replaces that of revision N - 1, columns and body."""
+        """A row of revision N replaces the row of revision N - 1, columns and body."""
         await store.save([make_row("alice")])
         second = make_row("alice", 2, pool="staff", status="retired", last_activity=3000.0, pages_visited=4)
         assert await store.save([second]) == [SAVED]
@@ -104,7 +104,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_save_of_a_new_row_on_a_taken_key(self, store: SessionStore) -> None:
-        """A new row never overwrites another: it is a conflict."""
+        """A new row never overwrites another one: it is a conflict."""
         first = make_row("alice")
         await store.save([first])
         assert await store.save([make_row("alice", body=b"other")]) == [CONFLICT]
@@ -128,21 +128,21 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_save_of_a_row_that_is_not_there(self, store: SessionStore) -> None:
-        """A later revision of a session that isn't stored was deleted meanwhile, and stays deleted."""
+        """A later revision of a session that isn't stored is reported as deleted, and isn't saved."""
         assert await store.save([make_row("alice", 2)]) == [DELETED]
         assert await store.load(Key("shop", "alice")) is None
 
     @with_store
     async def test_save_after_delete(self, store: SessionStore) -> None:
-        """A late save doesn't bring a deleted session back."""
+        """A late save doesn't bring back a deleted session."""
         await store.save([make_row("alice")])
         await store.delete([Key("shop", "alice")])
         assert await store.save([make_row("alice", 2)]) == [DELETED]
         assert await store.load(Key("shop", "alice")) is None
 
     @with_store
-    async def test_save_after_delete_and_birth(self, store: SessionStore) -> None:
-        """A late save of a deleted session leaves the one that was made anew under its id."""
+    async def test_save_after_delete_and_create(self, store: SessionStore) -> None:
+        """A late save of a deleted session leaves a new session with its id unchanged."""
         await store.save([make_row("alice", start_time=1000.0)])
         await store.delete([Key("shop", "alice")])
         anew = make_row("alice", start_time=5000.0)
@@ -151,8 +151,8 @@ class RowContract(BaseContract):
         assert await store.load(anew.key) == anew
 
     @with_store
-    async def test_outcomes_stand_in_order(self, store: SessionStore) -> None:
-        """In a batch each row has its own outcome, and those that can be saved are."""
+    async def test_outcomes_are_in_order(self, store: SessionStore) -> None:
+        """In a batch each row has its own outcome, and each row that can be saved is saved."""
         await store.save([make_row("alice"), make_row("bob")])
         batch = [make_row("alice", 2), make_row("bob"), make_row("carol", 2), make_row("dave")]
         assert await store.save(batch) == [SAVED, CONFLICT, DELETED, SAVED]
@@ -161,7 +161,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_one_key_twice_in_a_batch(self, store: SessionStore) -> None:
-        """Rows of one batch are saved in their order."""
+        """The rows of a batch are saved in their order."""
         await store.save([make_row("alice")])
         batch = [make_row("carol", 2), make_row("carol"), make_row("carol", 2), make_row("alice", 2)]
         assert await store.save(batch) == [DELETED, SAVED, SAVED, SAVED]
@@ -169,7 +169,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_large_batch(self, store: SessionStore) -> None:
-        """A thousand rows, new and known, are saved at once."""
+        """A thousand new and stored rows are saved at once."""
         await store.save([make_row(f"s{number}") for number in range(500)])
         batch = [make_row(f"s{number}", 2 if number < 500 else 1) for number in range(1000)]
         assert await store.save(batch) == [SAVED] * 1000
@@ -177,7 +177,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_concurrent_saves_have_one_winner(self, store: SessionStore) -> None:
-        """Of many saves based on the same revision one is saved; the others are conflicts."""
+        """Of many saves based on one revision, one is saved; the others are conflicts."""
         await store.save([make_row("alice")])
         saves = [store.save([make_row("alice", 2, body=str(number).encode())]) for number in range(20)]
         outcomes = [outcome for (outcome,) in await asyncio.gather(*saves)]
@@ -185,7 +185,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_delete(self, store: SessionStore) -> None:
-        """Delete says of each key whether it was there, and takes nothing else."""
+        """Delete returns for each key whether it was there, and deletes nothing else."""
         await store.save([make_row("alice"), make_row("bob")])
         assert await store.delete([Key("shop", "alice"), Key("shop", "nobody"), Key("news", "bob")]) == [
             True,
@@ -196,7 +196,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_delete_by_revision(self, store: SessionStore) -> None:
-        """Given revisions, delete leaves a row that was saved meanwhile."""
+        """With revisions, delete leaves a row that was saved meanwhile."""
         await store.save([make_row("alice"), make_row("bob")])
         await store.save([make_row("bob", 2)])
         assert await store.delete([Key("shop", "alice"), Key("shop", "bob")], [1, 1]) == [True, False]
@@ -204,7 +204,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_quarantine(self, store: SessionStore) -> None:
-        """What is set aside is read by nothing any more, and is kept with its reason, oldest first."""
+        """No method reads a quarantined row; it is listed with its reason, the oldest first."""
         await store.save([make_row("b", expires_at=1.0, expires_by="max_age"), make_row("a"), make_row("c")])
         assert await store.quarantine(Key("shop", "b"), 1, "not JSON")
         assert await store.quarantine(Key("shop", "a"), 1, "no version")
@@ -216,7 +216,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_quarantine_of_another_revision(self, store: SessionStore) -> None:
-        """A row that was saved meanwhile, or isn't there, is not set aside."""
+        """A row that was saved meanwhile, or is missing, isn't quarantined."""
         await store.save([make_row("alice")])
         await store.save([make_row("alice", 2)])
         assert not await store.quarantine(Key("shop", "alice"), 1, "not JSON")
@@ -226,7 +226,7 @@ class RowContract(BaseContract):
 
     @with_store
     async def test_quarantine_frees_the_key(self, store: SessionStore) -> None:
-        """The id can be used anew, and set aside again."""
+        """The id of a quarantined session can be used again, and quarantined again."""
         for _ in range(2):
             assert await store.save([make_row("alice")]) == [SAVED]
             assert await store.quarantine(Key("shop", "alice"), 1, "not JSON")

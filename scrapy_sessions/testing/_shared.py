@@ -1,4 +1,4 @@
-"""The contract of a store that keeps shared data."""
+"""The contract of a store with shared data."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["SharedContract"]
 
 
 class SharedContract(BaseContract):
-    """The tests of :class:`~scrapy_sessions.storage.SharedStore`, skipped for a store that is none."""
+    """The tests of :class:`~scrapy_sessions.storage.SharedStore`. They are skipped for other stores."""
 
     @with_ability(SharedStore)
     async def test_shared_is_empty_at_first(self, store: SharedStore) -> None:
-        """A namespace that nobody has written to has no object, at version 0."""
+        """Before the first write a namespace has no object, and version 0."""
         assert await store.read_shared("shop") == (None, 0)
 
     @with_ability(SharedStore)
     async def test_shared_is_kept_as_it_is(self, store: SharedStore) -> None:
-        """What was written is read again, byte for byte, and each write is the next version."""
+        """An object is read as it was written, byte for byte, and each write is the next version."""
         assert await store.write_shared("shop", 0, b"\x00\xff first")
         assert await store.read_shared("shop") == (b"\x00\xff first", 1)
         assert await store.write_shared("shop", 1, b"second")
@@ -29,7 +29,7 @@ class SharedContract(BaseContract):
 
     @with_ability(SharedStore)
     async def test_shared_write_needs_the_version(self, store: SharedStore) -> None:
-        """A write that is based on another version than the present one changes nothing."""
+        """A write that isn't based on the stored version changes nothing."""
         assert not await store.write_shared("shop", 1, b"early")
         assert await store.read_shared("shop") == (None, 0)
         assert await store.write_shared("shop", 0, b"first")
@@ -40,7 +40,7 @@ class SharedContract(BaseContract):
 
     @with_ability(SharedStore)
     async def test_shared_by_namespace(self, store: SharedStore) -> None:
-        """Namespaces don't see each other's objects."""
+        """Each namespace has its own object."""
         assert await store.write_shared("shop", 0, b"shop")
         assert await store.read_shared("other") == (None, 0)
         assert await store.write_shared("other", 0, b"other")
@@ -48,7 +48,7 @@ class SharedContract(BaseContract):
 
     @with_ability(SharedStore)
     async def test_shared_has_one_winner(self, store: SharedStore) -> None:
-        """Of a hundred that write at once, based on one version, one succeeds: the first time, and the next."""
+        """Of a hundred writes at once, based on one version, one succeeds: for the first version and for the next."""
         for version in (0, 1):
             writes = (store.write_shared("shop", version, str(number).encode()) for number in range(100))
             won = [number for number, written in enumerate(await asyncio.gather(*writes)) if written]
@@ -57,7 +57,7 @@ class SharedContract(BaseContract):
 
     @with_ability(SharedStore)
     async def test_shared_is_apart_from_sessions(self, store: Any) -> None:
-        """A session with the name of a namespace, and its end, leave the shared data alone."""
+        """Saving and deleting a session with the name of the namespace leaves the shared data unchanged."""
         assert await store.save([make_row("shop", namespace="shop")]) == [Outcome.SAVED]
         assert await store.write_shared("shop", 0, b"shared")
         assert await store.delete([Key("shop", "shop")]) == [True]

@@ -92,7 +92,7 @@ def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--store", "redsi://:hunter2@host"], "begins with 'redsi'"),
+        (["list", "--store", "redsi://:hunter2@host"], "has the scheme 'redsi'"),
         (["list", "-s", "SESSIONS_IDEL_TIMEOUT=hunter2"], "did you mean SESSIONS_IDLE_TIMEOUT?"),
         (["list", "--namespace", "a\nb", "--store", "one.db"], "printable characters only"),
         (["list", "--namespace", "", "--store", "one.db"], "--namespace needs a name"),
@@ -159,7 +159,7 @@ def test_a_store_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("no database, but a text that is long enough to be looked at" * 3)
     done = called(tmp_path, "list", "--store", "notes.db")
     assert done.code == 1
-    assert "it is no SQLite file" in done.err
+    assert "it isn't a SQLite file" in done.err
     assert done.err.count("\n") == 1
     assert (tmp_path / "notes.db").read_text().startswith("no database")
 

@@ -122,7 +122,7 @@ async def test_a_newer_record(tmp_path: Path, site: Site) -> None:
         ({"SESSIONS_POOLS": {"shop": {"size": -1}}}, "SESSIONS_POOLS['shop']['size']"),
         ({"SESSIONS_POOLS": {"shop": {"profiles": ["x"]}}}, "the pool 'shop' names the profile 'x'"),
         ({"SESSIONS_STORE": "sqllite:///x.db"}, "Did you mean 'sqlite://'?"),
-        ({"SESSIONS_STORE": "postgres://u:s3cret@host/db"}, "begins with 'postgres', which isn't known"),
+        ({"SESSIONS_STORE": "postgres://u:s3cret@host/db"}, "has the scheme 'postgres', which is unknown"),
         ({"SESSIONS_STORE": "no.such.Store"}, "'no.such.Store' can't be imported"),
         ({"SESSIONS_STORE": 5}, "SESSIONS_STORE must be a URL"),
     ],
@@ -213,7 +213,7 @@ def test_a_read_only_file(folder: Path, site: Site) -> None:
     done = as_nobody(path, site)
     assert done.status == status_of_a_failed_start()
     assert f"{path} failed" in done.log
-    assert "give this user the right to write" in done.log
+    assert "give this user write permission" in done.log
     assert site.journal("/answer") == []
     path.chmod(0o644)
     assert ids(path) == ["carol"]

@@ -121,7 +121,7 @@ def test_unreadable_file(folder: Path) -> None:
     (folder / "open" / "s.db").touch(mode=0o000)
     words = as_another_user(folder / "open" / "s.db")
     assert "StoreError" in words
-    assert "this user may read and write there" in words
+    assert "this user can read and write there" in words
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
@@ -132,7 +132,7 @@ def test_limit_on_files(folder: Path) -> None:
     path = folder / "open" / "s.db"
     words = as_another_user(path, limit=1_000_000)
     assert "StoreError" in words
-    assert "look at the disk" in words or "disk is full" in words
+    assert "check the disk" in words or "disk is full" in words
     batches = words.count("saved")
     assert batches > 0
 

@@ -151,7 +151,7 @@ def refused(path: Path, error: type[StoreError], words: str) -> None:
 def test_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
     """A file that isn't SQLite's is refused and stays as it is."""
     (tmp_path / "s.db").write_bytes(content)
-    refused(tmp_path / "s.db", StoreError, "no SQLite file.*move it aside")
+    refused(tmp_path / "s.db", StoreError, "isn't a SQLite file.*move it aside")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_parent_is_a_file(tmp_path: Path) -> None:
 def test_path_is_no_regular_file(tmp_path: Path) -> None:
     """A pipe is refused at once, and not waited for."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StoreError, match="no regular file"):
+    with pytest.raises(StoreError, match="isn't a regular file"):
         with_store(tmp_path / "pipe")
 
 

@@ -43,7 +43,7 @@ def test_prepare_opens(tmp_path: Path) -> None:
 def test_prepare_raises(tmp_path: Path) -> None:
     """A bad file is known at prepare()."""
     (tmp_path / "s.db").write_bytes(b"not a database")
-    with pytest.raises(StoreError, match="no SQLite file"):
+    with pytest.raises(StoreError, match="isn't a SQLite file"):
         SQLiteStore(tmp_path / "s.db").prepare()
 
 

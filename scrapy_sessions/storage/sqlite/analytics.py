@@ -1,4 +1,4 @@
-"""The analytics of the SQLite file: what is run in its thread, inside of a transaction."""
+"""Analytics in the SQLite file. The functions run in the store's thread, within a transaction."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, HourCounts, PoolCounts
-from scrapy_sessions.models import Status
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, HourCounts, PoolCounts, summed
 from scrapy_sessions.storage.base import AnalyticsStore
 
 __all__ = ["add", "drop", "read_events", "read_hours", "read_pools"]
 
-# No pool is the empty string here, which is no pool's name: of two NULLs SQLite doesn't hold that they are the same.
+# "" stands for no pool: in a key, SQLite treats two NULLs as different.
 _PLACE = "hour, namespace, pool, session_id"
 _NUMBERS = ", ".join(COUNTERS)
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
@@ -58,11 +57,11 @@ def add(connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Seq
 
 
 def drop(connection: sqlite3.Connection, store: AnalyticsStore, now: float) -> None:
-    """Drop what is beyond the bounds of *store* at *now*."""
+    """Delete what is beyond the bounds of *store* at *now*."""
     _drop_hours(connection, "hour < ?", now - store.hours_retention)
     while (excess := _count(connection) - store.max_hour_rows) > 0:
         upto = _first_hours(connection, excess)
-        if upto is None:  # as many pools and hours: there is nothing left to fold
+        if upto is None:  # every row is folded already
             _drop_hours(connection, "hour = (SELECT min(hour) FROM hours)")
             continue
         connection.execute(_FOLD_HOURS, (upto,))
@@ -116,19 +115,18 @@ def read_events(
 
 
 def read_pools(connection: sqlite3.Connection, namespace: str | None, now: float) -> list[PoolCounts]:
-    """Return what sessions there are, by pool."""
+    """Return the stored sessions counted by pool."""
     where, values = _where(("namespace = ?", namespace))
     query = f"""
         SELECT namespace, pool, status, count(*), sum(status != 'retired' AND (expires_at IS NULL OR expires_at > ?)),
             sum(pages_visited), max(last_activity)
         FROM sessions{where} GROUP BY namespace, pool, status ORDER BY namespace, pool
     """
-    pools: dict[tuple[str, str | None], PoolCounts] = {}
-    for name, pool, status, count, active, pages, last_activity in connection.execute(query, (now, *values)):
-        one: dict[Status, int] = {status: count}
-        found = PoolCounts(name, pool, one, active, pages, last_activity)
-        pools[name, pool] = pools[name, pool] + found if (name, pool) in pools else found
-    return list(pools.values())
+    counts = (
+        PoolCounts(name, pool, {status: count}, *rest)
+        for name, pool, status, count, *rest in connection.execute(query, (now, *values))
+    )
+    return list(summed(counts, lambda pool: (pool.namespace, pool.pool)).values())
 
 
 def _place(row: HourCounts) -> tuple[int, str, str, str]:
@@ -136,7 +134,7 @@ def _place(row: HourCounts) -> tuple[int, str, str, str]:
 
 
 def _where(*conditions: tuple[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """Return the WHERE clause of those *conditions* whose value isn't ``None``, and its values."""
+    """Return the WHERE clause of the *conditions* whose value isn't ``None``, and these values."""
     given = [(condition, value) for condition, value in conditions if value is not None]
     clause = " AND ".join(condition for condition, _ in given)
     return (f" WHERE {clause}" if given else "", tuple(value for _, value in given))
@@ -148,9 +146,9 @@ def _count(connection: sqlite3.Connection) -> int:
 
 
 def _first_hours(connection: sqlite3.Connection, rows: int) -> int | None:
-    """Return the hour up to which there are that many *rows* of single sessions, or all; ``None``: there are none."""
+    """Return the hour up to which there are *rows* rows of single sessions, else the last hour; ``None``: no rows."""
     hour = None
-    for hour, count in connection.execute(_TO_FOLD):  # noqa: B007  # the last one is what is asked for
+    for hour, count in connection.execute(_TO_FOLD):  # noqa: B007  # used after the loop
         rows -= count
         if rows <= 0:
             break

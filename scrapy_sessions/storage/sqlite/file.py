@@ -1,4 +1,4 @@
-"""The SQLite file: its birth, the check that it is ours, its transactions, and what its faults mean to people."""
+"""The SQLite file: creating, checking and opening it, its transactions, and the messages for its faults."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ __all__ = ["APPLICATION_ID", "explain", "open_file", "open_to_read", "transactio
 APPLICATION_ID = 0x53435353
 """``PRAGMA application_id`` of our files: "SCSS"."""
 
-# By SQLite's own words, as `sqlite3.Error.sqlite_errorcode` came with Python 3.11 only.
+# By the text of SQLite's message, because `sqlite3.Error.sqlite_errorcode` requires Python 3.11.
 _REMEDIES = (
     ("is full", "the disk is full: free some space"),
-    ("readonly", "it can't be written: give this user the right to write to the file and its folder"),
+    ("readonly", "it can't be written: give this user write permission for the file and its folder"),
     ("locked", "another process held it for longer than {busy_timeout:g} s: look for one that hangs in a transaction"),
     ("malformed", "it is damaged: stop what uses it and move it aside, with its -wal and -shm files"),
-    ("not a database", "it is no SQLite file, or a damaged one: move it aside, or name another file"),
-    ("unable to open", "it can't be opened: look whether its folder exists and this user may read and write there"),
-    ("disk I/O error", "reading or writing failed: look at the disk, its quota and the limits of this process"),
+    ("not a database", "it isn't a SQLite file, or a damaged one: move it aside, or name another file"),
+    ("unable to open", "it can't be opened: check that its folder exists and that this user can read and write there"),
+    ("disk I/O error", "reading or writing failed: check the disk, its quota and the limits of this process"),
 )
 
 
 def explain(error: sqlite3.Error, path: str | Path, busy_timeout: float) -> StoreError:
-    """Return the exception to raise from *error*: what happened to the file *path*, and what to do next."""
+    """Return the exception for *error*: what happened to the file *path*, and what to do next."""
     text = str(error)
     remedy = next((remedy for words, remedy in _REMEDIES if words in text), "unexpected: please report it")
     return StoreError(f"The session store {path} failed ({text}): {remedy.format(busy_timeout=busy_timeout)}")
 
 
 def open_file(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open the session file *path*, made or migrated as needed, and return a connection in autocommit mode.
+    """Open the session file *path*, created or migrated as needed, and return a connection in autocommit mode.
 
-    A new file has mode 0600; a folder that has to be made for it, mode 0700 and its own ``.gitignore``. Several
-    processes may call it at once. *busy_timeout* is in seconds. Raises
-    :exc:`~scrapy_sessions.exceptions.StoreError`; a file that isn't ours, or of a newer schema, stays as it is.
+    A new file has mode 0600; a new folder has mode 0700 and its own ``.gitignore``. Several processes may call it at
+    once. *busy_timeout* is in seconds. Raises :exc:`~scrapy_sessions.exceptions.StoreError`. The file of another
+    program, or of a newer schema, is left unchanged.
     """
     try:
         _check_place(path)
         _make_folder(path.parent)
-        # Only now that the place is known to be right: next to a foreign file we leave nothing.
-        # The lock is not SQLite's own because the change to WAL fails at once, whatever the busy timeout, when another
-        # connection is open. One for all openings, not only the first: whether it is needed, only its holder can tell.
+        # Locked only after the check, so that no lock file is left next to a foreign file.
+        # SQLite's own locks don't do: while another connection is open, the change to WAL fails at once, whatever the
+        # busy timeout. Every opening takes the lock, because only its holder can see whether the file is ready.
         with FileLock(f"{path}.lock", timeout=busy_timeout, mode=0o600):
             _make_file(path)
             return _connect(path, busy_timeout)
@@ -58,7 +58,7 @@ def open_file(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     except Timeout as error:
         raise StoreError(
             f"The session store {path} could not be opened within {busy_timeout:g} s, because another process is still "
-            f"opening it: look for one that hangs with the file {path}.lock open"
+            f"opening it: look for a process that hangs with the file {path}.lock open"
         ) from error
     except OSError as error:
         raise StoreError(
@@ -68,15 +68,14 @@ def open_file(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open the session file *path*, which this user can't write, for reading. Nothing is changed, and no file is made.
+    """Open the session file *path*, which this user can't write, for reading. It changes and creates no file.
 
-    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, also for a file of an older schema: to read it would take a
-    migration.
+    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, also for a file of an older schema, which needs a migration.
     """
     wal = path.with_name(f"{path.name}-wal")
     try:
-        # With nothing in a WAL, all there is stands in the file, and "immutable" reads it without the -shm file, which
-        # this user may not make. Otherwise only the -shm file of who is writing tells what the WAL holds.
+        # Without content in the WAL, "immutable" reads the file without the -shm file, which this user may not create.
+        # With content, the -shm file of the writing process is needed to find it.
         options = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
         connection = sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=busy_timeout, isolation_level=None)
         try:
@@ -84,8 +83,8 @@ def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < LATEST:
                 raise StoreError(
-                    f"The session store {path} has schema version {version}: to open it brings it up to {LATEST}, "
-                    f"and this user may not write to it. Give this user the right, or copy it to where that is so"
+                    f"The session store {path} has schema version {version}. Opening it migrates it to {LATEST}, and "
+                    f"this user can't write to it: give this user write permission, or copy the file"
                 )
         except BaseException:
             connection.close()
@@ -97,13 +96,13 @@ def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Commit what is done in the block, or, if it raises, undo it."""
+    """Run the block in a transaction: committed at its end, rolled back if it raises."""
     connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # SQLite itself rolls back after some faults, a full disk for one
+        if connection.in_transaction:  # SQLite itself rolls back after some faults, such as a full disk
             connection.execute("ROLLBACK")
         raise
 
@@ -114,11 +113,11 @@ def _check_place(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_file():
-        raise StoreError(f"The session store {path} is no regular file: name another one")
-    # A file that turns out to be foreign must not change by our looking at it. A plain connection could roll back its
-    # journal, or write its WAL into it; an immutable one reads the file as it stands. It may also meet one of our own
-    # files in the middle of a checkpoint, and call it malformed: then a read-only one, which takes locks, decides.
-    # (To read the header with open() is no way: close() drops the locks of all connections of this process.)
+        raise StoreError(f"The session store {path} isn't a regular file: name another file")
+    # The check must not change a foreign file. A plain connection could roll back its journal, or write its WAL into
+    # it; an immutable connection only reads. In the middle of a checkpoint it may report our own file as malformed:
+    # then a read-only connection, which takes locks, decides. (Reading the header with open() doesn't do: close()
+    # drops the locks of all connections of this process.)
     try:
         _check_ours(path, "mode=ro&immutable=1")
     except sqlite3.Error:
@@ -136,15 +135,15 @@ def _check_header(path: Path, connection: sqlite3.Connection) -> None:
         # An empty file has neither id nor tables: it is new.
         if application_id or connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
             raise StoreError(
-                f"{path} is a SQLite file of another program, and not a session store: name another file. "
-                f"It is left as it is"
+                f"{path} is a SQLite file of another program, not a session store: name another file. It is left "
+                f"unchanged"
             )
         return
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > LATEST:
         raise NewerSchema(
             f"The session store {path} has schema version {version}, and this version of scrapy_sessions reads up to "
-            f"{LATEST}: upgrade the package, or name another file. It is left as it is"
+            f"{LATEST}: upgrade the package, or name another file. It is left unchanged"
         )
 
 
@@ -153,47 +152,47 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        return  # the user's folder, or another process made it just now
-    # A folder inside a repository must not put its cookies into the next commit.
+        return  # the user's folder, or one that another process has just created
+    # So that a folder inside a repository doesn't get into its next commit: it contains cookies.
     (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
 def _make_file(path: Path) -> None:
-    # Before SQLite touches it, because SQLite would take the mode from the umask: there would be a moment in which
-    # others can open it. Its -wal and -shm files take over the mode of the file.
+    # Created before SQLite opens it: SQLite takes the mode from the umask, so that for a moment other users could open
+    # the file. The -wal and -shm files get the mode of the file.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
-    # isolation_level=None: transactions are ours to begin, as BEGIN IMMEDIATE. One that begins as a reader and writes
-    # later fails at once, without waiting, if another process wrote in between.
+    # isolation_level=None, so that we begin transactions ourselves, with BEGIN IMMEDIATE. A transaction that first
+    # reads and then writes fails at once, without waiting, if another process wrote in between.
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
     try:
         _check_header(path, connection)
         if connection.execute("PRAGMA application_id").fetchone() == (0,):
-            # The first write, and alone: it is one page, so a kill leaves either an empty file or one that is ours.
+            # The first write is this page alone, so that a kill leaves either an empty file or one with our id.
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        # Readers don't wait for the writer nor the writer for them, and a commit appends to one file. Where the file
-        # system can't do it SQLite stays with its rollback journal, and all else holds.
+        # Readers and the writer don't wait for each other, and a commit appends to one file. On a file system that
+        # doesn't support it, SQLite keeps its rollback journal, which works as well.
         connection.execute("PRAGMA journal_mode = WAL")
-        # No fsync at a commit, only at a checkpoint: a kill loses nothing, a power cut may lose the last commits but
-        # damages nothing. FULL would make each flush wait for the disk.
+        # fsync at a checkpoint, not at a commit: a kill loses nothing; a power failure may lose the last commits but
+        # damages nothing. With FULL, each flush would wait for the disk.
         connection.execute("PRAGMA synchronous = NORMAL")
-        # What was deleted is overwritten where that costs no additional I/O: it was cookies.
+        # Deleted content, which includes cookies, is overwritten where that costs no additional I/O.
         connection.execute("PRAGMA secure_delete = FAST")
-        # A batch of 1000 records is about 1000 pages, the default: a checkpoint, and its fsync, after every flush. With
-        # four times that, pages that several flushes change are written back once. It costs a WAL of 16 MB, which
-        # after a larger transaction is cut back to that.
+        # A batch of 1000 records has about 1000 pages, the default limit: each flush would end with a checkpoint and
+        # its fsync. With 4000, a page that several flushes change is written back once. The WAL has up to 16 MB then,
+        # and is truncated to that after a larger transaction.
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA journal_size_limit = 16777216")
-        # In kB when negative: 8 MB keep the indexes of 50,000 sessions in memory; the default is 2 MB.
+        # A negative value is in kB: 8 MB, instead of 2, hold the indexes of 50,000 sessions in memory.
         connection.execute("PRAGMA cache_size = -8000")
         if migrate(connection):
-            # Into the file itself, where _check_place finds the version before it opens anything for writing.
+            # Written into the file itself, because _check_place reads the version without the WAL.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        # A file that can't be written is to be known now, not at the first save. BEGIN IMMEDIATE alone doesn't tell:
-        # on a read-only file SQLite begins a reading transaction instead.
+        # Fails now, not at the first save, if the file can't be written. BEGIN IMMEDIATE alone doesn't fail: on a
+        # read-only file SQLite begins a read transaction instead.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA user_version = {LATEST}")
         connection.execute("ROLLBACK")

@@ -1,7 +1,7 @@
-"""What the SQLite file tells of sessions without reading their records: listings in pages, and what has expired.
+"""Listings in pages, and expired sessions, of the SQLite file. Neither reads a record.
 
-All indexes start with the namespace, and that of the listing goes on with the pool. To look at each pool in turn, and
-merge, costs a seek each; other indexes, without these columns, would cost at every save.
+All indexes start with the namespace; the index of the listing continues with the pool. A listing reads each pool in
+turn and merges them, which costs one seek per pool. Indexes without these columns would cost time at every save.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from scrapy_sessions.storage.base import Expired, Key
 __all__ = ["Found", "find", "infos", "read_expired", "read_page"]
 
 Found: TypeAlias = tuple[Any, ...]
-"""A row of the columns that a listing reads."""
+"""The columns of a session that a listing reads."""
 
-_Place: TypeAlias = tuple[float, str, str]  # in the order of a listing: as what sorts does
+_Place: TypeAlias = tuple[float, str, str]  # the sort key of a listing
 
 _COLUMNS = (
     "session_id, namespace, pool, profile_name, status, start_time, last_activity, pages_visited, actions_count, "
@@ -29,7 +29,7 @@ _COLUMNS = (
 )
 _FIND = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? ORDER BY namespace"
 _PAGE = f"SELECT {_COLUMNS} FROM sessions WHERE namespace = ? AND pool IS ?"
-# One seek in the index for each namespace and pool, where DISTINCT would read the whole index.
+# One seek in the index per namespace and pool; DISTINCT would read the whole index.
 _NAMESPACES = """
     WITH RECURSIVE spaces (name) AS (
         SELECT min(namespace) FROM sessions
@@ -46,7 +46,7 @@ _POOLS = """
         FROM pools WHERE name IS NOT NULL
     )
     SELECT name FROM pools
-"""  # NULL, the pool of named sessions, is always the last one
+"""  # the last row is always NULL, the pool of named sessions
 _EXPIRED = """
     SELECT expires_at, namespace, session_id, revision, expires_by FROM sessions
     WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at, session_id LIMIT ?
@@ -55,7 +55,7 @@ _EXPIRED = """
 
 def infos(found: Iterable[Found], now: float, location: str) -> list[SessionInfo]:
     """Return the entries of *found* at *now* (UNIX seconds), of the store at *location*."""
-    # Not by calling SessionInfo, nor a function for each, which takes twice as long: there may be 100,000.
+    # Dict displays, because calling SessionInfo or a function for each takes twice as long: there may be 100,000.
     return [
         {
             "session_id": session_id,
@@ -75,7 +75,7 @@ def infos(found: Iterable[Found], now: float, location: str) -> list[SessionInfo
 
 
 def find(connection: sqlite3.Connection, session_id: str) -> list[Found]:
-    """Return what stands under *session_id*, ordered by namespace."""
+    """Return the sessions with the id *session_id*, ordered by namespace."""
     return connection.execute(_FIND, (session_id,)).fetchall()
 
 
@@ -89,12 +89,12 @@ def read_page(
 ) -> list[Found]:
     """Return a page as :meth:`~scrapy_sessions.storage.SessionStore.list` does. Call it within a transaction.
 
-    It reads what it returns, up to twice as much again, and a row of each pool.
+    It reads up to three times as many rows as it returns, and one row of each pool.
     """
     if limit == 0:
         return []
     pools = [(name, each) for name in _spaces(connection, namespace) for each in _pools(connection, name, pool)]
-    # As much of each pool as if all had the same share of the page; what is missing then is read when it is missed.
+    # First the same share of each pool is read; more of a pool is read when its share is used up.
     share = None if limit is None else limit // max(len(pools), 1) + 1
     start = None if after is None else (-after["last_activity"], after["namespace"], after["session_id"])
     if len(pools) == 1:
@@ -104,7 +104,7 @@ def read_page(
 
 
 def read_expired(connection: sqlite3.Connection, namespace: str | None, now: float, limit: int) -> list[Expired]:
-    """Return what :meth:`~scrapy_sessions.storage.SessionStore.expired` does. Call it within a transaction."""
+    """Return the result of :meth:`~scrapy_sessions.storage.SessionStore.expired`. Call it within a transaction."""
     found = heapq.merge(
         *(connection.execute(_EXPIRED, (name, now, limit)).fetchall() for name in _spaces(connection, namespace))
     )
@@ -129,9 +129,9 @@ def _walk(
     share: int | None,
     start: _Place | None,
 ) -> Iterator[Found]:
-    """Yield the entries of one *pool* after *start*: *share* of them are read at first, then twice as many each time.
+    """Yield the entries of one *pool* after *start*. It reads *share* entries first, then twice as many each time.
 
-    Not a cursor that stays open: hundreds of pools would be as many statements, and Python keeps one of the same text.
+    Not with a cursor that stays open: hundreds of pools would need as many statements.
     """
     while found := _read(connection, namespace, pool, status, share, start):
         yield from found
@@ -148,7 +148,7 @@ def _read(
     limit: int | None,
     start: _Place | None,
 ) -> list[Found]:
-    """Return the first entries, up to *limit*, of one *pool* (None: named sessions) after *start*."""
+    """Return up to *limit* entries of one *pool* (``None``: named sessions) after *start*."""
     select = _PAGE
     values: tuple[str | None, ...] = (namespace, pool)
     if status is not None:
@@ -159,7 +159,7 @@ def _read(
     if start is not None:
         moment = -start[0]
         if namespace >= start[1]:
-            # Those of the same moment first: as one condition with OR they could not be sought in the index.
+            # First the sessions of the same moment: in one condition with OR, SQLite could not seek in the index.
             beyond = start[2] if namespace == start[1] else ""
             query = f"{select} AND last_activity = ? AND session_id > ? ORDER BY session_id LIMIT ?"
             found = connection.execute(query, (*values, moment, beyond, wanted)).fetchall()

@@ -1,6 +1,6 @@
-"""The schema of the SQLite file, as the numbered steps that lead to it. ``PRAGMA user_version`` is the last one taken.
+"""The schema of the SQLite file, as numbered steps. ``PRAGMA user_version`` is the number of the last step taken.
 
-A step that was released is never changed: files of that version exist. A new one goes to the end.
+A released step is never changed, because files of its version exist. New steps are added at the end.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 def _sessions(connection: sqlite3.Connection) -> None:
-    # The id leads the primary key: find() looks for one in all namespaces.
-    # A rowid table, because bodies of a few kB in the inner pages of a WITHOUT ROWID table would make it deep.
+    # The primary key starts with the id, because find() looks for an id in all namespaces.
+    # A rowid table: in a WITHOUT ROWID table, inner pages with bodies of a few kB would make the tree deep.
     connection.execute("""
         CREATE TABLE sessions (
             namespace TEXT NOT NULL,
@@ -34,9 +34,9 @@ def _sessions(connection: sqlite3.Connection) -> None:
             PRIMARY KEY (session_id, namespace)
         )
     """)
-    # Every listing goes by namespace and pool (see SQLiteStore), so that one spider's cost doesn't grow with another's
-    # sessions; one index serves all filters, because each one more costs at every save. The columns after session_id
-    # are only carried along: a listing then reads these few bytes a session, not the pages that hold the bodies.
+    # Every listing goes by namespace and pool (see listing.py), so that its cost doesn't grow with the sessions of
+    # other spiders. One index serves all filters, because each further index costs time at every save. With the
+    # columns after session_id, a listing reads the index only, not the pages with the bodies.
     connection.execute("""
         CREATE INDEX sessions_by_activity ON sessions (
             namespace, pool, last_activity DESC, session_id,
@@ -50,7 +50,8 @@ def _sessions(connection: sqlite3.Connection) -> None:
 
 
 def _quarantine(connection: sqlite3.Connection) -> None:
-    # The same key can be set aside more than once, hence a number as the key. It is the order, too: clocks may jump.
+    # The primary key is a number, because the same session can be quarantined more than once. The number is also the
+    # order, because clocks may jump.
     connection.execute("""
         CREATE TABLE quarantine (
             id INTEGER PRIMARY KEY,
@@ -85,8 +86,8 @@ def _shared(connection: sqlite3.Connection) -> None:
 
 
 def _analytics(connection: sqlite3.Connection) -> None:
-    # The hour leads the key: writes go to the end, old hours are dropped from the front, and a query reads a stretch of
-    # it. That one namespace then reads past another's rows is bounded, as their number is.
+    # The key starts with the hour: rows are added at the end and deleted at the start, and a query reads one range. In
+    # that range it also reads the rows of other namespaces, whose number is bounded.
     connection.execute("""
         CREATE TABLE hours (
             hour INTEGER NOT NULL,
@@ -106,7 +107,7 @@ def _analytics(connection: sqlite3.Connection) -> None:
             PRIMARY KEY (hour, namespace, pool, session_id)
         ) WITHOUT ROWID
     """)
-    # A row for each status, so that two processes add to it in one statement.
+    # One row per status, so that a process adds to it in one statement.
     connection.execute("""
         CREATE TABLE hour_statuses (
             hour INTEGER NOT NULL,
@@ -141,13 +142,13 @@ MIGRATIONS: tuple[tuple[int, Migration], ...] = (
 )
 
 LATEST = MIGRATIONS[-1][0]
-"""The schema that this version reads and writes."""
+"""The schema version that this package reads and writes."""
 
 
 def migrate(connection: sqlite3.Connection, *, upto: int = LATEST) -> int:
-    """Take the steps that the file lacks, up to *upto*, each in its own transaction. Return how many were taken.
+    """Take the missing steps up to *upto*, each in its own transaction, and return their number.
 
-    *connection* is in autocommit mode. A step that fails leaves the file at the step before. Raises
+    *connection* is in autocommit mode. If a step fails, the file stays at the step before. Raises
     :exc:`sqlite3.Error`.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()

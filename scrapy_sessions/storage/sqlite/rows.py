@@ -1,4 +1,4 @@
-"""What is done with rows in the SQLite file: the store's methods of the same names, a transaction each."""
+"""Reading and writing rows of the SQLite file: the store's methods of the same names, each in a transaction."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _COLUMNS = (
 _FIELDS = tuple(_COLUMNS.split(", "))
 _CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
-# CROSS, so that each key is sought in the index: with IN, SQLite reads the whole table.
+# CROSS makes SQLite seek each key in the index; with IN it reads the whole table.
 _LOAD_MANY = f"""
     WITH wanted (id, space) AS (VALUES {{}})
     SELECT {_COLUMNS} FROM wanted CROSS JOIN sessions ON session_id = id AND namespace = space
 """
-_LOADED = 400  # keys to a statement: SQLite before 3.32 takes 999 values
+_LOADED = 400  # keys per statement: SQLite before 3.32 takes up to 999 values
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
 _SET = f"UPDATE sessions SET {', '.join(f'{field} = ?' for field in _CHANGING)}"
 _UPDATE = f"{_SET} WHERE session_id = ? AND namespace = ? AND revision = ? - 1 AND start_time = ?"
@@ -62,10 +62,10 @@ def load_many(connection: sqlite3.Connection, keys: Sequence[Key]) -> list[Row |
 
 
 def save(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
-    if len({row[:2] for row in rows}) == len(rows):  # else the order of the rows counts
+    if len({row[:2] for row in rows}) == len(rows):  # otherwise the order of the rows matters
         with suppress(_NotAll), transaction(connection):
             if _save_all(connection, rows) < len(rows):
-                raise _NotAll  # rolls back: a savepoint inside would copy every page before it is changed
+                raise _NotAll  # rolls back; a savepoint would copy every page before its change
             return [Outcome.SAVED] * len(rows)
     with transaction(connection):
         return [_save_one(connection, row) for row in rows]
@@ -105,10 +105,10 @@ class _NotAll(Exception):
 
 
 def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
-    """Save what can be saved and return how many that were: the fast way, for when nothing is in conflict."""
+    """Save the rows that can be saved, and return their number: the fast path, for rows without a conflict."""
     new = [row for row in rows if row.revision == 1]
     changed = [row for row in rows if row.revision != 1] if new else rows
-    # Row by row, the values are made between two steps of SQLite, which let go of the GIL: the event loop waits for it.
+    # map(), so that the values of a row are made between two steps of SQLite, which release the GIL for the event loop.
     saved = connection.executemany(_INSERT, map(_insert_values, new)).rowcount if new else 0
     if changed:
         saved += connection.executemany(_UPDATE, map(_update_values, changed)).rowcount
@@ -130,6 +130,6 @@ def _replace_one(connection: sqlite3.Connection, row: Row, old: Row | None) -> O
 
 
 def _why_not(connection: sqlite3.Connection, row: Row) -> Outcome:
-    """Say what became of the session of *row*, of which another revision or nothing is stored."""
+    """Return the outcome for *row*, whose session is stored in another revision or not at all."""
     stored = connection.execute(_START_TIME, (row.session_id, row.namespace)).fetchone()
     return Outcome.CONFLICT if stored == (row.start_time,) else Outcome.DELETED

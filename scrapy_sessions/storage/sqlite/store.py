@@ -1,4 +1,4 @@
-"""The default store: one SQLite file, for many processes of one machine."""
+"""The default store: one SQLite file for many processes of one machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["SQLiteStore"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# The row stays when a lease ends: its token is where the next one counts on.
+# The row stays when a lease ends, because the token of the next lease must be higher.
 _LEASE = """
     INSERT INTO leases (name, token, expires_at) VALUES (?, 1, ?)
     ON CONFLICT (name) DO UPDATE SET token = token + 1, expires_at = excluded.expires_at WHERE expires_at <= ?
@@ -46,14 +46,14 @@ _SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace
 
 
 class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
-    """Keeps rows in the SQLite file *path*, which any number of processes of one machine may share.
+    """Stores rows in the SQLite file *path*, which any number of processes of one machine may share.
 
-    All of SQLite's work is done in one thread of its own. A method that is cancelled while it waits either takes place
-    as a whole or not at all. Leases go by the wall clock.
+    All SQLite calls run in one thread of the store. A method that is cancelled while it waits takes place as a whole or
+    not at all. Leases use the wall clock.
 
-    :param path: made if it isn't there, with its folder; relative to the current folder at construction
+    :param path: the file, created with its folder if missing; relative to the current folder at construction
     :param clock: returns UNIX seconds; leases expire by it
-    :param busy_timeout: how long an operation waits for other processes, in seconds, before it raises
+    :param busy_timeout: the seconds that an operation waits for other processes before it raises
         :exc:`~scrapy_sessions.exceptions.StoreError`
 
     ::
@@ -72,20 +72,20 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         self._busy_timeout = busy_timeout
         self._prune_schedule = PruneSchedule()
         self._executor: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None  # of the executor's thread, as sqlite3 demands
+        self._connection: sqlite3.Connection | None = None  # used in the executor's thread only, as sqlite3 requires
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r})"
 
     def prepare(self) -> None:
-        """Open the file, in the store's thread. Blocks the caller; raises what :meth:`open` would."""
+        """Open the file in the store's thread. Blocks the caller. Raises the exceptions of :meth:`open`."""
         self._thread().submit(self._open).result()
 
     async def open(self) -> None:
         """Open the file. Idempotent. A closed store can be opened again.
 
         Raises :exc:`~scrapy_sessions.exceptions.StoreError` for a file that can't be opened, read or written, or that
-        isn't a session store; :exc:`~scrapy_sessions.exceptions.NewerSchema` for one of a newer version.
+        isn't a session store, and :exc:`~scrapy_sessions.exceptions.NewerSchema` for a file of a newer version.
         """
         await asyncio.get_running_loop().run_in_executor(self._thread(), self._open)
 
@@ -94,8 +94,8 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             return
         executor, self._executor = self._executor, None
         closed = executor.submit(self._close)
-        executor.shutdown(wait=False)  # takes nothing new; what it has, it still does, in order
-        # Shielded, as a cancelled close() would otherwise leave the connection to a thread that is gone.
+        executor.shutdown(wait=False)  # it takes no new calls, and completes the pending ones in order
+        # Shielded, because a cancelled close() would otherwise leave the connection open, to a thread that has ended.
         await asyncio.shield(asyncio.wrap_future(closed))
 
     async def load(self, key: Key) -> Row | None:
@@ -191,11 +191,11 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     def _not_open(self) -> StoreError:
         return StoreError(f"The session store {self.location} is not open: call open() first")
 
-    # What follows runs in the store's thread.
+    # The methods below run in the store's thread.
 
     def _open(self) -> None:
         if self._connection is None:
-            # The real path, so that a link to a file that isn't there yet leads to one of the right mode.
+            # The resolved path, so that the target of a dangling link is created with the right mode, too.
             self._connection = open_file(Path(self.location).resolve(), busy_timeout=self._busy_timeout)
 
     def _close(self) -> None:
@@ -210,9 +210,9 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         return listing.infos(listing.find(connection, session_id), now, self.location)
 
     def _take_lease(self, connection: sqlite3.Connection, name: str, ttl: float) -> Lease | None:
-        # Not RETURNING, as SQLite knows it from 3.35 on and RHEL 9 has 3.34; inside of one transaction it is the same.
+        # Not with RETURNING, which requires SQLite 3.35, and RHEL 9 has 3.34. Within a transaction it is the same.
         with transaction(connection):
-            now = self._clock()  # only now: to begin may have taken as long as the busy timeout
+            now = self._clock()  # after BEGIN, which may have waited as long as the busy timeout
             if connection.execute(_LEASE, (name, now + ttl, now)).rowcount != 1:
                 return None
             (token,) = connection.execute("SELECT token FROM leases WHERE name = ?", (name,)).fetchone()
