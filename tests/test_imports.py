@@ -30,7 +30,7 @@ LAYERS = (
 )
 MANAGER_LAYER = next(level for level, names in enumerate(LAYERS) if "sessions" in names)
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
-OPTIONAL = ("cryptography.fernet", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
+OPTIONAL = ("cryptography.fernet", "jinja2", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
 
 
 def modules() -> list[str]:

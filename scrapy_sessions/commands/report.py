@@ -11,7 +11,7 @@ from scrapy_sessions.atomic_file import atomic_write
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
 from scrapy_sessions.commands.support.text import parse_age, printable
-from scrapy_sessions.report import gather, is_report, render
+from scrapy_sessions.report import gather, is_report, render, templates
 
 __all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context) -> int:
     """Write the report, also one that says that there is nothing to tell."""
     options = context.options
+    templates()  # raises if they can't be used: before a long reading, not after it
     path = None if options.output == STANDARD else _path(context)
     if path is None and options.open:
         raise CommandError("--open needs a file: give -o FILE instead of -o -")

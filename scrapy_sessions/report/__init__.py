@@ -11,10 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from scrapy_sessions.report.gather import gather
-from scrapy_sessions.report.page import GENERATOR, render
+from scrapy_sessions.report.page import GENERATOR, render, templates
 from scrapy_sessions.storage.base import SessionStore
 
-__all__ = ["build", "gather", "is_report", "render"]
+__all__ = ["build", "gather", "is_report", "render", "templates"]
 
 _HEAD = 1000  # bytes: the page names its maker in its first lines
 
@@ -34,7 +34,8 @@ async def build(
     :param since: only sessions active since then (UNIX seconds)
     :param now: the time it is made at, by default the present (UNIX seconds)
 
-    Raises :exc:`~scrapy_sessions.exceptions.StoreError`.
+    Raises :exc:`~scrapy_sessions.exceptions.StoreError`, and
+    :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` if jinja2 is not installed.
     """
     return render(await gather(store, namespace=namespace, pool=pool, since=since, now=now))
 

@@ -1,13 +1,13 @@
-"""The section on logins: the averages that the counters know, and the single ones that events tell of."""
+"""The section on logins: averages from the counters, and single logins from the events."""
 
 from __future__ import annotations
 
-from scrapy_sessions.report.charts import Bar, Point, bars, legend
+from scrapy_sessions.report.charts import Bar, Point, bars
 from scrapy_sessions.report.data import Login, Report
 from scrapy_sessions.report.format import count, duration, moment
-from scrapy_sessions.report.markup import Html, details, hint, join, note
+from scrapy_sessions.report.parts import Hint, Legend, Note, Part, details
 from scrapy_sessions.report.redact import shortened
-from scrapy_sessions.report.tables import NO_POOL, Cell, number, plain_table, text, time_of
+from scrapy_sessions.report.tables import NO_POOL, Row, number, seconds, text, time
 
 __all__ = ["logins"]
 
@@ -15,11 +15,11 @@ _LISTED = 20
 _NAME = 40  # characters
 
 
-def logins(report: Report) -> Html:
+def logins(report: Report) -> list[Part]:
     """How long logins take."""
     known = [bucket for bucket in report.buckets if bucket.login_time is not None]
     if not known and not report.logins:
-        return note("No login was timed in this time.")
+        return [Note("No login was timed in this time.")]
     series = [
         Bar(
             bucket.start,
@@ -31,19 +31,19 @@ def logins(report: Report) -> Html:
     ]
     points = [
         Point(login.time, login.seconds, "p one", f"{_what(login)}, {moment(login.time)} UTC")
-        for login in reversed(report.logins)  # the slowest last: it is drawn over the others
+        for login in reversed(report.logins)  # the slowest is drawn last, over the others
     ]
     entries = [("login", "seconds per login, on average")] if known else []
     if points:
         entries.append(("p one", "one login"))
-    return join(
-        legend(*entries),
+    return [
+        Legend(entries),
         bars("Duration of logins over time", series, width=report.bucket_seconds, points=points, seconds=True),
-        hint(_averages(report)) if known else None,
-        hint(_single(report)),
-        details("The slowest logins", _slowest_logins(report)) if points else None,
-        _slowest_sessions(report),
-    )
+        *([Hint(_averages(report))] if known else []),
+        Hint(_single(report)),
+        *details("The slowest logins", "Logins by the time they took", _slowest_logins(report)),
+        *details("The slowest sessions", "Sessions by login time", _slowest_sessions(report)),
+    ]
 
 
 def _averages(report: Report) -> str:
@@ -62,32 +62,29 @@ def _single(report: Report) -> str:
     return f"A point is one login, from the events: {which}. The slowest: {_what(slowest)}, {moment(slowest.time)} UTC."
 
 
-def _slowest_logins(report: Report) -> Html:
-    rows = [
-        [
-            text(login.key.session_id),
-            number(login.seconds, _took(login)),
-            Cell(time_of(login.time), login.time),
-            text(login.pool if login.pool is not None else NO_POOL),
-        ]
+def _slowest_logins(report: Report) -> list[Row]:
+    return [
+        {
+            "Session": text(login.key.session_id),
+            "Login time": number(login.seconds, _took(login)),
+            "Time (UTC)": time(login.time),
+            "Pool": text(login.pool if login.pool is not None else NO_POOL),
+        }
         for login in report.logins[:_LISTED]
     ]
-    return plain_table("Logins by the time they took", ["Session", "Login time", "Time (UTC)", "Pool"], rows)
 
 
-def _slowest_sessions(report: Report) -> Html | None:
+def _slowest_sessions(report: Report) -> list[Row]:
     timed = [(session.login_time, session) for session in report.sessions if session.login_time is not None]
-    rows = [
-        [
-            text(session.key.session_id),
-            number(login_time, duration(login_time)),
-            number(session.timed_logins),
-            number(session.login_failures),
-        ]
+    return [
+        {
+            "Session": text(session.key.session_id),
+            "Average login": seconds(login_time),
+            "Logins": number(session.timed_logins),
+            "Failed logins": number(session.login_failures),
+        }
         for login_time, session in sorted(timed, key=lambda entry: -entry[0])[:10]
     ]
-    columns = ["Session", "Average login", "Logins", "Failed logins"]
-    return details("The slowest sessions", plain_table("Sessions by login time", columns, rows)) if rows else None
 
 
 def _what(login: Login) -> str:
@@ -95,4 +92,4 @@ def _what(login: Login) -> str:
 
 
 def _took(login: Login) -> str:
-    return duration(login.seconds) if login.seconds else "<0.1 s"  # an event knows tenths
+    return duration(login.seconds) if login.seconds else "<0.1 s"  # an event has tenths of a second

@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 
 from scrapy_sessions.analytics.redaction import safe_url, without_secrets
-from scrapy_sessions.report.markup import printable
 
-__all__ = ["action", "place", "reason", "shortened", "url"]
+__all__ = ["action", "place", "printable", "reason", "shortened", "url"]
 
 _LONGEST = 200  # characters of one URL or reason: a report stays small whatever a site sends
 _MORE = "?…"  # stands for a query
 _ACTION = re.compile(r"[A-Z]+ (\S+) (\d{3})")
+
+
+def printable(text: str) -> str:
+    """Return *text* with a replacement character for each character that is not printable.
+
+    Such characters can change the direction of the text after them, and a lone surrogate cannot be written to a file.
+    The command line has a function of its own, which writes them as escapes, as its reader may have to type them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

@@ -1,18 +1,30 @@
-"""The sections of the page, each out of a report's data."""
+"""The sections of the page, in their order: what each shows of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from scrapy_sessions.report.aggregates import SPANS
-from scrapy_sessions.report.charts import Bar, Lane, Line, bars, curves, lanes, legend, proportions
-from scrapy_sessions.report.data import Bucket, Report, Session
+from scrapy_sessions.report.charts import Bar, Lane, Line, bars, curves, lanes, proportions
+from scrapy_sessions.report.data import Bucket, Mark, Report, Session
 from scrapy_sessions.report.format import count, duration, duration_ticks, moment, percent
-from scrapy_sessions.report.markup import Html, details, hint, join, note, tag
+from scrapy_sessions.report.logins import logins
+from scrapy_sessions.report.parts import Hint, Legend, Note, Part, Section, Tiles, details, left_out
 from scrapy_sessions.report.survival import Step, median, survival
-from scrapy_sessions.report.tables import NOT_KNOWN, Cell, number, plain_table, text, time_of
+from scrapy_sessions.report.tables import (
+    NOT_KNOWN,
+    Cell,
+    cookie_table,
+    number,
+    pool_table,
+    seconds,
+    session_table,
+    text,
+    time,
+    url_table,
+)
 
-__all__ = ["cookie_charts", "numbers", "survival_chart", "timeline", "traffic", "trouble"]
+__all__ = ["sections"]
 
 _LANES = 24
 _LISTED = 200  # events in words, below the lanes
@@ -28,11 +40,40 @@ _MARKS = {
     "expired": ("end", "expired"),
     "deleted": ("end", "deleted"),
 }
+"""The shape of the mark of each event, and its name."""
+_SHAPES = {"login": "login", "failed": "failed login", "lost": "login lost", "blocked": "blocked", "end": "end"}
 _STATES = ("new", "ready", "retired", "expired", "removed")
 
 
-def numbers(report: Report) -> Html:
-    """What the report comes to, in a few numbers."""
+def sections(report: Report) -> list[Section]:
+    """Return the sections that have something to show."""
+    every = [
+        Section("numbers", "Numbers", "In numbers", True, _numbers(report)),
+        Section("traffic", "Traffic", "Pages and responses", True, _traffic(report)),
+    ]
+    if report.sessions:
+        every += [
+            Section("timeline", "Lives", "Lives of sessions", True, _timeline(report)),
+            Section("survival", "Survival", "How long sessions last", False, _survival(report)),
+        ]
+    if report.analytics:
+        every.append(Section("logins", "Logins", "How long logins take", False, logins(report)))
+    if report.sessions:
+        every.append(Section("trouble", "Trouble", "Errors and bans by session", False, _trouble(report)))
+    if report.cookies:
+        every.append(Section("ages", "Cookies' life", "How long cookies live", False, _cookie_ages(report)))
+    if report.sessions:
+        every.append(Section("urls", "URLs", "Errors and bans by URL", True, _urls(report)))
+    if report.pools:
+        every.append(Section("pools", "Pools", "Pools", True, _pools(report)))
+    if report.sessions:
+        every.append(Section("sessions", "Sessions", "Sessions", True, _sessions(report)))
+    if report.cookies:
+        every.append(Section("cookies", "Cookies", "Cookies by name", True, _cookies(report)))
+    return every
+
+
+def _numbers(report: Report) -> list[Part]:
     totals = report.totals
     in_use = totals.states["new"] + totals.states["ready"]
     states = [f"{count(in_use)} in use"]
@@ -50,18 +91,11 @@ def numbers(report: Report) -> Html:
         ("Pools", count(totals.pools), "in all namespaces" if report.namespace is None else ""),
         ("Cookies", count(totals.cookies), "in the sessions in the store"),
     ]
-    return tag(
-        "dl",
-        [
-            tag("div", tag("dt", name), tag("dd", value, class_="figure"), tag("dd", words) if words else None)
-            for name, value, words in tiles
-        ],
-        class_="tiles",
-    )
+    return [Tiles(tiles)]
 
 
-def traffic(report: Report) -> Html:
-    """Pages, and responses by status, over time."""
+def _traffic(report: Report) -> list[Part]:
+    """Responses by class of status, and pages, over time."""
     if not report.buckets:
         return _by_status(report)
     shown = [entry for entry in _CLASSES if any(_of_class(bucket, entry[0]) for bucket in report.buckets)]
@@ -77,15 +111,28 @@ def traffic(report: Report) -> Html:
         for bucket in report.buckets
     ]
     pages = Line("pages", [(bucket.start + width / 2, bucket.pages) for bucket in report.buckets])
-    return join(
-        legend(*((colour, name) for _, name, colour in shown), ("l pages", "pages")),
+    rows = [
+        {
+            "From (UTC)": time(bucket.start),
+            "Pages": number(bucket.pages),
+            "Responses": number(bucket.answered),
+            **{name: number(_of_class(bucket, first)) for first, name, _ in _CLASSES},
+            "Bans": number(bucket.blocked),
+            "Logins": number(bucket.logins),
+            "Login time": seconds(bucket.login_time),
+        }
+        for bucket in report.buckets
+        if bucket.answered or bucket.pages or bucket.logins or bucket.login_failures
+    ]
+    return [
+        Legend([*((colour, name) for _, name, colour in shown), ("l pages", "pages")]),
         bars("Responses by status, and pages, over time", series, width=width, line=pages),
-        hint(f"One bar is {duration(width)}. Times are UTC."),
-        _numbers_of_buckets(report),
-    )
+        Hint(f"One bar is {duration(width)}. Times are UTC."),
+        *details("The numbers", "Pages and responses over time", rows),
+    ]
 
 
-def _by_status(report: Report) -> Html:
+def _by_status(report: Report) -> list[Part]:
     found = [(status, n) for status, n in sorted(report.totals.responses.items())]
     rows = [(f"Status {s}", [(float(n), _colour(s), f"{count(n)} responses with status {s}")]) for s, n in found[:30]]
     why = (
@@ -93,64 +140,45 @@ def _by_status(report: Report) -> Html:
         if report.analytics
         else "This store keeps no counters by hour: here are all responses of the sessions, by status."
     )
-    return join(note(why), proportions("Responses by status", rows) if rows else None)
+    return [Note(why), proportions("Responses by status", rows)] if rows else [Note(why)]
 
 
-def _numbers_of_buckets(report: Report) -> Html:
-    columns = ["From (UTC)", "Pages", "Responses", *(name for _, name, _ in _CLASSES), "Bans", "Logins", "Login time"]
-    rows = [
-        [
-            Cell(time_of(bucket.start), bucket.start),
-            number(bucket.pages),
-            number(bucket.answered),
-            *(number(_of_class(bucket, first)) for first, _, _ in _CLASSES),
-            number(bucket.blocked),
-            number(bucket.logins),
-            number(bucket.login_time, None if bucket.login_time is None else duration(bucket.login_time)),
-        ]
-        for bucket in report.buckets
-        if bucket.answered or bucket.pages or bucket.logins or bucket.login_failures
-    ]
-    return details("The numbers", plain_table("Pages and responses over time", columns, rows))
-
-
-def timeline(report: Report) -> Html:
-    """The lives of the sessions that there is most to tell of."""
-    # Half of the lanes for the most troubled, half for the most active: both belong to the picture.
+def _timeline(report: Report) -> list[Part]:
+    """The sessions with most to show, from start to end, with their events."""
+    # Half of the lanes are for the most troubled ones, half for the most active ones.
     troubled = [session for session in report.sessions if any(session.trouble)][: _LANES // 2]
     active = sorted(report.sessions, key=lambda session: session.pages, reverse=True)
     keys = dict.fromkeys(session.key for session in (*troubled, *active, *report.sessions))
     chosen = {session.key: session for session in report.sessions}
     shown = sorted((chosen[key] for key in list(keys)[:_LANES]), key=_start)
-    ends = [session.ended or session.last for session in shown]
-    start, end = min(map(_start, shown)), max([*ends, *(mark.time for s in shown for mark in s.marks)])
+    found = [(mark, session) for session in shown for mark in session.marks if mark.kind in _MARKS]
+    start, end = min(map(_start, shown)), max(session.ended or session.last for session in shown)
     if report.since is not None:
         start = max(start, report.since)
-    end = max(end, start + 60.0)
-    used = {_MARKS[mark.kind][0] for session in shown for mark in session.marks if mark.kind in _MARKS}
+    end = max(end, start + 60.0, *(mark.time for session in shown for mark in session.marks))
+    used = {_MARKS[mark.kind][0] for mark, _ in found}
     states = [state for state in _STATES if any(session.state == state for session in shown)]
-    names = {"login": "login", "failed": "failed login", "lost": "login lost", "blocked": "blocked", "end": "end"}
-    found = [(mark, session) for session in shown for mark in session.marks if mark.kind in _MARKS]
     found = sorted(found, key=lambda entry: entry[0].time, reverse=True)[:_LISTED]
     rows = [
-        [
-            Cell(time_of(mark.time), mark.time),
-            text(session.key.session_id),
-            text(_MARKS[mark.kind][1]),
-            text(mark.detail or NOT_KNOWN),
-        ]
+        {
+            "Time (UTC)": time(mark.time),
+            "Session": text(session.key.session_id),
+            "Event": text(_MARKS[mark.kind][1]),
+            "Detail": text(mark.detail or NOT_KNOWN),
+        }
         for mark, session in found
     ]
-    listed = plain_table("What happened", ["Time (UTC)", "Session", "Event", "Detail"], rows)
-    return join(
-        legend(
-            *((f"s-{state}", state) for state in states),
-            *((f"m-{shape}", name) for shape, name in names.items() if shape in used),
+    return [
+        Legend(
+            [
+                *((f"s-{state}", state) for state in states),
+                *((f"m-{shape}", name) for shape, name in _SHAPES.items() if shape in used),
+            ]
         ),
         lanes("Lives of sessions over time", [_lane(session, end) for session in shown], start=start, end=end),
-        hint(f"{len(shown)} of {count(len(report.sessions))} sessions, by birth. A bar is a life. Times are UTC."),
-        details(f"The latest {len(rows)} events" if len(found) >= _LISTED else "The events", listed) if rows else None,
-    )
+        Hint(f"{len(shown)} of {count(len(report.sessions))} sessions, by birth. A bar is a life. Times are UTC."),
+        *details(f"The latest {len(rows)} events" if len(rows) >= _LISTED else "The events", "What happened", rows),
+    ]
 
 
 def _lane(session: Session, now: float) -> Lane:
@@ -161,51 +189,50 @@ def _lane(session: Session, now: float) -> Lane:
     )
     if session.reason:
         title += f"; {session.reason}"
-    marks = []
-    for mark in session.marks:
-        if mark.kind in _MARKS and mark.kind != "born":
-            shape, name = _MARKS[mark.kind]
-            detail = f": {mark.detail}" if mark.detail else ""
-            marks.append((mark.time, shape, f"{session.key.session_id} {name}, {moment(mark.time)} UTC{detail}"))
+    marks = [_mark(session, mark) for mark in session.marks if mark.kind in _MARKS and mark.kind != "born"]
     return Lane(_label(session), f"s-{session.state}", start, min(max(end, start), now), title, marks)
+
+
+def _mark(session: Session, mark: Mark) -> tuple[float, str, str]:
+    shape, name = _MARKS[mark.kind]
+    detail = f": {mark.detail}" if mark.detail else ""
+    return mark.time, shape, f"{session.key.session_id} {name}, {moment(mark.time)} UTC{detail}"
 
 
 def _start(session: Session) -> float:
     return session.born if session.born is not None else session.marks[0].time if session.marks else session.last
 
 
-def survival_chart(report: Report) -> Html:
-    """How long sessions live."""
+def _survival(report: Report) -> list[Part]:
     ended = survival((life.entry, life.exit, life.ended) for life in report.lives)
     retired = survival((life.entry, life.exit, life.retired) for life in report.lives)
     end = max((steps[-1].time for steps in (ended, retired) if steps), default=0.0)
     if not end:
-        return note("There is no session whose life could be measured yet.")
+        return [Note("There is no session whose life could be measured yet.")]
     lines = [
         Line("retired", [(step.time, step.share) for step in retired]),
         Line("ended", [(step.time, step.share) for step in ended]),
     ]
-    columns = ["Age", "Not retired", "Still there", "Sessions of that age"]
     rows = [
-        [
-            Cell(duration(age), age),
-            number(_at(retired, age).share, percent(_at(retired, age).share, 1)),
-            number(_at(ended, age).share, percent(_at(ended, age).share, 1)),
-            number(sum(life.entry < age <= life.exit for life in report.lives)),
-        ]
+        {
+            "Age": number(age, duration(age)),
+            "Not retired": _share(retired, age),
+            "Still there": _share(ended, age),
+            "Sessions of that age": number(sum(life.entry < age <= life.exit for life in report.lives)),
+        }
         for age, _ in duration_ticks(end, 12)
         if age
     ]
-    return join(
-        legend(("l retired", "not retired"), ("l ended", "neither retired, expired nor removed")),
+    return [
+        Legend([("l retired", "not retired"), ("l ended", "neither retired, expired nor removed")]),
         curves("Survival of sessions by age", lines, end=end, ticks=duration_ticks(end)),
-        hint(
+        Hint(
             f"How to read it: above an age stands the share of sessions that reach it. Sessions still in use count for "
             f"as long as they have been seen (Kaplan-Meier). {count(len(report.lives))} lives. "
             f"{_half(ended, 'last')} {_half(retired, 'are not retired')}"
         ),
-        details("The numbers", plain_table("Survival by age", columns, rows)),
-    )
+        *details("The numbers", "Survival by age", rows),
+    ]
 
 
 def _half(steps: Sequence[Step], what: str) -> str:
@@ -215,15 +242,16 @@ def _half(steps: Sequence[Step], what: str) -> str:
     return f"Half {what} for {duration(age)} or more."
 
 
-def _at(steps: Sequence[Step], age: float) -> Step:
-    return next(step for step in reversed(steps) if step.time <= age)
+def _share(steps: Sequence[Step], age: float) -> Cell:
+    share = next(step.share for step in reversed(steps) if step.time <= age)
+    return number(share, percent(share, 1))
 
 
-def trouble(report: Report) -> Html:
-    """The sessions in which most went wrong."""
+def _trouble(report: Report) -> list[Part]:
+    """The sessions with most errors."""
     found = [session for session in report.sessions if any(session.trouble)][:_TROUBLED]
     if not found:
-        return note("Nothing went wrong: no error, no failure, no ban.")
+        return [Note("Nothing went wrong: no error, no failure, no ban.")]
     rows = []
     for session in found:
         failures = session.failures + session.login_failures
@@ -233,14 +261,13 @@ def trouble(report: Report) -> Html:
             (float(failures), "c5", f"{count(failures)} failures, {count(session.login_failures)} of them logins"),
         ]
         rows.append((f"{name} · {session.state}" if session.state != "ready" else name, group))
-    return join(
-        legend(("c4", "responses with status 400 and above"), ("c5", "failures")),
+    return [
+        Legend([("c4", "responses with status 400 and above"), ("c5", "failures")]),
         proportions("Errors and failures by session", rows),
-    )
+    ]
 
 
-def cookie_charts(report: Report) -> Html:
-    """How long cookies are to live, and how old they are."""
+def _cookie_ages(report: Report) -> list[Part]:
     rows = [
         (
             name,
@@ -253,7 +280,35 @@ def cookie_charts(report: Report) -> Html:
     ]
     undated = float(report.lifetimes["no date"])
     rows.append(("until the session ends", [(undated, "c2", f"{count(undated)} cookies have no date")]))
-    return join(legend(("c2", "dated to live"), ("c3", "age now")), proportions("Lifetimes and ages of cookies", rows))
+    return [Legend([("c2", "dated to live"), ("c3", "age now")]), proportions("Lifetimes and ages of cookies", rows)]
+
+
+def _urls(report: Report) -> list[Part]:
+    if not report.urls:
+        return [Note("The histories of the sessions tell of no error.")]
+    hint = "From the sessions' histories, which remember the latest actions only, and from bans that name a URL."
+    return [url_table(report.urls), *left_out(hint, report.urls_left_out, "URLs, with fewer errors,")]
+
+
+def _pools(report: Report) -> list[Part]:
+    table = pool_table(report.pools, namespaces=_has_namespaces(report))
+    return [table, *left_out("", report.pools_left_out, "pools, with fewer pages,")]
+
+
+def _sessions(report: Report) -> list[Part]:
+    hint = "The numbers of a session are of its whole life; login times and bans are of the hours that the store keeps."
+    others = report.totals.states.total() - len(report.sessions)
+    table = session_table(report.sessions, namespaces=_has_namespaces(report))
+    return [table, *left_out(hint, others, "sessions, less troubled and less active,")]
+
+
+def _cookies(report: Report) -> list[Part]:
+    hint = "Durations are averages. Cookies without a date last until the session ends. Values are not in this report."
+    return [cookie_table(report.cookies), *left_out(hint, report.cookies_left_out, "less frequent ones")]
+
+
+def _has_namespaces(report: Report) -> bool:
+    return len({pool.namespace for pool in report.pools}) > 1
 
 
 def _of_class(bucket: Bucket, first: int) -> int:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import pytest
 
-from scrapy_sessions.report import is_report
+from scrapy_sessions.report import is_report, templates
 from scrapy_sessions.storage import SQLiteStore
 from tests.support.crawl import ENVIRONMENT, sqlite_url, start
 from tests.support.docs_pages import DOCS, commands
@@ -124,6 +124,16 @@ def test_mistakes_are_told_in_one_line(
     assert done.code == code
     assert words in done.err
     assert done.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_library_is_named(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without jinja2, the line that installs it is printed before the store is read, and nothing is written."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    templates.cache_clear()
+    done = called(tmp_path, "report", "--store", str(store))
+    assert (done.code, done.out) == (2, "")
+    assert done.err == ("scrapy sessions: A report needs jinja2: pip install 'scrapy-persistent-sessions[report]'\n")
     assert list(tmp_path.iterdir()) == []
 
 
