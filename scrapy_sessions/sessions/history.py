@@ -1,4 +1,4 @@
-"""What a session did, kept compactly."""
+"""The actions of a session in a compact form."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 __all__ = ["History", "storable"]
 
-_NEW = 64  # texts kept as they came until somebody asks: folded one by one, each would copy all that came before
-# An encoded text and the comma behind it. To look for `","` would not do: a text may be just a comma, or end in `",`.
+_NEW = 64  # texts that are kept unencoded: encoding each one at once would copy all texts before it
+# An encoded text and the comma after it. Searching for `","` would be wrong: a text may be a comma, or end in `",`.
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",')
 
 
 class History:
     """The last *limit* actions of a session, oldest first (0: all of them).
 
-    They are kept as they are saved, as JSON in one bytes object: a third of what as many strings take, and to save
+    They are kept as JSON in one bytes object, as they are saved: a third of the memory of as many strings, and saving
     them again costs nothing.
     """
 
@@ -36,7 +36,7 @@ class History:
             self._fold()
 
     def restore(self, texts: Iterable[str]) -> None:
-        """Make *texts* the whole content."""
+        """Replace the content by *texts*."""
         self._encoded = b""
         self._count = self._total = 0
         self._new = list(texts)
@@ -44,11 +44,11 @@ class History:
 
     @property
     def total(self) -> int:
-        """How many were ever added, those that have been dropped since included."""
+        """The number of texts ever added, including dropped ones."""
         return self._total + len(self._new)
 
     def encoded(self) -> bytes:
-        """Return the texts as the inside of a JSON array. The object is the same until one is added."""
+        """Return the texts as the inside of a JSON array. The object is the same until a text is added."""
         if self._new:
             self._fold()
         return self._encoded
@@ -81,7 +81,7 @@ class History:
 
 
 def storable(text: str) -> str:
-    """Return *text*, whatever it was, with what can't be stored written out: a lone surrogate, say."""
+    """Return *text* as a string that can be stored: lone surrogates are written as escapes."""
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 

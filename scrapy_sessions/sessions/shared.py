@@ -1,4 +1,4 @@
-"""What the sessions of a namespace tell each other: one JSON object, saved, and safe across processes."""
+"""The data that the sessions of a namespace share: one JSON object in the store, safe across processes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ from scrapy_sessions.storage.base import SharedStore
 
 __all__ = ["SharedData"]
 
-_TRIES = 100  # each failed one means that another holder succeeded
+_TRIES = 100  # each failure means that another process succeeded
 
 
 class SharedData:
-    """The JSON object that the sessions of *namespace* share. Every call reads the store: none is out of date."""
+    """The JSON object that the sessions of *namespace* share. Every call reads it from the store.
+
+    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a *store* that is no
+    :class:`~scrapy_sessions.storage.SharedStore`.
+    """
 
     def __init__(self, store: object, namespace: str, opened: Callable[[], Any]) -> None:
         self._store = SharedStore.of(store, "shared data")
         self._namespace = namespace
         self._opened = opened
-        self._lock = asyncio.Lock()  # many callbacks at once would fail each other's writes, more often than we try
+        self._lock = asyncio.Lock()  # without it, many callbacks at once would make each other's writes fail too often
 
     async def get(self) -> dict[str, Any]:
-        """Return a copy of the object; ``{}`` if nobody has put anything there."""
+        """Return a copy of the object; ``{}`` before the first update."""
         data, _ = await self._read(await self._open())
         return data
 
     async def update(self, function: Callable[[dict[str, Any]], dict[str, Any] | None]) -> dict[str, Any]:
         """Change the object by *function*, save it, and return it.
 
-        *function* gets a copy, and changes it or returns another one. It is called again, with what is there then, if
-        another process was faster (compare and set): it should do nothing else. Raises
-        :exc:`~scrapy_sessions.exceptions.SessionError` for what isn't JSON, and
+        *function* gets a copy, and changes it or returns another dict. If another process has changed the object
+        meanwhile (compare and set), *function* is called again with the new content, so it should have no other
+        effects. Raises :exc:`~scrapy_sessions.exceptions.SessionError` for a result that isn't JSON, and
         :exc:`~scrapy_sessions.exceptions.StoreError`.
         """
         store = await self._open()

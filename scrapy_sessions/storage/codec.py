@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from pydantic_core import PydanticSerializationError, from_json
 
 from scrapy_sessions.cookies.stored import ENCODED_FIELDS
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
-from scrapy_sessions.models import SCHEMA_VERSION, PersistentSession, Status
+from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
 from scrapy_sessions.storage.base import Row
 
 __all__ = ["RECORD_MIGRATIONS", "RecordMigration", "Unreadable", "decode", "encode", "read", "up_to_date"]
@@ -19,6 +20,10 @@ __all__ = ["RECORD_MIGRATIONS", "RecordMigration", "Unreadable", "decode", "enco
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
 
 _STATUSES = frozenset(get_args(Status))
+_floats = attrgetter(
+    *(name for name, field in PersistentSession.model_fields.items() if field.annotation is float),
+    *(f"metrics.{name}" for name, field in Metrics.model_fields.items() if field.annotation is float),
+)
 
 RECORD_MIGRATIONS: dict[int, RecordMigration] = {}
 """The migrations by the schema version that they start from: each returns the JSON of the next version.
@@ -34,10 +39,10 @@ def encode(record: PersistentSession) -> Row:
     one with values of a wrong type, such as an object in ``data`` that isn't JSON.
     """
     # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
-    if not all(map(math.isfinite, (record.start_time, record.last_activity, record.idle_timeout, record.max_age))):
+    if not all(map(math.isfinite, _floats(record))):
         raise StoreError(
-            f"The record of {_name(record)} can't be saved: start_time, last_activity, idle_timeout and max_age must "
-            f"be finite numbers of seconds (0 in a limit means no limit)"
+            f"The record of {_name(record)} can't be saved: times and limits must be finite numbers of seconds (0 in a "
+            f"limit means no limit)"
         )
     fault = "" if record.status in _STATUSES else "its status is not one of a session"
     body = b""

@@ -169,11 +169,12 @@ def test_wrong_type_is_refused_without_its_value() -> None:
     assert SECRET not in everything_of(caught.value)
 
 
-@pytest.mark.parametrize("field", ["start_time", "last_activity", "idle_timeout", "max_age"])
+@pytest.mark.parametrize("field", ["start_time", "last_activity", "idle_timeout", "max_age", "latency"])
 def test_infinite_times_are_refused(field: str) -> None:
-    """A time that JSON can't hold is refused at the save, not found at the load."""
+    """A number that JSON can't contain is refused when the record is saved, not found when it is loaded."""
+    infinite = {field: float("inf")}
     with pytest.raises(StoreError, match="finite"):
-        encode(record(**{field: float("inf")}))
+        encode(record(metrics=infinite) if field == "latency" else record(**infinite))
 
 
 def test_repr_of_a_row_hides_its_body() -> None:
