@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 from benchmarks.chains import ACTIONS, COOKIES
 from benchmarks.figures import Figure, Size, compare
 from benchmarks.records import NAMESPACE
-from scrapy_sessions import BrowserSession, SessionManager
+from scrapy_sessions import SessionManager
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 
 __all__ = ["measure"]
@@ -48,7 +49,7 @@ async def _measure(size: Size) -> list[Figure]:
         settings = SessionsSettings(save_interval=3600, history_limit=ACTIONS, idle_timeout=0, cache_size=0)
         manager = SessionManager(Path(folder) / "sessions.db", namespace=NAMESPACE, settings=settings)
         async with manager:
-            sessions = [await manager.get(f"s{number}") for number in range(size.changed)]
+            sessions = [await manager.live(f"s{number}") for number in range(size.changed)]
             for session in sessions:
                 for number in range(ACTIONS):
                     session.record(f"GET https://shop.example/p/{number} 200")
@@ -78,7 +79,7 @@ async def _measure(size: Size) -> list[Figure]:
     ]
 
 
-def _set_cookie(session: BrowserSession, number: int, value: str) -> None:
+def _set_cookie(session: SessionRuntime, number: int, value: str) -> None:
     header = f"c{number}=value-{value}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly"
     session.cookies.store([header], _URL)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of
 from scrapy_sessions.settings import SessionsSettings
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
     from url_matcher import URLMatcher
 
-    from scrapy_sessions.sessions.browser_session import BrowserSession
 
 __all__ = ["Fetch", "SessionConfig", "Verdict", "is_config", "registered_config", "session_config"]
 
@@ -169,7 +169,8 @@ class SessionConfig:
 
     def delay(self, session: BrowserSession) -> float:
         """Return the seconds from a request of *session* to its next one: its pace, its habits."""
-        return self.settings.delay if session.delay is None else session.delay
+        own = runtime_of(session).delay
+        return self.settings.delay if own is None else own
 
 
 _registered: set[type[SessionConfig]] = set()

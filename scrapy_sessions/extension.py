@@ -37,9 +37,9 @@ from scrapy_sessions.exceptions import (
 )
 from scrapy_sessions.models import Profile, check_session_id
 from scrapy_sessions.pools.claim import PICKED, Claim, read_claim
-from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import SessionManager, retired
-from scrapy_sessions.sessions.runtime import must_go_alone
+from scrapy_sessions.sessions.runtime import SessionRuntime, must_go_alone
 from scrapy_sessions.settings import SessionsSettings, setting_name
 from scrapy_sessions.storage.resolve import resolve_store
 
@@ -160,7 +160,7 @@ class SessionsExtension:
             self.store,
             self.closing,
             fetch=self.fetch_for_login,
-            save=lambda session: manager.save_session(session.id, session),
+            save=manager.save,
             refresh=manager.refresh_record,
             close_spider=self.close_spider,
             count=self.count,
@@ -209,7 +209,7 @@ class SessionsExtension:
                 return claim._replace(pool=pool)
         return claim
 
-    def must_wait(self, session: BrowserSession, config: SessionConfig) -> bool:
+    def must_wait(self, session: SessionRuntime, config: SessionConfig) -> bool:
         """Whether a request of *session* can't go at once: for its login, its pace, or a pause the site asked for."""
         return (
             must_log_in(session, config)
@@ -219,7 +219,7 @@ class SessionsExtension:
             or (self._paced and session.delay is None)
         )
 
-    async def take(self, request: Request, claim: Claim, config: SessionConfig) -> BrowserSession:
+    async def take(self, request: Request, claim: Claim, config: SessionConfig) -> SessionRuntime:
         """Return the session for the settled *claim*, logged in, when its next request may go."""
         manager = self.manager
         logging_in = is_login(request)
@@ -231,19 +231,19 @@ class SessionsExtension:
                 except LoginFailed:
                     pool = manager.pool_of(session)
                     if pool is not None and not pool.named:
-                        manager.retire(session, "its login failed")
+                        session.retire("its login failed")
                     raise
                 continue  # it may have been retired or replaced by another meanwhile
             if not is_ready(session, time.monotonic()):
                 await wait_turn(session, self.closing)
                 if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
                     continue  # that has come about while it waited
-            delay = config.delay(session)
+            delay = config.delay(view_of(session))
             if delay:
                 postpone(session, delay)
             return session  # as obtained: even a limit of no time at all lets a new one go
 
-    def begin(self, request: Request, claim: Claim, session: BrowserSession) -> InFlight:
+    def begin(self, request: Request, claim: Claim, session: SessionRuntime) -> InFlight:
         """Begin the visit of *request* in *session*, and say so in its meta."""
         meta = request.meta
         if claim.before is not None and claim.before != session.id:
@@ -276,7 +276,7 @@ class SessionsExtension:
                 visit = self.begin(request, claim, self.manager.obtain_now(claim))
         return visit
 
-    def session_of(self, response: Response) -> BrowserSession | None:
+    def session_of(self, response: Response) -> SessionRuntime | None:
         """Return the session that *response* came in, if it came in one."""
         visit = self.visits.get(response.request) if response.request is not None else None
         if visit is not None:
@@ -284,18 +284,18 @@ class SessionsExtension:
         session_id = response.meta.get("session_id") if response.request is not None else None
         return self.manager.ready(session_id) if isinstance(session_id, str) else None
 
-    async def fetch_for_login(self, session: BrowserSession, request: Request) -> Response:
+    async def fetch_for_login(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* as part of the login of *session*: past the HTTP cache, and without a verdict."""
         if not self.manager.usable(session):
             raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
         return await self.fetch(session, request.replace(meta={**request.meta, LOGIN: True, "dont_cache": True}))
 
-    async def fetch_for_session(self, session: BrowserSession, request: Request) -> Response:
+    async def fetch_for_session(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* for ``session.fetch()``, which in the login of *session* doesn't wait for that login."""
         fetch = self.fetch_for_login if self.logins.is_here(session) else self.fetch
         return await fetch(session, request)
 
-    async def fetch(self, session: BrowserSession, request: Request) -> Response:
+    async def fetch(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* in *session*, and in no other.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionRetired`.

@@ -20,6 +20,7 @@ from scrapy_sessions.crawl.in_flight import APPLIED, SLOT, remove_leftovers
 from scrapy_sessions.crawl.verdicts import PAUSES, pause_of
 from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.extension import SessionsExtension, is_login
+from scrapy_sessions.sessions.browser_session import view_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from scrapy_sessions.config import SessionConfig
     from scrapy_sessions.crawl.in_flight import InFlight
     from scrapy_sessions.pools.claim import Claim
-    from scrapy_sessions.sessions.browser_session import BrowserSession
+    from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["SessionCookiesMiddleware", "SessionMiddleware", "SessionVerdictMiddleware"]
 
@@ -101,12 +102,12 @@ class SessionMiddleware:
         self._go(request, claim, session, config)
         return None
 
-    def _go(self, request: Request, claim: Claim, session: BrowserSession, config: SessionConfig) -> None:
+    def _go(self, request: Request, claim: Claim, session: SessionRuntime, config: SessionConfig) -> None:
         visit = self._extension.begin(request, claim, session)
         visit.apply_identity(request)
         if config.changes_requests:
             with visit.track_changes(request):
-                config.process_request(request, session)
+                config.process_request(request, view_of(session))
 
 
 class SessionVerdictMiddleware:
@@ -271,7 +272,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             self._debug_set_cookie(response)
         return response
 
-    def _seed(self, request: Request, session: BrowserSession) -> None:
+    def _seed(self, request: Request, session: SessionRuntime) -> None:
         """Put ``request.cookies`` into the jar, once per request, session and generation."""
         cookies: list[VerboseCookie] = (
             [{"name": name, "value": value} for name, value in request.cookies.items()]

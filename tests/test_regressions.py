@@ -29,6 +29,7 @@ from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware
 from scrapy_sessions.pools.claim import Claim, cookiejar_id
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore
 from scrapy_sessions.storage.codec import decode, encode
@@ -82,9 +83,9 @@ async def test_one_bad_value_does_not_cost_the_cookies(spoil: str) -> None:
         elif spoil == "retire":
             alice.retire("x \ud83d")
         elif spoil == "agent":
-            alice.user_agent = 5  # type: ignore[assignment]
+            runtime_of(alice).user_agent = 5  # type: ignore[assignment]
         else:
-            alice.status = "weird"  # type: ignore[assignment]
+            runtime_of(alice).status = "weird"  # type: ignore[assignment]
         await manager.flush()
     row = await store.load(Key("shop", "alice"))
     assert row is not None
@@ -99,10 +100,10 @@ async def test_a_session_with_a_request_under_way_is_not_idle() -> None:
         store=MemoryStore(), namespace="shop", settings=settings, clock=lambda: now[0]
     ) as manager:
         alice = await manager.get("alice")
-        alice.in_flight += 1
+        runtime_of(alice).in_flight += 1
         now[0] += 5
         assert await manager.get("alice") is alice
-        alice.in_flight -= 1
+        runtime_of(alice).in_flight -= 1
         assert await manager.get("alice") is not alice
 
 
@@ -172,10 +173,10 @@ async def test_held_data_is_watched_for_as_long_as_it_is_held() -> None:
         alice = await manager.get("alice")
         held = alice.data
         alice.record("saved once")
-        await until(lambda: alice.revision == 1)
+        await until(lambda: runtime_of(alice).revision == 1)
         await asyncio.sleep(0.05)  # several intervals in which nothing changes
         held["late"] = True
-        await until(lambda: alice.revision == 2)
+        await until(lambda: runtime_of(alice).revision == 2)
     row = await store.load(Key("shop", "alice"))
     assert row is not None
     assert decode(row).data == {"late": True}
@@ -188,7 +189,7 @@ async def test_a_session_of_a_pool_that_is_gone_is_judged_by_itself(site: Site) 
     async with SessionManager(store=store, namespace="shop", settings=settings) as manager:
         assert await manager.save_session("gone#1", await manager.get("gone#1", pool="gone"))
     async with SessionManager(store=store, namespace="shop") as manager:
-        session = await manager.get("gone#1")
+        session = await manager.live("gone#1")
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         judge = VerdictHandler(manager, lambda name, n: None)
         request = Request("http://shop.example/", meta={"session_id": "gone#1"})
@@ -203,7 +204,7 @@ async def test_a_request_that_names_its_session_moves_to_no_other(site: Site) ->
         {"SESSIONS_POOLS": {"p": {"size": 2}}, "SESSIONS_BLOCKED_STATUSES": [451]}
     )
     async with SessionManager(store=MemoryStore(), namespace="shop", settings=settings) as manager:
-        session = await manager.get("p#1", pool="p")
+        session = await manager.live("p#1", pool="p")
         judge = VerdictHandler(manager, lambda name, n: None)
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         request = Request("http://shop.example/", meta={"session_id": "p#1"})

@@ -65,7 +65,7 @@ class Saving:
         settings = SessionsSettings(save_interval=3600, history_limit=actions, cache_size=0)
         self._manager = SessionManager(file, namespace="bench", settings=settings)
         await self._manager.open()
-        self._sessions = [await self._manager.get(f"s{number}") for number in range(sessions)]
+        self._sessions = [await self._manager.live(f"s{number}") for number in range(sessions)]
         self._cookies = cookies
         for session in self._sessions:
             for number in range(actions):

@@ -20,8 +20,8 @@ from scrapy_sessions.formats.importing import Change, Merge, RecordPlan, apply, 
 from scrapy_sessions.formats.registry import FORMATS, Contents, Site, detect, from_bytes, read
 from scrapy_sessions.models import PersistentSession, Profile, check_session_id
 from scrapy_sessions.pools.claim import check_profile
-from scrapy_sessions.sessions.browser_session import BrowserSession
 from scrapy_sessions.sessions.manager import SessionManager
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import Key, SessionStore
 from scrapy_sessions.storage.codec import decode
@@ -139,12 +139,12 @@ async def _import_cookies(context: Context, contents: Contents, now: float, ther
         raise CommandError("No cookie of it can be kept: the session is not made", 1)
     if not options.dry_run:
         async with target.manager as manager:
-            session = await manager.get(options.id, pool=options.pool, profile=options.session_profile)
+            session = await manager.live(options.id, pool=options.pool, profile=options.session_profile)
             if target.record is None and profile is not None:
                 _lay(session, profile, keep=options.session_profile is not None)
             merged = merge(session.snapshot(), contents, now=now, replace=options.replace)
             apply(merged, session)
-            if not await manager.save_session(options.id, session):
+            if not await manager.save(session):
                 raise CommandError(f"The session {options.id!r} was deleted meanwhile: import again", 1)
     _show(context, merged.changes)
     _tell(context, contents, target, merged, profile)
@@ -203,7 +203,7 @@ def _identity(context: Context, contents: Contents, target: _Target) -> Profile 
     raise CommandError(f"This can't be sent as a header: {fault} holds control characters")
 
 
-def _lay(session: BrowserSession, profile: Profile, *, keep: bool) -> None:
+def _lay(session: SessionRuntime, profile: Profile, *, keep: bool) -> None:
     """Give the new *session* the identity *profile*; *keep*: only its agent, the rest is that of its own profile."""
     session.user_agent = profile.user_agent
     if not keep:
@@ -211,7 +211,7 @@ def _lay(session: BrowserSession, profile: Profile, *, keep: bool) -> None:
         session.profile_name = _PROFILE
         session.timezone = session.proxy = None
         session.viewport_width = session.viewport_height = None
-        session.headers.restore({})
+        session.bound_headers.restore({})
         session.language = profile.language
     session.forget_identity()
 

@@ -45,7 +45,7 @@ async def run(context: Context) -> int:
         # Not get(): of a session that was deleted just now it would make a new one.
         kept = await manager.restore_session(options.id, session)
         if kept:
-            manager.retire(session, options.reason)
+            session.retire(options.reason)
             kept = await manager.save_session(options.id, session)
     if not kept:
         raise CommandError(f"The session {options.id!r} was deleted just now", 1)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scrapy_sessions.exceptions import SessionError, SessionRetired
+from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of, view_of
 from scrapy_sessions.sessions.shared import SharedData
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from scrapy_sessions.extension import SessionsExtension
     from scrapy_sessions.models import SessionInfo
-    from scrapy_sessions.sessions.browser_session import BrowserSession
 
 __all__ = ["SpiderSessions"]
 
@@ -32,7 +32,7 @@ class SpiderSessions:
         session = self._extension.session_of(response)
         if session is None:
             raise SessionError(f"{response} came in no session")
-        return session
+        return view_of(session)
 
     async def get(self, session_id: str) -> BrowserSession:
         """Return the session *session_id*: the live one, else the stored one, else a new one."""
@@ -54,22 +54,22 @@ class SpiderSessions:
         """
         return await self._extension.manager.fork_session(session_id, new_id)
 
-    async def refresh(self, session_id: str) -> None:
+    async def login_again(self, session_id: str) -> None:
         """Let *session_id* log in again, before its next request: at once a new generation begins.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` for one that was retired: that is for good.
         """
-        session = await self.get(session_id)
+        session = runtime_of(await self.get(session_id))
         if session.status == "retired":
             raise SessionRetired(f"The session {session_id!r} was retired: delete it to begin anew, or fork it")
         session.login_error = None
         session.logins_without_success = 0
-        session.status = "new"
-        session.refresh()
+        session.lose_login("login_again() was called")
+        session.new_generation()
 
     async def retire(self, session_id: str, reason: str) -> None:
         """Take *session_id* out of use for good; in a pool another takes its place. Its record stays."""
-        self._extension.manager.retire(await self.get(session_id), reason)
+        (await self.get(session_id)).retire(reason)
 
     async def delete(self, session_id: str) -> bool:
         """Delete *session_id* and its record. Returns whether it was there."""

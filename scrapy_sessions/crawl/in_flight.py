@@ -14,8 +14,8 @@ from scrapy import Request
 from scrapy.http import Headers, Response
 from scrapy.utils.httpobj import urlparse_cached
 
-from scrapy_sessions.sessions.browser_session import BrowserSession
 from scrapy_sessions.sessions.headers import origin_of
+from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["APPLIED", "SLOT", "InFlight", "InFlightRequests", "remove_leftovers"]
 
@@ -68,7 +68,7 @@ class InFlight:
         "session",
     )
 
-    def __init__(self, session: BrowserSession, anchor: _Anchor | None = None) -> None:
+    def __init__(self, session: SessionRuntime, anchor: _Anchor | None = None) -> None:
         self.session = session
         self.anchor = anchor
         self.generation = session.generation
@@ -244,7 +244,7 @@ class InFlightRequests:
     def __init__(self) -> None:
         self._by_id: dict[int, InFlight] = {}
 
-    def begin(self, request: Request, session: BrowserSession) -> InFlight:
+    def begin(self, request: Request, session: SessionRuntime) -> InFlight:
         """Begin the visit of *request* in *session*."""
         anchor = _Anchor(request, self._forget)
         key = anchor.key = id(request)
@@ -289,7 +289,7 @@ def _take_off_proxy(request: Request, proxy: str) -> None:
         request.headers.pop(b"Proxy-Authorization", None)
 
 
-def _identity_of(session: BrowserSession, request: Request) -> _Identity:
+def _identity_of(session: SessionRuntime, request: Request) -> _Identity:
     if not session.bound_headers.bound:
         identity = session.identity = _shared_identity(tuple(_headers_for(session, request)))
         return identity
@@ -310,7 +310,7 @@ def _shared_identity(headers: tuple[tuple[str, str], ...]) -> _Identity:
     return _Identity.of(headers)
 
 
-def _headers_for(session: BrowserSession, request: Request) -> Iterator[tuple[str, str]]:
+def _headers_for(session: SessionRuntime, request: Request) -> Iterator[tuple[str, str]]:
     if session.user_agent:
         yield "User-Agent", session.user_agent
     if session.language:

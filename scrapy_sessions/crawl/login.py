@@ -16,7 +16,8 @@ from scrapy.exceptions import CloseSpider
 
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, StoreError
-from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.browser_session import view_of
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Lease, LeaseStore, SessionStore
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["Logins", "must_log_in"]
 logger = logging.getLogger(__name__)
 
 
-def must_log_in(session: BrowserSession, config: SessionConfig) -> bool:
+def must_log_in(session: SessionRuntime, config: SessionConfig) -> bool:
     """Whether *session* has to log in before a request goes out in it."""
     return session.status == "new" and config.can_log_in
 
@@ -56,9 +57,9 @@ class Logins:
         store: SessionStore,
         closing: ShutdownGuard,
         *,
-        fetch: Callable[[BrowserSession, Request], Awaitable[Response]],
-        save: Callable[[BrowserSession], Awaitable[bool]],
-        refresh: Callable[[BrowserSession], Awaitable[None]],
+        fetch: Callable[[SessionRuntime, Request], Awaitable[Response]],
+        save: Callable[[SessionRuntime], Awaitable[bool]],
+        refresh: Callable[[SessionRuntime], Awaitable[None]],
         close_spider: Callable[[str], None],
         count: Callable[[str, int], None],
         analytics: Collector,
@@ -72,19 +73,19 @@ class Logins:
         self._close_spider = close_spider
         self._count = count
         self._analytics = analytics
-        self._running: dict[BrowserSession, asyncio.Task[None]] = {}
-        self._tasks: dict[BrowserSession, asyncio.Future[Verdict | bool | None]] = {}
+        self._running: dict[SessionRuntime, asyncio.Task[None]] = {}
+        self._tasks: dict[SessionRuntime, asyncio.Future[Verdict | bool | None]] = {}
         self._failures: Counter[str] = Counter()
 
-    def running(self, session: BrowserSession) -> bool:
+    def running(self, session: SessionRuntime) -> bool:
         """Whether *session* is logging in."""
         return session in self._running
 
-    def is_here(self, session: BrowserSession) -> bool:
+    def is_here(self, session: SessionRuntime) -> bool:
         """Whether the task that asks is the login of *session*."""
         return session in self._tasks and self._tasks[session] is asyncio.current_task()
 
-    async def ensure(self, session: BrowserSession, config: SessionConfig) -> None:
+    async def ensure(self, session: SessionRuntime, config: SessionConfig) -> None:
         """Log *session* in, or wait for the login that is under way.
 
         Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up, and
@@ -110,19 +111,19 @@ class Logins:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _end(self, session: BrowserSession, task: asyncio.Task[None]) -> None:
+    def _end(self, session: SessionRuntime, task: asyncio.Task[None]) -> None:
         self._running.pop(session, None)
         if not task.cancelled():
             task.exception()  # its waiters have it; if they have gone, nobody needs it
 
-    async def _run(self, session: BrowserSession, config: SessionConfig) -> None:
+    async def _run(self, session: SessionRuntime, config: SessionConfig) -> None:
         async with self._alone(session):
             await self._refresh(session)
             if session.status == "ready":
                 return  # another process logged it in, while we waited for our turn
             await self._log_in(session, config)
 
-    async def _log_in(self, session: BrowserSession, config: SessionConfig) -> None:
+    async def _log_in(self, session: SessionRuntime, config: SessionConfig) -> None:
         attempts = self._settings.login_attempts
         if session.logins_without_success >= attempts:
             self._give_up(
@@ -130,7 +131,7 @@ class Logins:
             )
         unused = not session.reserved_uses
         for attempt in range(1, attempts + 1):
-            session.refresh()
+            session.new_generation()
             reason = await self._attempt(session, config)
             if session.closed or session.expired(time.time()) is not None:
                 if unused:
@@ -148,7 +149,7 @@ class Logins:
                 await self._closing.sleep(pause * random.uniform(1, 1.5))  # noqa: S311  # jitter, no secret
         self._give_up(session, f"could not be logged in, in {attempts} attempts; at last: {reason}")
 
-    async def _attempt(self, session: BrowserSession, config: SessionConfig) -> str | None:
+    async def _attempt(self, session: SessionRuntime, config: SessionConfig) -> str | None:
         """Try once, and return why it failed, ``None`` if it didn't."""
 
         def fetch(request: Request) -> Awaitable[Any]:  # of what type a page is, only its site knows
@@ -156,7 +157,7 @@ class Logins:
 
         begun, timeout = time.monotonic(), self._settings.login_timeout
         try:
-            login = self._tasks[session] = asyncio.ensure_future(config.login(session, fetch))
+            login = self._tasks[session] = asyncio.ensure_future(config.login(view_of(session), fetch))
             verdict = await asyncio.wait_for(self._closing.wait(login), timeout or None)
         except CrawlClosing:
             raise
@@ -174,10 +175,8 @@ class Logins:
         if verdict is False or (isinstance(verdict, Verdict) and verdict is not Verdict.OK):
             if verdict is Verdict.BLOCKED:
                 session.retire("the site refused its login")
-                self._count("retired", 1)
             return f"login() returned {verdict}"
-        if session.status != "retired":  # by the spider, meanwhile
-            session.status = "ready"
+        session.mark_ready()
         session.logins += 1
         session.logins_without_success += 1
         session.failed_urls = None
@@ -193,7 +192,7 @@ class Logins:
             logger.error("The login of session %r could not be saved yet: %s", session.id, e)
         return None
 
-    def _note_failure(self, session: BrowserSession, reason: str) -> None:
+    def _note_failure(self, session: SessionRuntime, reason: str) -> None:
         attempts = self._settings.login_attempts
         self._analytics.record_event("login_failed", session, reason)
         session.failures += 1
@@ -205,14 +204,14 @@ class Logins:
                 logger.error("The logins of the pool %r have failed %d times in a row", session.pool, attempts)
                 self._close_spider("session_login_failed")
 
-    def _give_up(self, session: BrowserSession, reason: str) -> None:
+    def _give_up(self, session: SessionRuntime, reason: str) -> None:
         session.login_error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"
         self._count("logins_given_up", 1)
         logger.error(session.login_error)
         raise LoginFailed(session.login_error)
 
     @asynccontextmanager
-    async def _alone(self, session: BrowserSession) -> AsyncIterator[None]:
+    async def _alone(self, session: SessionRuntime) -> AsyncIterator[None]:
         """Hold the lease of the session's login. Nobody else logs a transient session in."""
         if session.transient:
             yield

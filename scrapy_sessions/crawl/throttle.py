@@ -10,8 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from scrapy_sessions.sessions.browser_session import BrowserSession
-from scrapy_sessions.sessions.runtime import is_full
+from scrapy_sessions.sessions.runtime import SessionRuntime, is_full
 
 if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["is_ready", "postpone", "wait_turn"]
 
 
-def is_ready(session: BrowserSession, now: float) -> bool:
+def is_ready(session: SessionRuntime, now: float) -> bool:
     """Whether a request of *session* may go at *now* (``time.monotonic()``)."""
     return now >= session.not_before and not session.queue and not is_full(session)
 
 
-async def wait_turn(session: BrowserSession, closing: ShutdownGuard) -> None:
+async def wait_turn(session: SessionRuntime, closing: ShutdownGuard) -> None:
     """Wait until a request of *session* may go, or until no request goes out in it any more.
 
     First come, first served: the others look once this one gives way to the event loop, and it must have gone by then.
@@ -60,7 +59,7 @@ async def wait_turn(session: BrowserSession, closing: ShutdownGuard) -> None:
         session.wake_first()
 
 
-def postpone(session: BrowserSession, delay: float) -> None:
+def postpone(session: SessionRuntime, delay: float) -> None:
     """A request of *session* goes now: the next one may go *delay* seconds later."""
     session.spacing = delay
     session.not_before = time.monotonic() + delay

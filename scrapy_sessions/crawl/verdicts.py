@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.pools.claim import PICKED, TRIES
-from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.runtime import SessionRuntime
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -52,14 +52,14 @@ class VerdictHandler:
         """*request* left under an older generation: nothing follows for the session; a bad answer is asked for anew."""
         return None if verdict is Verdict.OK else self._replay(request)
 
-    def handle_pause(self, session: BrowserSession, request: Request, seconds: float) -> Request | None:
+    def handle_pause(self, session: SessionRuntime, request: Request, seconds: float) -> Request | None:
         """The site asks *session* to come back in *seconds*."""
         session.not_before = max(session.not_before, time.monotonic() + seconds)
         self._count("paused", 1)
         return self._replay(request)
 
     def handle(
-        self, verdict: Verdict, session: BrowserSession, request: Request, config: SessionConfig
+        self, verdict: Verdict, session: SessionRuntime, request: Request, config: SessionConfig
     ) -> Request | None:
         """*session* drew *verdict* with *request*."""
         pool = self._manager.pool_of(session)
@@ -67,8 +67,8 @@ class VerdictHandler:
             session.ok_count += 1
             if pool is not None:
                 pool.ok_count += 1
-            if session.status == "new" and not config.can_log_in:  # else its login settles that
-                session.status = "ready"
+            if not config.can_log_in:  # else its login settles that
+                session.mark_ready()
             session.logins_without_success = 0
             session.failed_urls = None
             if _STANDS_IN in request.meta:
@@ -105,16 +105,12 @@ class VerdictHandler:
             return self._elsewhere(session, request, pool)
         return None if retired else self._replay(request)  # it names its session: no other will do
 
-    def _log_out(self, session: BrowserSession, request: Request) -> None:
-        if session.status == "ready":  # of many responses that say so, the first tells it
-            self._manager.analytics.record_event("expired_login", session, f"at {safe_url(request.url)}")
-        if session.status != "retired":  # by another response, meanwhile
-            session.status = "new"
-            session.changed()
+    def _log_out(self, session: SessionRuntime, request: Request) -> None:
+        session.lose_login(f"at {safe_url(request.url)}")
 
-    def _retire(self, session: BrowserSession, reason: str) -> None:
+    def _retire(self, session: SessionRuntime, reason: str) -> None:
         self._manager.analytics.record_event("blocked", session, reason)
-        self._manager.retire(session, reason)
+        session.retire(reason)
         logger.info("Retired the session %r: %s", session.id, reason)
 
     def _replay(self, request: Request) -> Request | None:
@@ -127,7 +123,7 @@ class VerdictHandler:
         replay.meta[_REPLAYS] = replays + 1
         return replay
 
-    def _elsewhere(self, session: BrowserSession, request: Request, pool: Pool) -> Request | None:
+    def _elsewhere(self, session: SessionRuntime, request: Request, pool: Pool) -> Request | None:
         """Send *request* again in another session of *pool*, unless it has been the page's own fault.
 
         A failed try counts against the page only if its session lives on: if that has had a success since, or fails

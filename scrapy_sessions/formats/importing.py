@@ -15,7 +15,7 @@ from scrapy_sessions.cookies.stored import Identity, StoredCookie
 from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.formats.registry import Contents
 from scrapy_sessions.models import Cookie, PersistentSession
-from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import encode
 
@@ -107,14 +107,15 @@ class _SentCookies:
         return guess
 
 
-def apply(merged: Merge, session: BrowserSession) -> None:
+def apply(merged: Merge, session: SessionRuntime) -> None:
     """Give the live *session* what :func:`merge` made for it. A new one counts as logged in, if it got cookies."""
-    session.cookies.restore(merged.cookies)
+    session.jar.restore(merged.cookies)
     session.forget_identity()
-    session.local_storage.clear()
-    session.local_storage.update(merged.local_storage)
-    if session.status == "new" and merged.cookies:
-        session.status = "ready"  # or a crawl would begin with a login, and lose the imported one
+    local_storage = session.watched_data().current[1]
+    local_storage.clear()
+    local_storage.update(merged.local_storage)
+    if merged.cookies:
+        session.mark_ready()  # or a crawl would begin with a login, and lose the imported one
     session.changed()
 
 

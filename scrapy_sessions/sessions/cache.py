@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import islice
 from weakref import WeakValueDictionary
 
-from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["SessionCache"]
 
@@ -24,10 +24,10 @@ class SessionCache:
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
         self._clock = clock
-        self._known: WeakValueDictionary[str, BrowserSession] = WeakValueDictionary()
-        self._recent: OrderedDict[str, BrowserSession] = OrderedDict()
+        self._known: WeakValueDictionary[str, SessionRuntime] = WeakValueDictionary()
+        self._recent: OrderedDict[str, SessionRuntime] = OrderedDict()
 
-    def ready(self, session_id: str) -> BrowserSession | None:
+    def ready(self, session_id: str) -> SessionRuntime | None:
         """Return *session_id* if it is here and has not expired, and keep it alive."""
         session = self._recent.get(session_id)
         if session is not None:
@@ -42,18 +42,18 @@ class SessionCache:
             return None
         return session
 
-    def get(self, session_id: str) -> BrowserSession | None:
+    def get(self, session_id: str) -> SessionRuntime | None:
         """Return *session_id* if it is here, expired or not."""
         session = self._known.get(session_id)
         return None if session is None or session.closed else session
 
-    def add(self, session: BrowserSession) -> None:
+    def add(self, session: SessionRuntime) -> None:
         """Take *session* in, in place of one with its id."""
         self._known[session.id] = session
         if not session.transient:  # whoever made it keeps it alive
             self._keep(session)
 
-    def remove(self, session: BrowserSession) -> None:
+    def remove(self, session: SessionRuntime) -> None:
         """Forget *session*, if it is still the one under its id."""
         if self._known.get(session.id) is session:
             del self._known[session.id]
@@ -63,7 +63,7 @@ class SessionCache:
     def __len__(self) -> int:
         return len(self._known)
 
-    def _keep(self, session: BrowserSession) -> None:
+    def _keep(self, session: SessionRuntime) -> None:
         self._recent[session.id] = session
         self._recent.move_to_end(session.id)
         if not self._limit or len(self._recent) <= self._limit:
@@ -72,7 +72,7 @@ class SessionCache:
             old = self._recent[session_id]
             if old is session or old.dirty:
                 continue
-            if old.trees_changed():  # which tells of a change only once
+            if old.data_changed():  # which tells of a change only once
                 old.changed()
                 continue
             del self._recent[session_id]

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, EventKind, HourCounts, hour_of, summed
 from scrapy_sessions.analytics.redaction import tidy
-from scrapy_sessions.sessions.browser_session import BrowserSession
 from scrapy_sessions.sessions.counters import CounterSnapshot
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
 
 __all__ = ["Collector", "Listener", "flush_interval"]
@@ -102,7 +102,7 @@ class Collector:
         self._tallies: dict[_Place, _Tally] = {}
         self._late: dict[_Place, HourCounts] = {}  # what could not be written
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
-        self._passing: list[BrowserSession] = []
+        self._passing: list[SessionRuntime] = []
         self._timer: asyncio.TimerHandle | None = None
         self._writing: set[asyncio.Task[None]] = set()
         self._running = False
@@ -116,7 +116,7 @@ class Collector:
 
     # What is counted
 
-    def collect(self, session: BrowserSession) -> None:
+    def collect(self, session: SessionRuntime) -> None:
         """Take up what *session* did since it was seen last. Called when it is saved, and at its end."""
         if not self._on:
             return
@@ -136,21 +136,19 @@ class Collector:
             grown = count - counted.get(status, 0)
             if grown:
                 tally.responses[status] = tally.responses.get(status, 0) + grown
-        if now.retired and not before.retired:
-            self.record_event("retired", session, session.retired_reason or "")
 
-    def track_transient(self, session: BrowserSession) -> None:
+    def track_transient(self, session: SessionRuntime) -> None:
         """*session* is never saved: look at it before each write."""
         if self._on:
             self._passing.append(session)
             self._schedule()
 
-    def suspected(self, session: BrowserSession) -> None:
+    def suspected(self, session: SessionRuntime) -> None:
         """*session* drew the verdict SUSPECT."""
         if self._on:
             self._tally(session).suspects += 1
 
-    def record_event(self, kind: EventKind, session: BrowserSession, detail: str = "", *, seconds: float = 0.0) -> None:
+    def record_event(self, kind: EventKind, session: SessionRuntime, detail: str = "", *, seconds: float = 0.0) -> None:
         """Note that *kind* happened to *session*, now; a login that worked took *seconds*."""
         if not self._on:
             return
@@ -163,7 +161,7 @@ class Collector:
         if not session.transient:
             self.record_event_for(kind, session.namespace, session.id, session.pool, detail)
 
-    def record_created(self, session: BrowserSession) -> None:
+    def record_created(self, session: SessionRuntime) -> None:
         """*session* was saved for the first time."""
         self.record_event_for("born", session.namespace, session.id, session.pool, time=session.start_time)
 
@@ -211,7 +209,7 @@ class Collector:
     def _on(self) -> bool:
         return self._store is not None or self._listener is not None
 
-    def _tally(self, session: BrowserSession) -> _Tally:
+    def _tally(self, session: SessionRuntime) -> _Tally:
         session_id = FOLDED if session.transient else session.id
         place = _Place(session.namespace, session.pool, session_id, hour_of(self._clock()))
         tally = self._tallies.get(place)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from scrapy_sessions.sessions.browser_session import BrowserSession
+from typing import NamedTuple, Protocol
 
 __all__ = ["ZERO", "CounterSnapshot"]
 
 
+class HasCounters(Protocol):
+    """The counters of a live session."""
+
+    requests: int
+    pages_visited: int
+    failures: int
+    logins: int
+    bytes: int
+    latency: float
+    responses: dict[int, int]
+
+
 class CounterSnapshot(NamedTuple):
-    """The counters of a live session as they stood at one moment. What they have grown by since is still to count."""
+    """The counters of a live session at one moment. What they have grown by since is still to be counted."""
 
     requests: int
     pages: int
@@ -20,10 +29,9 @@ class CounterSnapshot(NamedTuple):
     bytes: int
     latency: float
     responses: tuple[tuple[int, int], ...]
-    retired: bool
 
     @classmethod
-    def of(cls, session: BrowserSession) -> CounterSnapshot:
+    def of(cls, session: HasCounters) -> CounterSnapshot:
         """Return the counters of *session* as they are now."""
         return cls(
             session.requests,
@@ -33,13 +41,12 @@ class CounterSnapshot(NamedTuple):
             session.bytes,
             session.latency,
             tuple(session.responses.items()),
-            session.status == "retired",
         )
 
     def rebased(self, before: CounterSnapshot, after: CounterSnapshot) -> CounterSnapshot:
-        """Return what counts as counted when the session, which stood at *before*, was given the counters *after*.
+        """Return what counts as counted after the counters of the session were changed from *before* to *after*.
 
-        What came on top is the work of others, who count it themselves; what was still to count is so afterwards.
+        The difference is the work of other processes, which count it themselves.
         """
         counted, stood = dict(self.responses), dict(before.responses)
         responses = tuple(
@@ -53,9 +60,8 @@ class CounterSnapshot(NamedTuple):
             self.bytes + after.bytes - before.bytes,
             self.latency + after.latency - before.latency,
             responses,
-            self.retired or (after.retired and not before.retired),
         )
 
 
-ZERO = CounterSnapshot(0, 0, 0, 0, 0, 0.0, (), False)
-"""That of a new session."""
+ZERO = CounterSnapshot(0, 0, 0, 0, 0, 0.0, ())
+"""The counters of a new session."""

@@ -15,7 +15,7 @@ from scrapy_sessions.storage.base import Row
 from scrapy_sessions.storage.codec import decode, read
 
 if TYPE_CHECKING:
-    from scrapy_sessions.sessions.browser_session import BrowserSession
+    from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["Unencodable", "base_of", "encode_parts", "row_of"]
 
@@ -52,7 +52,7 @@ _OMITTED = [name for name, field in PersistentSession.model_fields.items() if fi
 _dump_moving = TypeAdapter(_Moving).serializer.to_json
 
 
-def encode_parts(session: BrowserSession) -> Parts:
+def encode_parts(session: SessionRuntime) -> Parts:
     """Return *session* as it is now, under the revision after its own.
 
     Raises :exc:`Unencodable`; neither that nor what led to it holds a value.
@@ -96,7 +96,7 @@ def _encode_settled(record: PersistentSession) -> bytes:
     return record.model_dump_json(exclude=_UNSETTLED | unset, warnings="error").encode()[1:-1]
 
 
-def row_of(session: BrowserSession, parts: Parts) -> Row:
+def row_of(session: SessionRuntime, parts: Parts) -> Row:
     """Return the row of *session*, which was encoded as *parts* at this moment."""
     expires_at, expires_by = expiry(session, session.requests) or (None, None)
     return Row(
@@ -116,7 +116,7 @@ def row_of(session: BrowserSession, parts: Parts) -> Row:
     )
 
 
-def base_of(session: BrowserSession) -> PersistentSession | None:
+def base_of(session: SessionRuntime) -> PersistentSession | None:
     """Return the record of *session* as last loaded or saved: the base of a merge."""
     base = session.merge_base
     if base is None:

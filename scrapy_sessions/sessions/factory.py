@@ -8,7 +8,7 @@ from itertools import count
 
 from scrapy_sessions.models import Metrics, PersistentSession, Profile
 from scrapy_sessions.pools.pool import Pool
-from scrapy_sessions.sessions.browser_session import BrowserSession, SessionOwner
+from scrapy_sessions.sessions.runtime import SessionOwner, SessionRuntime
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings
 
 __all__ = ["SessionFactory"]
@@ -54,12 +54,12 @@ class SessionFactory:
             return None
         return self.pool(name)
 
-    def new(self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False) -> BrowserSession:
+    def new(self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False) -> SessionRuntime:
         """Return a new session, of *pool* and *profile* if given."""
         name = profile if profile is not None else self._next_profile(session_id, pool)
         declared = self.declared(pool)
         policy = declared or self._settings
-        session = BrowserSession(
+        session = SessionRuntime(
             session_id,
             namespace=self._namespace,
             pool=pool,
@@ -78,10 +78,10 @@ class SessionFactory:
         session.first_request_alone = declared is not None and declared.size > 1 and not declared.named
         return session
 
-    def again(self, record: PersistentSession) -> BrowserSession:
+    def again(self, record: PersistentSession) -> SessionRuntime:
         """Return the session of *record*. Its limits are those it was born under; its pace is that of the settings."""
         declared = self.declared(record.pool)
-        session = BrowserSession(
+        session = SessionRuntime(
             record.session_id,
             delay=None if declared is None else declared.delay,
             concurrency=(declared or self._settings).concurrency,
@@ -94,7 +94,7 @@ class SessionFactory:
         self._warn_of_drift(session)
         return session
 
-    def fork(self, record: PersistentSession, new_id: str) -> BrowserSession:
+    def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime:
         """Return a new session *new_id* with the identity, state and history of *record*, of no pool."""
         now = self._clock()
         born = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
@@ -118,7 +118,7 @@ class SessionFactory:
         agent, language = profile.user_agent or default.user_agent, profile.language or default.language
         return profile.model_copy(update={"user_agent": agent, "language": language})
 
-    def _warn_of_drift(self, session: BrowserSession) -> None:
+    def _warn_of_drift(self, session: SessionRuntime) -> None:
         name = session.profile_name
         if self._drift_warned or (name is not None and name not in self._settings.profiles):
             return

@@ -26,12 +26,12 @@ from scrapy_sessions.models import (
 )
 from scrapy_sessions.pools.claim import Claim, check_profile
 from scrapy_sessions.pools.pool import NO_BACKLOG, Pool
-from scrapy_sessions.sessions.browser_session import BrowserSession
+from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of, view_of
 from scrapy_sessions.sessions.cache import SessionCache
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.factory import SessionFactory
 from scrapy_sessions.sessions.removal import SessionRemover
-from scrapy_sessions.sessions.runtime import backlog
+from scrapy_sessions.sessions.runtime import SessionRuntime, Transition, backlog
 from scrapy_sessions.sessions.write_behind import WriteBehind, set_aside
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage.base import Key, Row, SessionStore
@@ -83,14 +83,14 @@ class SessionManager:
             raise TypeError("Give either storage_path or store, not both")
         self.settings = settings or SessionsSettings()
         self.namespace = namespace if namespace is None else check_session_id(namespace)
-        self.fetcher: Callable[[BrowserSession, Request], Awaitable[Response]] | None = None
+        self.fetcher: Callable[[SessionRuntime, Request], Awaitable[Response]] | None = None
         self._owns_store = not isinstance(store, SessionStore)
         self.store: SessionStore = store if isinstance(store, SessionStore) else resolve_store(storage_path, store)
         self._count = on_event or (lambda name, n: None)
         self._clock = clock
         self._live = SessionCache(self.settings.cache_size, clock)
-        self._transient: dict[Any, BrowserSession] = {}
-        self._loading: dict[str, asyncio.Future[BrowserSession]] = {}
+        self._transient: dict[Any, SessionRuntime] = {}
+        self._loading: dict[str, asyncio.Future[SessionRuntime]] = {}
         self._factory = SessionFactory(
             self.settings, self.namespace or "default", default_profile or Profile(), self, clock
         )
@@ -161,9 +161,13 @@ class SessionManager:
         """
         if check_session_id(session_id) != browser_session.id:
             raise InvalidSessionId(f"The session {browser_session.id!r} can't be saved as {session_id!r}: fork it")
+        return await self.save(runtime_of(browser_session))
+
+    async def save(self, session: SessionRuntime) -> bool:
+        """As :meth:`save_session`."""
         await self.open()
-        self._adopt(browser_session, self.namespace)
-        return await self._writer.save(browser_session)
+        self._adopt(session, self.namespace)
+        return await self._writer.save(session)
 
     async def load_session(self, session_id: str) -> PersistentSession | None:
         """Return the record of *session_id* as it is now, expired or retired ones too; ``None`` if there is none."""
@@ -184,12 +188,13 @@ class SessionManager:
         record = await self.load_session(session_id)
         if record is None or (record.expiry is not None and record.expiry[0] <= self._clock()):
             return False
-        browser_session.restore(record)
+        session = runtime_of(browser_session)
+        session.restore(record)
         live = self._live.get(session_id)
-        if live is None or live is browser_session:
-            browser_session.merge_base = encode(record)
-            browser_session.dirty = False  # or its next change would tell nobody
-            self._adopt(browser_session, record.namespace)
+        if live is None or live is session:
+            session.merge_base = encode(record)
+            session.dirty = False  # or its next change would be saved by nobody
+            self._adopt(session, record.namespace)
             self._count("restored", 1)
         return True
 
@@ -256,11 +261,11 @@ class SessionManager:
         """Return the pool *name*. Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`."""
         return self._factory.pool(name)
 
-    def pool_of(self, session: BrowserSession) -> Pool | None:
+    def pool_of(self, session: SessionRuntime) -> Pool | None:
         """Return the pool that *session* belongs to; ``None``: to none, or to one that isn't declared any more."""
         return self._factory.declared(session.pool)
 
-    def ready(self, session_id: str) -> BrowserSession | None:
+    def ready(self, session_id: str) -> SessionRuntime | None:
         """Return *session_id* if it is in memory and has not expired."""
         return self._live.ready(session_id)
 
@@ -281,18 +286,18 @@ class SessionManager:
         # Half the cost of _replace().
         return Claim(pool.pick(claim.key, claim.avoid, self._backlog), *claim[1:])
 
-    def ready_for(self, claim: Claim) -> BrowserSession | None:
+    def ready_for(self, claim: Claim) -> SessionRuntime | None:
         """Return the session for the settled *claim* if that takes no waiting, else ``None``."""
         if claim.session_id is None:
             return self._transient_for(claim)
         session = self.ready(claim.session_id)
         return None if session is None or session.status == "retired" else session
 
-    def usable(self, session: BrowserSession) -> bool:
+    def usable(self, session: SessionRuntime) -> bool:
         """Whether a request may go out in *session* now."""
         return not session.closed and session.status != "retired" and session.expired(self._clock()) is None
 
-    async def obtain(self, claim: Claim) -> BrowserSession:
+    async def obtain(self, claim: Claim) -> SessionRuntime:
         """Return the session for the settled *claim*, from memory or the store, or made anew.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` and
@@ -302,7 +307,7 @@ class SessionManager:
             return self._transient_for(claim)
         session_id = claim.session_id
         while True:
-            session = await self.get(session_id, pool=claim.pool, profile=claim.profile)
+            session = await self.live(session_id, pool=claim.pool, profile=claim.profile)
             if session.status != "retired":
                 if session.max_uses and session.reserved_uses >= session.max_uses:
                     continue  # those that waited for it beside this one have used it up
@@ -313,7 +318,7 @@ class SessionManager:
             pool.retire_slot(session_id, session.retired_reason or "retired")
             session_id = pool.pick(claim.key, claim.avoid, self._backlog)
 
-    def obtain_now(self, claim: Claim) -> BrowserSession:
+    def obtain_now(self, claim: Claim) -> SessionRuntime:
         """As :meth:`obtain`, without waiting: a session that isn't in memory is made, and merged with the stored one
         when it is saved."""
         if claim.session_id is None:
@@ -333,6 +338,10 @@ class SessionManager:
 
         *pool* and *profile* are for a new one. An expired session is deleted, and a new one takes its place.
         """
+        return view_of(await self.live(session_id, pool=pool, profile=profile))
+
+    async def live(self, session_id: str, *, pool: str | None = None, profile: str | None = None) -> SessionRuntime:
+        """As :meth:`get`."""
         session = self.ready(check_session_id(session_id))
         if session is not None:
             return session
@@ -343,35 +352,37 @@ class SessionManager:
             loading.add_done_callback(lambda _: self._loading.pop(session_id, None))
         return await asyncio.shield(loading)  # one waiter given up must not fail the others
 
-    def changed(self, session: BrowserSession) -> None:
+    def changed(self, session: SessionRuntime) -> None:
         """Called by a live session: it differs from what was saved."""
         self._writer.add(session)
 
-    def watch(self, session: BrowserSession) -> None:
+    def watch(self, session: SessionRuntime) -> None:
         """Called by a live session: its data is in the spider's hands."""
         self._writer.watch(session)
 
-    def refused(self, session: BrowserSession, reason: str) -> None:
+    def refused(self, session: SessionRuntime, reason: str) -> None:
         """Called by a live session: its jar refused a cookie."""
         self._count("cookies/refused", 1)
         self._count(f"cookies/refused/{reason}", 1)
 
-    async def fetch(self, session: BrowserSession, request: Request) -> Response:
+    def status_changed(self, session: SessionRuntime, transition: Transition, reason: str) -> None:
+        """Called by a live session: its status changed."""
+        if transition == "retired":
+            self._count("retired", 1)
+            self.analytics.record_event("retired", session, reason)
+            pool = self.pool_of(session)
+            if pool is not None:
+                pool.retire_slot(session.id, reason)
+        elif transition == "login_lost":
+            self.analytics.record_event("expired_login", session, reason)
+
+    async def fetch(self, session: SessionRuntime, request: Request) -> Response:
         """Called by a live session: download *request* in it."""
         if self.fetcher is None:
             raise SessionError(f"No spider is running to fetch a request in the session {session.id!r}")
         return await self.fetcher(session, request)
 
-    def retire(self, session: BrowserSession, reason: str) -> None:
-        """Take *session* out of use for good; in a pool of anonymous sessions another takes its place."""
-        if session.status != "retired":  # else it keeps its reason, and counts once
-            session.retire(reason)
-            self._count("retired", 1)
-        pool = self.pool_of(session)
-        if pool is not None:
-            pool.retire_slot(session.id, session.retired_reason or reason)
-
-    async def refresh_record(self, session: BrowserSession) -> None:
+    async def refresh_record(self, session: SessionRuntime) -> None:
         """Take into *session* what other processes have saved of it."""
         await self.open()
         await self._writer.pull(session)
@@ -392,7 +403,7 @@ class SessionManager:
         self._live.add(session)
         self._count("created", 1)
         await self._writer.save(session)
-        return session
+        return view_of(session)
 
     # Inside
 
@@ -400,7 +411,7 @@ class SessionManager:
         session = self._live.get(session_id)
         return NO_BACKLOG if session is None else backlog(session, time.monotonic())
 
-    async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> BrowserSession:
+    async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> SessionRuntime:
         await self.open()
         key = Key(self.namespace or "default", session_id)
         while True:
@@ -451,7 +462,7 @@ class SessionManager:
 
     def _create(
         self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
-    ) -> BrowserSession:
+    ) -> SessionRuntime:
         session = self._factory.new(session_id, pool, profile, transient=transient)
         self._live.add(session)
         self._count("created", 1)
@@ -459,14 +470,14 @@ class SessionManager:
             self.analytics.track_transient(session)
         return session
 
-    def _restore(self, row: Row, record: PersistentSession) -> BrowserSession:
+    def _restore(self, row: Row, record: PersistentSession) -> SessionRuntime:
         session = self._factory.again(record)
         session.merge_base = row
         self._live.add(session)
         self._count("restored", 1)
         return session
 
-    def _adopt(self, session: BrowserSession, namespace: str | None) -> None:
+    def _adopt(self, session: SessionRuntime, namespace: str | None) -> None:
         live = self._live.get(session.id)
         if live is None:
             if namespace is not None:
@@ -476,7 +487,7 @@ class SessionManager:
         elif live is not session and namespace is not None:
             session.namespace = namespace
 
-    def _transient_for(self, claim: Claim) -> BrowserSession:
+    def _transient_for(self, claim: Claim) -> SessionRuntime:
         session = self._transient.get(claim.transient)
         if session is None:
             session_id = f"cookiejar:{type(claim.transient).__name__}#{len(self._transient) + 1}"
@@ -485,7 +496,7 @@ class SessionManager:
         return session
 
 
-def retired(session: BrowserSession) -> SessionRetired:
+def retired(session: SessionRuntime) -> SessionRetired:
     """Return the exception for a request that asks for *session*."""
     return SessionRetired(
         f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin anew, or name another"

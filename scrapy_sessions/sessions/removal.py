@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from scrapy_sessions.models import ExpiryReason, PersistentSession, SessionInfo
-from scrapy_sessions.sessions.browser_session import BrowserSession
 from scrapy_sessions.sessions.cache import SessionCache
 from scrapy_sessions.sessions.collector import Collector
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.sessions.write_behind import WriteBehind
 from scrapy_sessions.storage.base import Key, SessionStore
 
@@ -37,7 +37,7 @@ class SessionRemover:
         self._count = count
         self._clock = clock
 
-    def close(self, session: BrowserSession) -> None:
+    def close(self, session: SessionRuntime) -> None:
         """Take *session* out of memory: nothing of it is saved any more."""
         self._analytics.collect(session)
         session.closed = True
@@ -108,7 +108,7 @@ class SessionRemover:
         if deleted:
             self._note_expired(key, record.pool, reason)
 
-    def _live_of(self, key: Key) -> BrowserSession | None:
+    def _live_of(self, key: Key) -> SessionRuntime | None:
         live = self._live.get(key.session_id)
         return live if live is not None and live.namespace == key.namespace else None
 

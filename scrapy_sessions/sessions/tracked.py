@@ -1,31 +1,36 @@
-"""The jar and the headers of a live session, which tell it what happens to them.
+"""The jar and the headers of a live session, which report their changes to it.
 
-The callbacks of a jar or headers that stand alone would take 64 bytes each, in every session.
+Callbacks would cost 64 bytes each in every session; a weak reference to the session costs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from weakref import ref
 
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.sessions.headers import SessionHeaders
 
-if TYPE_CHECKING:
-    from scrapy_sessions.sessions.browser_session import BrowserSession
-
 __all__ = ["TrackedHeaders", "TrackedJar"]
 
 
+class Tracker(Protocol):
+    """What a jar and headers report to: a live session."""
+
+    def changed(self) -> None: ...
+    def refused(self, reason: str) -> None: ...
+    def forget_identity(self) -> None: ...
+
+
 class TrackedJar(SessionCookieJar):
-    """The jar of *session*. While somebody else has it, it is to hold the session, too, in :attr:`held`."""
+    """The jar of *session*. While a spider holds it, it keeps the session alive by :attr:`keeps_alive`."""
 
     __slots__ = ("_session", "keeps_alive")
 
-    def __init__(self, session: BrowserSession, clock: Callable[[], float]) -> None:
+    def __init__(self, session: Tracker, clock: Callable[[], float]) -> None:
         self._session = ref(session)
-        self.keeps_alive: BrowserSession | None = None
+        self.keeps_alive: Any = None
         super().__init__(clock=clock)
 
     def _changed(self) -> None:
@@ -41,13 +46,13 @@ class TrackedJar(SessionCookieJar):
 
 
 class TrackedHeaders(SessionHeaders):
-    """The headers of *session*; for :attr:`held` see :class:`BoundJar`."""
+    """The headers of *session*; for :attr:`keeps_alive` see :class:`TrackedJar`."""
 
     __slots__ = ("_session", "keeps_alive")
 
-    def __init__(self, session: BrowserSession, by_origin: Mapping[str, Mapping[str, str]] | None) -> None:
+    def __init__(self, session: Tracker, by_origin: Mapping[str, Mapping[str, str]] | None) -> None:
         self._session = ref(session)
-        self.keeps_alive: BrowserSession | None = None
+        self.keeps_alive: Any = None
         super().__init__(by_origin)
 
     def _changed(self) -> None:

@@ -13,11 +13,11 @@ from weakref import WeakSet
 
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError, StoreError
 from scrapy_sessions.models import PersistentSession
-from scrapy_sessions.sessions.browser_session import BrowserSession
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
 from scrapy_sessions.sessions.merging import merge_records
 from scrapy_sessions.sessions.parts import Parts
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import decode, encode
 
@@ -37,7 +37,7 @@ _LEAST_NEEDED = (
 _MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
 
 
-_Encoded: TypeAlias = "tuple[BrowserSession, Row, Parts | Row]"  # a session, its row, and its base once that is saved
+_Encoded: TypeAlias = "tuple[SessionRuntime, Row, Parts | Row]"  # a session, its row, and its base once that is saved
 
 
 class WriteBehind:
@@ -54,7 +54,7 @@ class WriteBehind:
         interval: float,
         clock: Callable[[], float],
         count: Callable[[str, int], None],
-        lost: Callable[[BrowserSession], None],
+        lost: Callable[[SessionRuntime], None],
         analytics: Collector,
     ) -> None:
         self.lock = asyncio.Lock()
@@ -65,8 +65,8 @@ class WriteBehind:
         self._count = count
         self._lost = lost
         self._analytics = analytics
-        self._dirty: dict[BrowserSession, None] = {}
-        self._watched: WeakSet[BrowserSession] = WeakSet()
+        self._dirty: dict[SessionRuntime, None] = {}
+        self._watched: WeakSet[SessionRuntime] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
@@ -74,9 +74,9 @@ class WriteBehind:
         self._thread = 0
         self._stopped = False
         self._failing = False
-        self._reported: WeakSet[BrowserSession] = WeakSet()  # those whose data was said not to be JSON
+        self._reported: WeakSet[SessionRuntime] = WeakSet()  # those whose data was said not to be JSON
 
-    def add(self, session: BrowserSession) -> None:
+    def add(self, session: SessionRuntime) -> None:
         """Save *session* within the interval."""
         if self._handed_over(self.add, session):
             return
@@ -84,7 +84,7 @@ class WriteBehind:
         if self._timer is None and (self._task is None or self._task.done()):
             self._schedule()
 
-    def watch(self, session: BrowserSession) -> None:
+    def watch(self, session: SessionRuntime) -> None:
         """Compare the mutable data of *session* at every save, of which there is one within the interval."""
         if self._handed_over(self.watch, session):
             return
@@ -92,7 +92,7 @@ class WriteBehind:
         if self._timer is None and (self._task is None or self._task.done()):
             self._schedule()
 
-    def discard(self, session: BrowserSession) -> None:
+    def discard(self, session: SessionRuntime) -> None:
         """Don't save *session*."""
         self._dirty.pop(session, None)
         self._watched.discard(session)
@@ -104,7 +104,7 @@ class WriteBehind:
         """
         await self._finish(self._flush())
 
-    async def save(self, session: BrowserSession) -> bool:
+    async def save(self, session: SessionRuntime) -> bool:
         """Save *session* now. Returns False if it was deleted meanwhile. Raises as :meth:`flush`."""
         await self._finish(self._save_now(session))
         return not session.closed
@@ -117,7 +117,7 @@ class WriteBehind:
         task.add_done_callback(self._saving.discard)
         await asyncio.shield(task)
 
-    async def _save_now(self, session: BrowserSession) -> None:
+    async def _save_now(self, session: SessionRuntime) -> None:
         async with self.lock:
             await self._save([session])
 
@@ -125,7 +125,7 @@ class WriteBehind:
         async with self.lock:
             until = time.perf_counter() + _SLICE
             for session in list(self._watched):
-                if not session.dirty and session.trees_changed():
+                if not session.dirty and session.data_changed():
                     session.changed()
                 if time.perf_counter() > until:
                     await asyncio.sleep(0)
@@ -135,7 +135,7 @@ class WriteBehind:
                 await self._save(pending[start : start + _BATCH])
             self._failing = False
 
-    async def pull(self, session: BrowserSession) -> None:
+    async def pull(self, session: SessionRuntime) -> None:
         """Take into *session* what other holders have saved of it. Raises as :meth:`flush`."""
         async with self.lock:
             row = await self._store.load(Key(session.namespace, session.id))
@@ -159,7 +159,7 @@ class WriteBehind:
         if self._timer is None and (self._dirty or self._watched):
             self._schedule()
 
-    def _handed_over(self, method: Callable[[BrowserSession], None], session: BrowserSession) -> bool:
+    def _handed_over(self, method: Callable[[SessionRuntime], None], session: SessionRuntime) -> bool:
         """Let the loop's thread call *method*, if this is another one: a thread pool's, or the prompt of a shell."""
         loop = self._loop
         if loop is None or self._thread == get_ident() or not loop.is_running():
@@ -195,7 +195,7 @@ class WriteBehind:
         if self._dirty or self._watched:  # whose data may be changed in place at any time, without a word
             self._schedule()
 
-    async def _save(self, sessions: Iterable[BrowserSession]) -> None:
+    async def _save(self, sessions: Iterable[SessionRuntime]) -> None:
         unsaved = {session: None for session in sessions if not session.closed and not session.transient}
         try:
             for _ in range(_MERGES):
@@ -214,11 +214,11 @@ class WriteBehind:
             f"{next(iter(unsaved)).id!r} for one: let fewer processes share a session"
         )
 
-    async def _save_once(self, unsaved: dict[BrowserSession, None]) -> list[BrowserSession]:
+    async def _save_once(self, unsaved: dict[SessionRuntime, None]) -> list[SessionRuntime]:
         """Save what is *unsaved*, take off it what then is done, and return what others saved meanwhile."""
         batch = await self._encode(list(unsaved), unsaved)
         outcomes = await self._store.save([row for _, row, _ in batch]) if batch else []
-        again: list[BrowserSession] = []
+        again: list[SessionRuntime] = []
         saved = 0
         for (session, row, base), outcome in zip(batch, outcomes, strict=True):
             if outcome is Outcome.CONFLICT and not session.closed:
@@ -236,7 +236,7 @@ class WriteBehind:
             self._count("saved", saved)
         return again
 
-    async def _encode(self, sessions: Iterable[BrowserSession], unsaved: dict[BrowserSession, None]) -> list[_Encoded]:
+    async def _encode(self, sessions: Iterable[SessionRuntime], unsaved: dict[SessionRuntime, None]) -> list[_Encoded]:
         """Encode *sessions*, in slices. One that can't be is taken off what is *unsaved*."""
         batch: list[_Encoded] = []
         seen = self._analytics.collect
@@ -246,7 +246,7 @@ class WriteBehind:
             if session.closed:  # meanwhile
                 del unsaved[session]
                 continue
-            session.trees_changed()  # what it has now is saved now, once
+            session.data_changed()  # what it has now is saved now, once
             session.dirty = False
             seen(session)
             try:
@@ -265,7 +265,7 @@ class WriteBehind:
                 until = time.perf_counter() + _SLICE
         return batch
 
-    def _encode_what_can_be(self, session: BrowserSession) -> Row | None:
+    def _encode_what_can_be(self, session: SessionRuntime) -> Row | None:
         """Return the row of *session*, which can't all be encoded: as little as need be is as it was before."""
         record = session.snapshot()
         record.revision += 1
@@ -287,7 +287,7 @@ class WriteBehind:
         logger.error("The session %r holds something else that can't be saved: it is not saved", session.id)
         return None
 
-    async def _rebase(self, session: BrowserSession) -> bool:
+    async def _rebase(self, session: SessionRuntime) -> bool:
         """Merge what another holder saved into *session*, and say whether it is to be saved again."""
         key = Key(session.namespace, session.id)
         row = await self._store.load(key)
@@ -318,7 +318,7 @@ class WriteBehind:
         session.merge_base, session.revision = row, row.revision
         return True
 
-    def _lose(self, session: BrowserSession) -> None:
+    def _lose(self, session: SessionRuntime) -> None:
         session.closed = True
         session.wake_first()
         self.discard(session)

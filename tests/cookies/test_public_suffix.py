@@ -11,6 +11,7 @@ from scrapy_sessions import BrowserSession, Cookie, SessionManager
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.exceptions import InvalidCookie
 from scrapy_sessions.models import PersistentSession
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.storage.base import Key
 from tests.support.jobs import ANY_HOST, Crawl, Job, crawl
 from tests.support.site import Arrival, Site
@@ -71,7 +72,7 @@ def test_a_record_brings_none() -> None:
     """Restoring a record leaves out its cookie for a public suffix, and keeps the others."""
     fit = Cookie(name="fit", value="1", domain="shop.co.uk", host_only=False)
     session = BrowserSession("alice")
-    session.restore(PersistentSession(session_id="alice", cookies=[EVIL, fit]))
+    runtime_of(session).restore(PersistentSession(session_id="alice", cookies=[EVIL, fit]))
     assert [cookie.name for cookie in session.cookies] == ["fit"]
 
 

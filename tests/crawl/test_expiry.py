@@ -13,6 +13,7 @@ from scrapy.crawler import Crawler
 
 from scrapy_sessions import BrowserSession, PersistentSession, SessionManager
 from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.crawl import crawl, session_stats, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Idling, Pages
@@ -38,7 +39,7 @@ async def age(path: Path, seconds: float) -> None:
             record.start_time -= seconds
             record.last_activity -= seconds
             record.revision = 0
-            session.restore(record)
+            runtime_of(session).restore(record)
             assert await manager.save_session(session.id, session)
 
 

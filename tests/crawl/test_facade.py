@@ -75,14 +75,14 @@ def test_fork(bans: BanningSite, tmp_path: Path) -> None:
     ]
 
 
-def test_refresh(bans: BanningSite, tmp_path: Path) -> None:
-    """refresh() lets a session log in again before its next request, also one whose login was given up."""
+def test_login_again(bans: BanningSite, tmp_path: Path) -> None:
+    """login_again() lets a session log in again before its next request, also one whose login was given up."""
     facade(tmp_path, bans, "refresh", SESSIONS_CONFIG="tests.support.spiders.asking.Accounts")
     assert [seen.path for seen in bans.journal()] == ["/login/alice", "/p", "/q", "/login/alice", "/r"]
 
 
 def test_refresh_of_a_retired_session(bans: BanningSite, tmp_path: Path) -> None:
-    """refresh() brings no retired session back."""
+    """login_again() brings no retired session back."""
     said = facade(tmp_path, bans, "refresh_retired")
     assert said["error"] == "SessionRetired: The session 'alice' was retired: delete it to begin anew, or fork it"
     assert said["status"] == "retired"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scrapy import Request
 from scrapy.http import Response
 
-from scrapy_sessions import BrowserSession, Profile
+from scrapy_sessions import Profile
 from scrapy_sessions.crawl.in_flight import APPLIED, SLOT, InFlightRequests, remove_leftovers
+from scrapy_sessions.sessions.runtime import SessionRuntime
 
 URL = "https://shop.example/p"
 
@@ -26,14 +27,14 @@ def held(visits: InFlightRequests) -> int:
 
 def test_a_freed_request_ends_its_visit() -> None:
     """A request that is freed before it left leaves neither a visit nor a use behind."""
-    session, visits = BrowserSession("alice"), InFlightRequests()
+    session, visits = SessionRuntime("alice"), InFlightRequests()
     visits.begin(Request(URL), session)
     assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
 def test_a_request_in_a_cycle_ends_its_visit() -> None:
     """A request that only a collection of cycles can free ends its visit then."""
-    session, visits = BrowserSession("alice"), InFlightRequests()
+    session, visits = SessionRuntime("alice"), InFlightRequests()
     gc.disable()
     try:
         request = Request(URL)
@@ -49,7 +50,7 @@ def test_a_request_in_a_cycle_ends_its_visit() -> None:
 
 def test_a_collected_request_frees_its_place_before_it_says_so() -> None:
     """Who waits looks from another thread at once: the place must be free by then."""
-    session, visits = BrowserSession("alice", concurrency=1), InFlightRequests()
+    session, visits = SessionRuntime("alice", concurrency=1), InFlightRequests()
     seen: list[int] = []
 
     class Loop:
@@ -67,7 +68,7 @@ def test_a_collected_request_frees_its_place_before_it_says_so() -> None:
 
 def test_an_id_used_again_is_another_request() -> None:
     """A new request has no visit, also at the place in memory where one with a visit was."""
-    session, visits = BrowserSession("alice"), InFlightRequests()
+    session, visits = SessionRuntime("alice"), InFlightRequests()
     again = 0
     for _ in range(20_000):
         request = Request(URL)
@@ -83,7 +84,7 @@ def test_an_id_used_again_is_another_request() -> None:
 
 def test_a_copy_has_no_visit() -> None:
     """A copy is another request, however it was made: it has no visit, and its end is nobody's."""
-    session, visits = BrowserSession("alice"), InFlightRequests()
+    session, visits = SessionRuntime("alice"), InFlightRequests()
     request = Request(URL)
     visit = visits.begin(request, session)
     for made in (copy.copy(request), request.copy(), request.replace(url=URL)):
@@ -96,7 +97,7 @@ def test_a_copy_has_no_visit() -> None:
 @given(st.lists(st.sampled_from(["begin", "leave", "answer", "discard"]), max_size=12))
 def test_one_request_sent_again_and_again(steps: list[str]) -> None:
     """However often the same request object begins, leaves and is answered, nothing stays in flight in the end."""
-    session, visits = BrowserSession("alice", profile=Profile(user_agent="alice/1")), InFlightRequests()
+    session, visits = SessionRuntime("alice", profile=Profile(user_agent="alice/1")), InFlightRequests()
     request = Request(URL, headers={"X-Own": "1"})
     for step in steps:
         visit = None  # the last one: only the visits are to hold it
@@ -122,9 +123,9 @@ def test_one_request_sent_again_and_again(steps: list[str]) -> None:
 
 def test_a_request_from_a_disk_queue_is_dressed_anew() -> None:
     """What a request wore when it was put into its job's queue is taken off when it comes back, and nothing else."""
-    alice = BrowserSession("alice", profile=Profile(user_agent="alice/1", proxy="http://me:word@proxy.example:8080"))
+    alice = SessionRuntime("alice", profile=Profile(user_agent="alice/1", proxy="http://me:word@proxy.example:8080"))
     bob, visits = (
-        BrowserSession("bob", profile=Profile(user_agent="bob/1", headers={"X-Of": "bob"})),
+        SessionRuntime("bob", profile=Profile(user_agent="bob/1", headers={"X-Of": "bob"})),
         InFlightRequests(),
     )
     request = Request(URL, headers={"X-Own": "1"}, meta={"session_id": "bob"})
@@ -142,8 +143,8 @@ def test_a_request_from_a_disk_queue_is_dressed_anew() -> None:
 def test_a_record_taken_in_changes_what_is_laid() -> None:
     """What is laid under requests is that of the record a session was restored from, and of its headers as they are."""
     session, other, visits = (
-        BrowserSession("alice", profile=Profile(user_agent="old/1")),
-        BrowserSession("alice"),
+        SessionRuntime("alice", profile=Profile(user_agent="old/1")),
+        SessionRuntime("alice"),
         InFlightRequests(),
     )
 
@@ -153,13 +154,13 @@ def test_a_record_taken_in_changes_what_is_laid() -> None:
         return dict(request.headers)
 
     assert worn() == {b"User-Agent": [b"old/1"]}
-    other.headers.set("X-Token", "t", url=URL)
+    other.bound_headers.set("X-Token", "t", url=URL)
     other.user_agent = "new/1"
     session.restore(other.snapshot())
     assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"t"]}
-    session.headers.delete("X-Token")
+    session.bound_headers.delete("X-Token")
     assert worn() == {b"User-Agent": [b"new/1"]}
-    session.headers.set("X-Token", "u", url="https://other.example")
+    session.bound_headers.set("X-Token", "u", url="https://other.example")
     assert worn() == {b"User-Agent": [b"new/1"]}
-    session.headers.set("X-Token", "v", url="https://shop.example:443")
+    session.bound_headers.set("X-Token", "v", url="https://shop.example:443")
     assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"v"]}

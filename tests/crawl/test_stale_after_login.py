@@ -12,6 +12,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions import BrowserSession, Verdict
+from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.crawl import ENVIRONMENT, PLAIN, sqlite_url
 from tests.support.login_configs import LogsIn
 from tests.support.shop import Shop
@@ -61,7 +62,7 @@ async def test_every_login_begins_a_generation(shop: Shop) -> None:
     """Two logins, two generations."""
     crawler = await buy(shop, {}, EXPIRES, LogsIn, then=[{"path": "/secret/1"}])
     session = await spider_of(crawler).sessions.get("alice")
-    assert (session.generation, session.logins, session.status) == (2, 2, "ready")
+    assert (session.generation, runtime_of(session).logins, session.status) == (2, 2, "ready")
 
 
 async def test_cookies_that_a_timed_out_login_gets_late_are_not_taken(shop: Shop) -> None:

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import pytest
 
-from scrapy_sessions import BrowserSession, SessionManager
+from scrapy_sessions import SessionManager
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
 from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.pools.pool import NO_BACKLOG
-from scrapy_sessions.sessions.runtime import backlog
+from scrapy_sessions.sessions.runtime import SessionRuntime, backlog
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def settle() -> None:
 
 async def test_first_come_first_served() -> None:
     """A place that becomes free goes to the one that has waited for longest, not to one who comes that moment."""
-    session = BrowserSession("alice", concurrency=1)
+    session = SessionRuntime("alice", concurrency=1)
     order: list[int] = []
 
     async def go(number: int, closing: ShutdownGuard) -> InFlight:
@@ -58,7 +58,7 @@ async def test_first_come_first_served() -> None:
 
 async def test_a_place_that_is_not_used() -> None:
     """Who was let in, and doesn't go, passes its place on."""
-    session = BrowserSession("alice", concurrency=1)
+    session = SessionRuntime("alice", concurrency=1)
     async with opened() as closing:
         visit = InFlight(session)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
@@ -71,7 +71,7 @@ async def test_a_place_that_is_not_used() -> None:
 
 async def test_who_stops_waiting() -> None:
     """Who gives up, first or not, holds nobody up."""
-    session = BrowserSession("alice", concurrency=1)
+    session = SessionRuntime("alice", concurrency=1)
     async with opened() as closing:
         visit = InFlight(session)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(4)]
@@ -88,7 +88,7 @@ async def test_who_stops_waiting() -> None:
 
 async def test_as_many_as_there_are_places() -> None:
     """With a concurrency of two, two are let in at once."""
-    session = BrowserSession("alice", concurrency=2)
+    session = SessionRuntime("alice", concurrency=2)
     went: list[InFlight] = []
 
     async def go(closing: ShutdownGuard) -> None:
@@ -107,7 +107,7 @@ async def test_as_many_as_there_are_places() -> None:
 
 async def test_a_stall_brings_no_two_closer() -> None:
     """Where the machine stood still for longer than the delay, the requests after it still go the delay apart."""
-    session = BrowserSession("alice")
+    session = SessionRuntime("alice")
     times: list[float] = []
 
     async def go(closing: ShutdownGuard) -> None:
@@ -126,7 +126,7 @@ async def test_a_stall_brings_no_two_closer() -> None:
 
 async def test_a_pause_while_one_waits() -> None:
     """Who sleeps until its turn, and is told meanwhile to wait for longer, does."""
-    session = BrowserSession("alice")
+    session = SessionRuntime("alice")
     async with opened() as closing:
         began = time.monotonic()
         session.not_before = began + 0.02
@@ -141,7 +141,7 @@ async def test_a_pause_while_one_waits() -> None:
 async def test_the_end_of_a_session_that_pauses(end: str) -> None:
     """Who waits for a session that ends meanwhile looks for another at once, however long the pause would have been."""
     async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
-        session = await manager.get("alice")
+        session = await manager.live("alice")
         session.not_before = time.monotonic() + 3600
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(3)]
         await settle()
@@ -157,7 +157,7 @@ async def test_the_end_of_a_session_that_pauses(end: str) -> None:
 async def test_a_session_is_not_idle_while_somebody_waits() -> None:
     """A pause longer than the idle timeout doesn't end the session: not here, nor for who reads its record."""
     async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
-        session = await manager.get("alice")
+        session = await manager.live("alice")
         session.idle_timeout = 0.2
         session.not_before = time.monotonic() + 0.7
         waiting = asyncio.ensure_future(wait_turn(session, closing))
@@ -173,7 +173,7 @@ async def test_a_session_is_not_idle_while_somebody_waits() -> None:
 
 def test_a_pause_is_not_idleness() -> None:
     """Nor does it end while the site has asked to be left alone, though no request waits yet."""
-    session = BrowserSession("alice", idle_timeout=1)
+    session = SessionRuntime("alice", idle_timeout=1)
     late = session.last_activity + 2
     session.not_before = time.monotonic() + 60
     assert session.expired(late) is None
@@ -183,7 +183,7 @@ def test_a_pause_is_not_idleness() -> None:
 
 async def test_the_backlog() -> None:
     """A session that may go has no backlog; one that must wait has its seconds; one that is full its requests."""
-    session = BrowserSession("alice", concurrency=1)
+    session = SessionRuntime("alice", concurrency=1)
     assert (backlog(session, 10.0), is_ready(session, 10.0)) == (NO_BACKLOG, True)
     session.not_before = 12.5
     assert (backlog(session, 10.0), is_ready(session, 10.0)) == ((2.5, 0), False)

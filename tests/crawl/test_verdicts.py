@@ -13,9 +13,10 @@ from scrapy import Request
 from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
-from scrapy_sessions import BrowserSession, SessionConfig, SessionManager, Verdict
+from scrapy_sessions import SessionConfig, SessionManager, Verdict
 from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.pools.claim import PICKED, TRIES, Claim
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 
 OK, SUSPECT, EXPIRED, BLOCKED = Verdict.OK, Verdict.SUSPECT, Verdict.EXPIRED, Verdict.BLOCKED
@@ -39,12 +40,12 @@ class JudgedPools:
         pools = {name: options.model_dump(exclude_unset=True) for name, options in manager.settings.pools.items()}
         self.config = config(get_crawler(settings_dict={**given, "SESSIONS_POOLS": pools}))
 
-    async def session(self, pool: str = "shop") -> BrowserSession:
+    async def session(self, pool: str = "shop") -> SessionRuntime:
         """The session whose turn it is."""
         return await self.manager.obtain(self.manager.settle(Claim(None, pool)))
 
     def apply(
-        self, verdict: Verdict, session: BrowserSession, path: str = "/", request: Request | None = None, **meta: Any
+        self, verdict: Verdict, session: SessionRuntime, path: str = "/", request: Request | None = None, **meta: Any
     ) -> Request | None:
         """Apply *verdict* to *session*, for a request for *path* or the replay *request*; return the next replay."""
         carried = {} if request is None else {TRIES: request.meta[TRIES]}
@@ -52,7 +53,7 @@ class JudgedPools:
         request = Request(f"http://x.example{path}", meta={**picked, **carried, **meta})
         return self.handler.handle(verdict, session, request, self.config)
 
-    def status(self, status: int, session: BrowserSession, path: str = "/") -> Request | None:
+    def status(self, status: int, session: SessionRuntime, path: str = "/") -> Request | None:
         """Apply the verdict that the default check has for *status*."""
         meta = {"session_id": session.id} | ({"session_pool": session.pool} if session.pool is not None else {})
         request = Request(f"http://x.example{path}", meta=meta)
@@ -154,7 +155,7 @@ async def test_a_try_on_a_retired_session_is_not_the_pages(open_pools: Opener) -
             session, other = await pools.session(), await pools.session()
             request = pools.apply(SUSPECT, session, "/p", request)
             assert request is not None
-            pools.manager.retire(session, "by the test")
+            session.retire("by the test")
             pools.apply(OK, other)
 
 
@@ -167,7 +168,7 @@ async def test_tries_are_bounded_by_the_pool(open_pools: Opener) -> None:
             session = await pools.session()
             request = pools.apply(SUSPECT, session, "/p", request)
             tries += 1
-            pools.manager.retire(session, "by the test")
+            session.retire("by the test")
             if request is None:
                 break
         assert tries == 2 + 2 * 3
@@ -199,7 +200,7 @@ async def test_no_status_retires_a_named_session(
 ) -> None:
     """No status retires a named session, however often it comes, in a pool or not, also of BLOCKED_STATUSES."""
     async with open_pools(config, blocked_statuses=[410], suspect_statuses=[403, 500]) as pools:
-        session = await pools.session(pool) if pool else await pools.manager.get("carol")
+        session = await pools.session(pool) if pool else await pools.manager.live("carol")
         for number in range(10):
             pools.status(status, session, f"/{number}")
         assert session.status != "retired"
@@ -223,7 +224,7 @@ async def test_a_check_that_asks_the_default_one(open_pools: Opener) -> None:
             return super().check(response, request)
 
     async with open_pools(Checking, blocked_statuses=[410]) as pools:
-        session = await pools.manager.get("carol")
+        session = await pools.manager.live("carol")
         pools.status(410, session)
         assert session.status != "retired"
 
@@ -232,7 +233,7 @@ async def test_a_check_that_asks_the_default_one(open_pools: Opener) -> None:
 async def test_a_check_that_says_blocked(open_pools: Opener, pool: str | None) -> None:
     """BLOCKED out of a check of the spider's own retires any session: a named one too, which nobody replaces."""
     async with open_pools() as pools:
-        session = await pools.session(pool) if pool else await pools.manager.get("carol")
+        session = await pools.session(pool) if pool else await pools.manager.live("carol")
         picked = {PICKED: session.id, "session_pool": pool} if pool else {}
         request = Request("http://x.example/p", meta={"session_id": session.id, **picked})
         replay = pools.handler.handle(BLOCKED, session, request, pools.config)
@@ -260,8 +261,8 @@ async def test_no_secret_of_a_url_in_a_reason(
 async def test_errors_of_a_named_session_log_it_in(open_pools: Opener) -> None:
     """After MAX_ERRORS failures in a row a named session has to log in again; its count begins anew."""
     async with open_pools(LoggingIn) as pools:
-        session = await pools.manager.get("carol")
-        session.status = "ready"
+        session = await pools.manager.live("carol")
+        session.mark_ready()
         for path in "ab":
             pools.status(403, session, f"/{path}")
         assert session.status == "ready"
@@ -272,8 +273,8 @@ async def test_errors_of_a_named_session_log_it_in(open_pools: Opener) -> None:
 async def test_errors_of_a_named_session_that_can_not_log_in(open_pools: Opener) -> None:
     """Without a login a named session stays as it is, and its request is sent again in it, RETRY_TIMES at the most."""
     async with open_pools(retry_times=2) as pools:
-        session = await pools.manager.get("carol")
-        session.status = "ready"
+        session = await pools.manager.live("carol")
+        session.mark_ready()
         request: Request | None = Request("http://x.example/p", meta={"session_id": "carol"})
         sent = 0
         while request is not None:

@@ -18,6 +18,7 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import BrowserSession, CrawlClosing, SessionConfig, Verdict
 from scrapy_sessions.config import Fetch
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from tests.support.crawl import crawl, session_stats, sqlite_url
 from tests.support.docs_pages import DOCS, PAGES, Reader, blocks, demo
@@ -150,7 +151,7 @@ def test_a_csrf_token_goes_with_posts(method: str, header: bytes | None) -> None
 def test_a_delay_depends_on_the_session(pages: int, bounds: tuple[float, float]) -> None:
     """The ``delay`` that is shown slows down with the pages that a session has seen."""
     session = BrowserSession("alice")
-    session.pages_visited = pages
+    runtime_of(session).pages_visited = pages
     drawn = [config("pace", "def delay").delay(session) for _ in range(50)]
     assert bounds[0] <= min(drawn) < max(drawn) <= bounds[1]
 

@@ -20,6 +20,7 @@ from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.index import MAX_COOKIES_PER_DOMAIN
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
 from scrapy_sessions.formats.registry import Contents
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, SQLiteStore
 from scrapy_sessions.storage.codec import decode
 from scrapy_sessions.testing import make_row
@@ -156,7 +157,10 @@ async def test_a_crawl_that_holds_the_session_merges(tmp_path: Path) -> None:
         session = await command.get("alice")
         live.cookies.set("later", "1", domain="shop.example")
         await crawl.flush()
-        apply(merge(session.snapshot(), Contents([cookie("file", expires=4e9)]), now=NOW, replace=False), session)
+        apply(
+            merge(session.snapshot(), Contents([cookie("file", expires=4e9)]), now=NOW, replace=False),
+            runtime_of(session),
+        )
         assert await command.save_session("alice", session)
         live.record("something")
         await crawl.flush()
@@ -170,9 +174,9 @@ async def test_only_cookies_make_a_login() -> None:
     """A new session with cookies counts as logged in, one without doesn't, a retired one stays retired."""
     for contents, status in ((Contents([cookie("a", expires=4e9)]), "ready"), (Contents([], {"o": {"k": "v"}}), "new")):
         session = BrowserSession("alice")
-        apply(merge(None, contents, now=NOW, replace=False), session)
+        apply(merge(None, contents, now=NOW, replace=False), runtime_of(session))
         assert session.status == status
-        assert session.dirty
+        assert runtime_of(session).dirty
 
 
 def record(session_id: str = "alice", start: float = 1.0, **fields: object) -> PersistentSession:

@@ -9,6 +9,7 @@ import pytest
 from scrapy_sessions import InvalidSessionId, PoolExhausted, SessionManager, SessionRetired, UnknownPool, UnknownProfile
 from scrapy_sessions.pools.claim import PICKED, TRIES, Claim, check_profile, cookiejar_id, is_named, read_claim
 from scrapy_sessions.pools.pool import Pool
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 
 
@@ -215,7 +216,7 @@ async def test_a_session_takes_the_policy_of_its_pool() -> None:
         named = [await manager.get(name) for name in ("alice", "bob", "carol")]
         asked = await manager.get("dora", profile="desk")
     assert (pooled.max_age, pooled.user_agent, pooled.pool) == (5, "D", "shop")
-    assert [(session.max_age, session.user_agent) for session in named] == [(0, "L"), (0, "D"), (0, "L")]
+    assert [(runtime_of(session).max_age, session.user_agent) for session in named] == [(0, "L"), (0, "D"), (0, "L")]
     assert asked.profile_name == "desk"
 
 

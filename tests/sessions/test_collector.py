@@ -14,6 +14,7 @@ import pytest
 from scrapy_sessions import BrowserSession, SessionManager, StoreError
 from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hour_of
 from scrapy_sessions.pools.claim import Claim
+from scrapy_sessions.sessions.browser_session import runtime_of, view_of
 from scrapy_sessions.sessions.collector import flush_interval
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
@@ -39,12 +40,12 @@ def manager_of(store: SessionStore, clock: Clock, counts: Counter[str] | None = 
 
 def work(session: BrowserSession, times: int = 1, status: int = 200) -> None:
     """Let *session* look as it does after *times* pages."""
-    session.requests += times
-    session.pages_visited += times
-    session.responses[status] = session.responses.get(status, 0) + times
-    session.bytes += 10 * times
-    session.latency += 0.5 * times
-    session.changed()
+    runtime_of(session).requests += times
+    runtime_of(session).pages_visited += times
+    runtime_of(session).responses[status] = runtime_of(session).responses.get(status, 0) + times
+    runtime_of(session).bytes += 10 * times
+    runtime_of(session).latency += 0.5 * times
+    runtime_of(session).changed()
 
 
 async def kinds(store: Any) -> list[tuple[str, str]]:
@@ -117,12 +118,12 @@ async def test_a_merge_counts_nothing_twice(tmp_path: Path, clock: Clock) -> Non
     for turn in range(6):
         for number, (manager, session) in enumerate(zip(managers, (one, other), strict=True)):
             work(session, turn + number, status=200 + number)
-            session.failures += 1
+            runtime_of(session).failures += 1
             done += turn + number
             if turn % 2 == number:
                 await manager.flush()
             else:
-                await manager.refresh_record(session)  # merged before it was counted
+                await manager.refresh_record(runtime_of(session))  # merged before it was counted
     for manager in (*managers, *managers[:1]):
         await manager.flush()
         await manager.close()
@@ -173,7 +174,7 @@ async def test_retirement_is_noted_once(clock: Clock) -> None:
             await manager.get(name)
         await manager.flush()
         (await manager.get("alice")).retire("seen at https://user:hunter2@shop.example/?key=hunter2")
-        manager.retire(await manager.get("bob"), "enough")
+        (await manager.get("bob")).retire("enough")
         await manager.flush()
         work(await manager.get("bob"))
         await manager.flush()
@@ -193,9 +194,9 @@ async def test_retirement_is_noted_by_who_did_it(clock: Clock) -> None:
         work(await other.get("alice"))
         mine.retire("enough")
         await other.flush()
-        await one.refresh_record(mine)
+        await one.refresh_record(runtime_of(mine))
         await one.flush()
-        await other.refresh_record(await other.get("alice"))
+        await other.refresh_record(await other.live("alice"))
         work(await other.get("alice"))
     assert await kinds(store) == [("born", "alice"), ("retired", "alice")]
 
@@ -222,11 +223,11 @@ async def test_a_session_of_this_crawl_only_has_no_row_of_its_own(clock: Clock) 
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         for number in (1, 2):
-            work(await manager.obtain(Claim(None, None, transient=number)), number)
+            work(view_of(await manager.obtain(Claim(None, None, transient=number))), number)
         await manager.flush()
-        session = await manager.obtain(Claim(None, None, transient=1))
+        session = view_of(await manager.obtain(Claim(None, None, transient=1)))
         work(session)
-        manager.retire(session, "enough")
+        session.retire("enough")
     assert [(row.session_id, row.requests) for row in await store.hour_counts("shop")] == [(FOLDED, 4)]
     assert await store.events("shop") == []
 
@@ -300,7 +301,7 @@ async def test_a_store_without_the_ability(clock: Clock, caplog: pytest.LogCaptu
     with caplog.at_level(logging.DEBUG, "scrapy_sessions"):
         async with manager_of(PlainStore(clock=clock), clock) as manager:
             work(await manager.get("alice"))
-            manager.retire(await manager.get("alice"), "enough")
+            (await manager.get("alice")).retire("enough")
             await manager.flush()
             assert await manager.delete_session("alice")
     assert [record.message for record in caplog.records] == [

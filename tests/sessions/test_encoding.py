@@ -11,8 +11,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionManager
+from scrapy_sessions import Cookie, PersistentSession, SessionManager
 from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
 from scrapy_sessions.storage.codec import decode, encode
@@ -87,8 +88,8 @@ def examples(strategy: st.SearchStrategy[_T]) -> Iterator[_T]:
     yield from made
 
 
-def live(record: PersistentSession | None = None, *, now: float = 1.5e9) -> BrowserSession:
-    session = BrowserSession("alice", clock=lambda: now)
+def live(record: PersistentSession | None = None, *, now: float = 1.5e9) -> SessionRuntime:
+    session = SessionRuntime("alice", clock=lambda: now)
     if record is not None:
         session.restore(record)
     return session
@@ -114,9 +115,9 @@ def test_the_base_is_what_was_saved(saved: PersistentSession, later: PersistentS
     before = session.snapshot()
     session.merge_base = encode_parts(session)
     session.status, session.last_activity, session.pages_visited = later.status, later.last_activity, 7
-    session.cookies.restore(later.cookies)
-    session.data["more"] = 1
-    session.trees_changed()
+    session.jar.restore(later.cookies)
+    session.watched_data().current[0]["more"] = 1
+    session.data_changed()
     for text in later.actions_performed:
         session.record(text)
     before.revision += 1
@@ -136,29 +137,29 @@ def test_unknown_fields_are_written() -> None:
 def test_what_has_not_changed_is_not_encoded_again() -> None:
     """Cookies, identity and data are the same bytes in every save, until they change."""
     session = live()
-    session.cookies.set("sid", "1", domain="shop.example", expires=1.6e9)
-    session.data["basket"] = [1]
+    session.jar.set("sid", "1", domain="shop.example", expires=1.6e9)
+    session.watched_data().current[0]["basket"] = [1]
     first = encode_parts(session)
     session.pages_visited += 1
     second = encode_parts(session)
     assert second.moving != first.moving
     assert (second.settled is first.settled, second.cookies is first.cookies) == (True, True)
-    session.data["basket"].append(2)  # type: ignore[union-attr]  # a list: see above
-    assert session.trees_changed()
-    session.cookies.set("sid", "2", domain="shop.example")
+    session.watched_data().current[0]["basket"].append(2)  # type: ignore[union-attr]  # a list: see above
+    assert session.data_changed()
+    session.jar.set("sid", "2", domain="shop.example")
     third = encode_parts(session)
     assert (b"[1,2]" in third.settled, b'"2"' in third.cookies) == (True, True)
     session.user_agent = "another"
-    session.headers.set("X-Token", "t", url="https://shop.example")
+    session.bound_headers.set("X-Token", "t", url="https://shop.example")
     assert (b"another" in encode_parts(session).settled, b"X-Token" in encode_parts(session).settled) == (True, True)
 
 
 def test_a_cookie_that_expires_is_written_no_more() -> None:
     """The cookies as they were encoded hold until one expires, and also when the clock is set back."""
     now = [100.0]
-    session = BrowserSession("alice", clock=lambda: now[0])
-    session.cookies.set("short", "1", domain="shop.example", expires=200)
-    session.cookies.set("long", "1", domain="shop.example", expires=300)
+    session = SessionRuntime("alice", clock=lambda: now[0])
+    session.jar.set("short", "1", domain="shop.example", expires=200)
+    session.jar.set("long", "1", domain="shop.example", expires=300)
     found = []
     for now[0] in (150.0, 250.0, 150.0, 350.0):
         session.revision = 1
@@ -169,11 +170,11 @@ def test_a_cookie_that_expires_is_written_no_more() -> None:
 def test_a_deleted_cookie_is_written_no_more() -> None:
     """A cookie that a site deletes after it has expired doesn't come back when the clock is set back."""
     now = [100.0]
-    session = BrowserSession("alice", clock=lambda: now[0])
-    session.cookies.set("sid", "1", domain="shop.example", expires=200)
+    session = SessionRuntime("alice", clock=lambda: now[0])
+    session.jar.set("sid", "1", domain="shop.example", expires=200)
     assert encode_parts(session).cookies
     now[0] = 250.0
-    session.cookies.store(["sid=; Max-Age=0"], urlsplit("https://shop.example/"))
+    session.jar.store(["sid=; Max-Age=0"], urlsplit("https://shop.example/"))
     now[0] = 150.0
     assert (encode_parts(session).cookies, session.snapshot().cookies) == (b"", [])
 
@@ -221,38 +222,38 @@ async def test_two_processes_keep_the_last_actions(limit: int, odd: bool) -> Non
     save puts what was added since after what is stored."""
     for turns in examples(TURNS):
         async with Account(limit) as account:
-            sessions = [await manager.get("alice") for manager in account.managers]
+            sessions = [await manager.live("alice") for manager in account.managers]
             stored: list[str] = []
             for turn, added in turns:
                 session = sessions[turn]
-                session.data["odd"] = object() if odd else 1
+                session.watched_data().current[0]["odd"] = object() if odd else 1
                 for text in added:
                     session.record(text)
-                await account.managers[turn].save_session("alice", session)
+                await account.managers[turn].save(session)
                 stored += added[-limit:] if limit else added
                 expected = stored[-limit:] if limit else stored
                 row = await account.store.load(Key("shop", "alice"))
                 assert row is not None
                 assert (decode(row).actions_performed, row.actions_count) == (expected, len(expected))
-                assert session.actions == expected
+                assert session.history.texts() == expected
 
 
 async def test_what_comes_while_it_is_saved_is_merged_once() -> None:
     """Actions that come between the encoding of a session and a conflict are neither lost nor doubled."""
     async with Account(3) as account:
-        one, two = [await manager.get("alice") for manager in account.managers]
+        one, two = [await manager.live("alice") for manager in account.managers]
         one.record("x")
-        await account.managers[0].save_session("alice", one)
+        await account.managers[0].save(one)
         two.record("x")
         account.store.meanwhile = [lambda: two.record("x")]
-        await account.managers[1].save_session("alice", two)
+        await account.managers[1].save(two)
         assert account.store.meanwhile == []
-        assert (two.actions, two.revision) == (["x"] * 3, 2)
+        assert (two.history.texts(), two.revision) == (["x"] * 3, 2)
         account.store.meanwhile = [lambda: two.record("y")]
         two.record("x")
-        await account.managers[1].save_session("alice", two)
+        await account.managers[1].save(two)
         one.record("z")
-        await account.managers[0].save_session("alice", one)
+        await account.managers[0].save(one)
         await account.managers[1].flush()
         row = await account.store.load(Key("shop", "alice"))
         assert row is not None
@@ -270,11 +271,11 @@ async def test_data_that_was_not_json_mends_itself() -> None:
 
     async with Account(0) as account:
         manager = account.managers[0]
-        session = await manager.get("alice")
+        session = await manager.live("alice")
         found = []
         for value in (1, Incomparable(), Incomparable(), object(), 3, 4):
-            session.data["basket"] = value  # type: ignore[assignment]  # what isn't JSON is what it is about
-            session.cookies.set("sid", repr(type(value)), domain="shop.example")
+            session.watched_data().current[0]["basket"] = value  # type: ignore[assignment]  # what isn't JSON is what it is about
+            session.jar.set("sid", repr(type(value)), domain="shop.example")
             await manager.flush()
             row = await account.store.load(Key("shop", "alice"))
             assert row is not None

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from scrapy_sessions import BrowserSession, SessionManager
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage import Row
 from scrapy_sessions.storage.codec import encode
 from tests.support.crawl import ENVIRONMENT
@@ -130,7 +131,7 @@ async def test_made_anew_between_conflict_and_merge() -> None:
         key = next(iter(store._rows))
 
         def make_anew() -> None:
-            new = BrowserSession("alice", namespace="shop")
+            new = SessionRuntime("alice", namespace="shop")
             new.start_time += 1
             store._rows.pop(key)
             store._rows[key] = first_row(new)

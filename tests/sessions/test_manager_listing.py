@@ -9,6 +9,7 @@ import pytest
 
 from scrapy_sessions import AmbiguousSession, BrowserSession, SessionError, SessionManager
 from scrapy_sessions.crawl.in_flight import InFlight
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
 from tests.support.stores import Failing
@@ -28,7 +29,7 @@ async def test_info_says_what_is_known() -> None:
     store, clock = Failing(), Clock(5000.0)
     async with SessionManager(store=store, namespace="shop", clock=clock) as manager:
         session = BrowserSession("alice", pool="staff", profile_name="desk", clock=clock)
-        session.pages_visited = 3
+        runtime_of(session).pages_visited = 3
         session.record("one")
         session.record("two")
         await manager.save_session("alice", session)
@@ -226,7 +227,7 @@ async def test_cleanup_spares_sessions_in_flight() -> None:
     async with SessionManager(store=Failing(), namespace="shop", clock=clock) as manager:
         session = await manager.get("alice")
         session.record("came")
-        visit = InFlight(session)
+        visit = InFlight(runtime_of(session))
         clock.now += 1800
         assert await manager.cleanup_expired_sessions() == 0
         visit.end()

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from scrapy_sessions import BrowserSession, SessionManager
+from scrapy_sessions import SessionManager
 from scrapy_sessions.pools.claim import Claim
+from scrapy_sessions.sessions.browser_session import runtime_of, view_of
+from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
 from tests.support.stores import Failing
@@ -67,12 +69,12 @@ async def test_made_without_waiting_while_it_loads(stored: bool) -> None:
         async with manager_of(store) as manager:
             (await manager.get("alice")).data["step"] = 1
     async with manager_of(store) as manager:
-        made: list[BrowserSession] = []
+        made: list[SessionRuntime] = []
         store.before["load"] = lambda: made.append(manager.obtain_now(Claim("alice", None)))
-        assert await manager.get("alice") is made[0]
+        assert await manager.live("alice") is made[0]
         made[0].record("made")
         await manager.flush()
-        assert made[0].data == ({"step": 1} if stored else {})
+        assert view_of(made[0]).data == ({"step": 1} if stored else {})
 
 
 async def test_the_cache_is_bounded() -> None:
@@ -80,7 +82,7 @@ async def test_the_cache_is_bounded() -> None:
     async with manager_of(Failing(), cache_size=10) as manager:
         sessions = []
         for number in range(100):
-            session = await manager.get(str(number))
+            session = await manager.live(str(number))
             session.record("came")
             sessions.append(weakref.ref(session))
             await manager.flush()
@@ -94,7 +96,7 @@ async def test_the_least_recently_used_leaves() -> None:
     async with manager_of(Failing(), cache_size=2) as manager:
         references = {}
         for name in "ab":
-            references[name] = weakref.ref(await manager.get(name))
+            references[name] = weakref.ref(await manager.live(name))
         await manager.get("a")
         await manager.flush()
         await manager.get("c")
@@ -127,12 +129,12 @@ async def test_evicted_sessions_come_back_with_all_their_state(tmp_path: Path) -
         session.headers.set("X-Token", "t", url="https://shop.example")
         session.data["cart"] = ["book"]
         session.session_storage["https://shop.example"] = {"tab": "1"}
-        session.responses[200] = 4
-        session.bytes, session.latency, session.logins = 100, 0.5, 1
+        runtime_of(session).responses[200] = 4
+        runtime_of(session).bytes, runtime_of(session).latency, runtime_of(session).logins = 100, 0.5, 1
         session.record("did")
         await manager.flush()
         before = session.snapshot()
-        gone = weakref.ref(session)
+        gone = weakref.ref(runtime_of(session))
         del session
         await manager.get("bob")
         gc.collect()
@@ -152,7 +154,7 @@ async def test_evicted_but_referenced_is_the_same_object() -> None:
             await manager.get(name)
             await manager.flush()
         store.loads.clear()
-        assert manager.ready("alice") is held
+        assert manager.ready("alice") is runtime_of(held)
         assert await manager.get("alice") is held
         assert store.loads == []
 
@@ -207,7 +209,7 @@ async def test_kept_alive_elsewhere() -> None:
         await one.flush()
         theirs = await two.get("alice")
         clock.now += 1000
-        theirs.last_activity = clock.now
+        runtime_of(theirs).last_activity = clock.now
         theirs.data["step"] = 2
         await two.flush()
         clock.now += 1000

@@ -109,7 +109,7 @@ async def test_restoring_fills_the_session(tmp_path: Path) -> None:
         session.data["cart"] = [1, 2]
         session.local_storage["https://shop.example"] = {"theme": "dark"}
         session.record("looked")
-        session.refresh()
+        session.new_generation()
         await manager.save_session("alice", session)
         before = session.snapshot()
     async with SessionManager(tmp_path) as manager:

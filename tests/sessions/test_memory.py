@@ -32,7 +32,7 @@ def use(manager: SessionManager, visits: InFlightRequests, session_id: str) -> i
         visit.apply_identity(request)
         visit.mark_sent(time.time())
         visit.apply_cookies(request)
-        session.cookies.store(headers, urlparse_cached(request))
+        session.jar.store(headers, urlparse_cached(request))
         visit.remove_identity(request)
         visit.record_response(request, Response(URL), time.time(), page=True)
         visit.end()
@@ -57,5 +57,5 @@ async def test_a_live_session_is_small(tmp_path: Path) -> None:
             tracemalloc.stop()
         last = manager.ready(f"s{SESSIONS - 1}")
         assert last is not None
-        assert (len(last.cookies), last.requests, last.revision) == (10, 2, 1)
+        assert (len(last.jar), last.requests, last.revision) == (10, 2, 1)
     assert taken / SESSIONS < BOUND

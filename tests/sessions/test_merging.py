@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scrapy_sessions import Cookie, PersistentSession, SessionManager
 from scrapy_sessions.models import Metrics
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.sessions.merging import merge_records
 
 NAMES = st.sampled_from("abcd")
@@ -206,7 +207,7 @@ def test_two_managers_interleaving_lose_nothing(tmp_path_factory: Any, steps: li
                 session = await managers[who].get("alice")
                 session.cookies.set(f"c{number}", "1", domain="shop.example")
                 session.data[str(number)] = who
-                session.pages_visited += 1
+                runtime_of(session).pages_visited += 1
                 session.record(str(number))
                 if saves:
                     await managers[who].flush()

@@ -13,6 +13,7 @@ import pytest
 
 from scrapy_sessions import BrowserSession, SessionManager, StoreError
 from scrapy_sessions.pools.claim import Claim
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
 from scrapy_sessions.storage.codec import decode
@@ -80,7 +81,7 @@ async def test_a_change_after_a_save_is_saved_too() -> None:
         session = await manager.get("alice")
         for number in (1, 2, 3):
             session.record(str(number))
-            await until(lambda: not session.dirty and session.revision == number)  # noqa: B023  # asked now only
+            await until(lambda: not runtime_of(session).dirty and runtime_of(session).revision == number)  # noqa: B023  # asked now only
         assert len(store.saves) == 3
 
 
@@ -91,7 +92,7 @@ async def test_a_change_during_a_save_is_saved_next() -> None:
         session = await manager.get("alice")
         session.record("before")
         flushing = asyncio.ensure_future(manager.flush())
-        await until(lambda: not session.dirty)
+        await until(lambda: not runtime_of(session).dirty)
         session.record("during")
         await flushing
         await until(lambda: len(store.saves) == 2)
@@ -152,7 +153,7 @@ async def test_a_transient_session_is_never_saved() -> None:
     async with manager_of(store) as manager:
         session = await manager.obtain(Claim(None, None, transient=object()))
         session.record("came")
-        session.data["step"] = 1
+        session.watched_data().current[0]["step"] = 1
     assert store.saves == []
 
 
@@ -166,7 +167,7 @@ async def test_a_failing_store_keeps_sessions_to_be_saved(caplog: pytest.LogCapt
         session.record("one")
         await until(lambda: counts["save_errors"] >= 3)
         session.record("two")
-        assert session.dirty
+        assert runtime_of(session).dirty
         assert caplog.text.count("could not be saved") == 1
         store.broken.clear()
         # Not the first save: that may have been encoded before the second record.
@@ -183,7 +184,7 @@ async def test_a_second_failure_is_told_again(caplog: pytest.LogCaptureFixture) 
             session.record("came")
             await until(lambda: caplog.text.count("could not be saved") == times)  # noqa: B023  # asked now only
             store.broken.clear()
-            await until(lambda: not session.dirty)
+            await until(lambda: not runtime_of(session).dirty)
             await manager.flush()
 
 
@@ -198,7 +199,7 @@ async def test_failing_to_load_for_a_merge_forgets_nothing() -> None:
         store.broken.add("load")
         with pytest.raises(StoreError, match="load"):
             await one.flush()
-        assert mine.dirty
+        assert runtime_of(mine).dirty
         store.broken.clear()
         await one.flush()
         assert mine.actions == ["theirs", "mine"]
@@ -218,7 +219,7 @@ async def test_a_cancelled_flush_takes_place_once() -> None:
     store = Slow()
     async with manager_of(store, save_interval=60) as manager:
         session = await manager.get("alice")
-        session.pages_visited = 1
+        runtime_of(session).pages_visited = 1
         session.record("came")
         flushing = asyncio.ensure_future(manager.flush())
         await written.wait()
@@ -262,7 +263,7 @@ async def test_a_change_that_always_meets_another_ends() -> None:
         session.record("came")
         with pytest.raises(StoreError, match="'alice' for one: let fewer processes share a session"):
             await manager.flush()
-        assert session.dirty
+        assert runtime_of(session).dirty
         assert len(tries) == 20
         store.save = Failing.save.__get__(store)  # type: ignore[method-assign]
 
@@ -280,7 +281,7 @@ async def test_the_last_try_counts() -> None:
         session = await manager.get("alice")
         session.record("came")
         await manager.flush()
-        assert session.revision == 1
+        assert runtime_of(session).revision == 1
 
 
 @pytest.mark.parametrize("value", [object(), threading.Lock(), "\ud800", Spam()])
@@ -299,7 +300,7 @@ async def test_data_that_is_not_json_costs_only_the_data(value: Any, caplog: pyt
         assert counts["save_errors"] == 1
         assert "'alice'" in caplog.text
         assert "session.data" in caplog.text
-        session.closed = True  # what the store has now is what counts
+        runtime_of(session).closed = True  # what the store has now is what counts
     async with manager_of(store) as manager:
         alice = await manager.get("alice")
         assert alice.actions == ["came"]
@@ -325,7 +326,7 @@ async def test_a_session_that_cannot_be_saved_keeps_no_other(caplog: pytest.LogC
     store = Failing()
     counts: Counter[str] = Counter()
     async with manager_of(store, counts) as manager:
-        (await manager.get("alice")).last_activity = float("inf")
+        (await manager.live("alice")).last_activity = float("inf")
         (await manager.get("alice")).record("came")
         (await manager.get("bob")).record("came")
         await manager.flush()
@@ -379,10 +380,10 @@ async def test_close_waits_for_the_save_under_way() -> None:
     await manager.open()
     session: BrowserSession = await manager.get("alice")
     session.record("came")
-    await until(lambda: not session.dirty)  # being saved
+    await until(lambda: not runtime_of(session).dirty)  # being saved
     await manager.close()
     assert len(store.saves) == 1
-    assert session.revision == 1
+    assert runtime_of(session).revision == 1
 
 
 async def test_data_that_holds_itself_costs_only_the_data(caplog: pytest.LogCaptureFixture) -> None:
@@ -416,6 +417,6 @@ async def test_no_timer_outlives_the_manager() -> None:
     assert asyncio.all_tasks() == before
     assert await store.load(Key("shop", "alice")) is None
     await manager.open()
-    await until(lambda: not session.dirty)
+    await until(lambda: not runtime_of(session).dirty)
     await manager.close()
     assert await store.load(Key("shop", "alice")) is not None

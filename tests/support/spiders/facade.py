@@ -10,6 +10,7 @@ from scrapy.http import Response
 
 from scrapy_sessions import BrowserSession, SessionError
 from scrapy_sessions.crawl.facade import SpiderSessions
+from scrapy_sessions.sessions.browser_session import runtime_of
 
 __all__ = ["Playing"]
 
@@ -60,7 +61,7 @@ class Playing(Spider):
         await self.get("pooled", {"session_pool": "shop"})
         yield {"pool": [info["session_id"] for info in await self.sessions.pool("shop")]}
         fork = await self.sessions.fork("alice", "alice-2")
-        await self.sessions.refresh("alice")
+        await self.sessions.login_again("alice")
         await self.sessions.retire("alice-2", "no more")
         yield {"fork": fork.id, "refresh": alice.generation, "retire": fork.status}
         yield {"delete": [await self.sessions.delete("alice-2"), await self.sessions.delete("alice-2")]}
@@ -83,7 +84,11 @@ class Playing(Spider):
         alice = self.sessions.of(response)
         alice.data["basket"] = ["a"]
         other = await self.sessions.fork("alice", "other")
-        numbers = [other.pages_visited, other.requests, "new" if other.start_time > alice.start_time else "old"]
+        numbers = [
+            other.pages_visited,
+            runtime_of(other).requests,
+            "new" if other.start_time > alice.start_time else "old",
+        ]
         await self.sessions.get("other")
         record = await self.extension_record("other")
         for session, word in ((alice, "mine"), (other, "its")):
@@ -112,14 +117,14 @@ class Playing(Spider):
     async def refresh(self, response: Response) -> AsyncIterator[Any]:
         alice = self.sessions.of(response)
         await self.get("q", ALICE)
-        alice.login_error = "given up"
-        await self.sessions.refresh("alice")
+        runtime_of(alice).login_error = "given up"
+        await self.sessions.login_again("alice")
         await self.get("r", ALICE)
         yield {}
 
     async def refresh_retired(self, response: Response) -> AsyncIterator[Any]:
         await self.sessions.retire("alice", "no more")
-        yield {"error": await self.error(self.sessions.refresh("alice"))}
+        yield {"error": await self.error(self.sessions.login_again("alice"))}
         yield {"status": (await self.sessions.get("alice")).status}
 
     async def retire(self, response: Response) -> AsyncIterator[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from scrapy import Request
 from scrapy.http import Response
 
+from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.spiders.base import Listed, SiteSpider
 
 __all__ = ["CookieOnRobots", "Detour", "LateDetour", "Refreshing", "Reseeding", "Secretive", "Switching"]
@@ -44,7 +45,7 @@ class Reseeding(SiteSpider):
         for step, meta in (("session", {**response.meta, "session_id": "bob"}), ("generation", response.meta)):
             if step == "generation":
                 alice.cookies.clear()
-                alice.refresh()
+                alice.new_generation()
             yield response.request.replace(
                 meta=dict(meta), headers={"X-Step": step}, dont_filter=True, callback=self.parse
             )
@@ -68,9 +69,9 @@ class Refreshing(SiteSpider):
     def refresh(self, response: Response) -> Any:
         alice = self.sessions.of(response)
         alice.cookies.set("token", "new", domain=self.slow.split("/")[2].split(":")[0])
-        alice.refresh()
+        alice.new_generation()
         self.before = self.state(alice)
-        yield {"step": "refreshed", "in_flight": alice.in_flight, "requests": alice.requests}
+        yield {"step": "refreshed", "in_flight": runtime_of(alice).in_flight, "requests": runtime_of(alice).requests}
 
     def late(self, response: Response) -> Any:
         alice = self.sessions.of(response)
@@ -83,10 +84,10 @@ class Refreshing(SiteSpider):
             "cookies": {cookie.name: cookie.value for cookie in session.cookies},
             "pages": session.pages_visited,
             "actions": session.actions,
-            "responses": {str(status): n for status, n in session.responses.items()},
-            "failures": session.failures,
+            "responses": {str(status): n for status, n in runtime_of(session).responses.items()},
+            "failures": runtime_of(session).failures,
             "last_activity": session.last_activity,
-            "bytes": session.bytes,
+            "bytes": runtime_of(session).bytes,
         }
 
 

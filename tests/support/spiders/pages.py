@@ -14,6 +14,8 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
+from scrapy_sessions.sessions.browser_session import runtime_of
+
 __all__ = ["Ending", "Idling", "Own", "Pages", "Steady", "Telling"]
 
 
@@ -67,7 +69,7 @@ class Ending(Pages):
     async def closed(self, reason: str) -> None:
         if self.how == "late":
             session = await self.sessions.get("alice")
-            while not session.revision:  # until the save at spider_closed is done, so that another one is needed
+            while not runtime_of(session).revision:  # until the save at spider_closed is done
                 await asyncio.sleep(0.001)
             session.data["closed"] = reason
 

@@ -10,6 +10,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.spiders.base import SiteSpider
 
 __all__ = ["SECRETS", "Talkative"]
@@ -69,7 +70,9 @@ class Talkative(SiteSpider):
             lambda: alice.cookies.set("bad", secret, domain="127.0.0.1", expires="soon"),  # type: ignore[arg-type]
             lambda: alice.cookies.__setitem__("bad", secret),
             lambda: alice.headers.set("X-Bad", secret + "\n", url=response.url),
-            lambda: alice.restore(record.model_validate({**record.model_dump(), "proxy": [secret], "cookies": secret})),
+            lambda: runtime_of(alice).restore(
+                record.model_validate({**record.model_dump(), "proxy": [secret], "cookies": secret})
+            ),
             lambda: type(extension.settings)(profiles={"p": {"proxy": [secret], "headers": {"Cookie": secret}}}),
         ):
             self.attempt(attempt)
