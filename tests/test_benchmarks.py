@@ -71,9 +71,12 @@ fn=(1) work
 totals: 4369467
 """
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(default_settings, "TWISTED_REACTOR_ENABLED"), reason="the benchmarks run Scrapy without a reactor"
-)
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(
+        not hasattr(default_settings, "TWISTED_REACTOR_ENABLED"), reason="the benchmarks run Scrapy without a reactor"
+    ),
+]
 
 
 def benchmarks(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

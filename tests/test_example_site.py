@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.support.waiting import HANG
+
 PROJECT = Path(__file__).parents[1] / "example_project"
 
 
@@ -59,7 +61,7 @@ class Client:
             headers["Cookie"] = f"sid={self.sid}"
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        with closing(HTTPConnection(self.address, timeout=10)) as connection:
+        with closing(HTTPConnection(self.address, timeout=HANG)) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             page = Page(response.status, dict(response.getheaders()), response.read().decode())
@@ -84,7 +86,7 @@ def address() -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().strip().removeprefix("http://")
         process.stdin.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=HANG) == 0
 
 
 @pytest.fixture
@@ -355,7 +357,7 @@ def test_the_demo_fails_aloud(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
         check=False,
     )
     assert finished.returncode == 1

@@ -21,6 +21,7 @@ from tests.support.shop import Shop
 from tests.support.shop_crawl import buy
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
+from tests.support.waiting import HANG
 
 
 async def kept(path: Path) -> tuple[list[HourCounts], list[Event]]:
@@ -94,7 +95,7 @@ async def test_two_processes_add_up(tmp_path: Path, site: Site) -> None:
     settings = {"SESSIONS_STORE": sqlite_url(path), "SESSIONS_SAVE_INTERVAL": 0.05, "LOG_LEVEL": "ERROR"}
     arguments = {"site": site.url(""), "sessions_used": ["alice", "bob"], "pages": 60}
     crawls = [start("Steady", settings, arguments) for _ in range(2)]
-    await asyncio.to_thread(lambda: [each.communicate(timeout=60) for each in crawls])
+    await asyncio.to_thread(lambda: [each.communicate(timeout=HANG) for each in crawls])
     assert [each.returncode for each in crawls] == [0, 0]
     rows, events = await kept(path)
     by_session = summed(rows, lambda row: row.session_id)

@@ -15,6 +15,7 @@ import pytest
 from scrapy_sessions.commands.registry import SUBCOMMANDS
 from scrapy_sessions.models import PersistentSession
 from tests.support.command_line import environment, fill, make_project, sessions
+from tests.support.waiting import HANG
 
 BASH = """
 source sessions.bash
@@ -67,7 +68,7 @@ def completed(folder: Path, script: str, *lines: str, before: str = "") -> list[
         input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=True,
     )
     assert done.stderr == ""
@@ -105,7 +106,7 @@ def test_fish(folder: Path) -> None:
         env=environment(PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=True,
     )
     offered = [sorted(part.split()) for part in done.stdout.split("\n\n")]

@@ -14,6 +14,7 @@ from tests.support.exchange import SECRET, complaints, rich_record, saved, sessi
 from tests.support.in_process import delivered
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import HOST, Site
+from tests.support.waiting import HANG
 
 SHOP = "https://www.shop.example/a"
 
@@ -36,7 +37,7 @@ def test_a_shell_runs_it_and_is_the_session(site: Site, tmp_path: Path) -> None:
     saved(tmp_path, alice)
     command, errors = sessions(tmp_path, "curl", "alice", site.url("/secret") + "?a=[1-3]&b={x,y}&c=d e")
     done = subprocess.run(
-        ["sh", "-c", command.rstrip() + b" --silent --noproxy '*'"], capture_output=True, check=True, timeout=60
+        ["sh", "-c", command.rstrip() + b" --silent --noproxy '*'"], capture_output=True, check=True, timeout=HANG
     )
     assert GREETING.encode() in done.stdout
     assert errors == ""

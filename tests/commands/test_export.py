@@ -25,6 +25,7 @@ from tests.support.exchange import SECRET, STORE, calls, complaints, loaded, ric
 from tests.support.in_process import delivered
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 ODD = "../ü a"  # an id that is no file name
 
@@ -255,5 +256,5 @@ def test_curl_is_logged_in(site: Site, tmp_path: Path) -> None:
     saved(tmp_path, rich_record(cookies=[login_cookie(site)]))
     sessions(tmp_path, "export", "alice", "--format", "netscape", "-o", "cookies.txt")
     command = ["curl", "--silent", "--noproxy", "*", "--cookie", "cookies.txt", site.url("/secret")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=HANG)
     assert GREETING in done.stdout

@@ -17,6 +17,7 @@ from scrapy_sessions.models import PersistentSession
 from tests.support.command_line import PROGRAM, environment, fill, make_project, on_terminal, sessions
 from tests.support.imports import loaded_by
 from tests.support.in_process import called
+from tests.support.waiting import HANG
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +196,7 @@ def test_the_end_of_a_pipe_is_no_fault(folder: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=60) == 141
+    assert process.wait(timeout=HANG) == 141
 
 
 def test_interrupted(folder: Path) -> None:
@@ -207,7 +208,7 @@ def test_interrupted(folder: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()  # it is at work, and stops when the pipe is full
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANG)
     assert errors == "scrapy sessions: Interrupted\n"
     assert process.returncode == 130
 

@@ -16,6 +16,7 @@ from tests.support.exchange import SECRET, STORE, complaints, loaded, rich_recor
 from tests.support.in_process import delivered
 from tests.support.logins import GREETING
 from tests.support.site import HOST, Site
+from tests.support.waiting import HANG
 
 LINE = "shop.example\tFALSE\t/\tFALSE\t0\t{}\t{}\n"
 
@@ -259,7 +260,7 @@ def test_what_curl_has_written_is_a_login(site: Site, tmp_path: Path) -> None:
 
     def curl(*arguments: str) -> str:
         command = ["curl", "--silent", "--noproxy", "*", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=HANG).stdout
 
     curl("--cookie-jar", "curl.txt", "--data", "user=alice", site.url("/login"))
     sessions(tmp_path, "import", "curl.txt", "alice", "--namespace", "shop")

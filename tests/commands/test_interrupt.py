@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scrapy_sessions import BrowserSession, SessionManager
 from tests.support.crawl import ENVIRONMENT, sqlite_url
+from tests.support.waiting import HANG
 
 
 def test_ctrl_c_at_the_question_ends_the_command(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_ctrl_c_at_the_question_ends_the_command(tmp_path: Path) -> None:
         while b"[y/N]" not in said:
             said += os.read(terminal, 1024)
         process.send_signal(signal.SIGINT)  # as the terminal does
-        assert process.wait(timeout=20) == 130
+        assert process.wait(timeout=HANG) == 130
     finally:
         process.kill()
         process.wait()
@@ -62,7 +63,7 @@ def test_ctrl_c_ends_the_reading_of_what_is_imported(tmp_path: Path) -> None:
     try:
         with (tmp_path / "typed").open("w"):  # waits for its reader, which then waits for what is written
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=HANG)
     finally:
         process.kill()
         process.wait()

@@ -16,6 +16,7 @@ import pytest
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage.sqlite.migrations import LATEST
 from tests.support.command_line import PROGRAM, Done, environment, fill
+from tests.support.waiting import HANG
 
 LIKE_OTHERS = """
 import ctypes, os, sys
@@ -63,7 +64,7 @@ def without_rights(folder: Path, *arguments: str) -> Done:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr

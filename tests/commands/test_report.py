@@ -23,6 +23,7 @@ from tests.support.docs_pages import DOCS, commands
 from tests.support.in_process import called
 from tests.support.report_stores import record, save
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 Report: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -164,7 +165,7 @@ def test_a_report_of_a_running_crawl(report: Report, tmp_path: Path, site: Site)
                 done = report("-o", "-", "--store", str(file))
                 assert crawl.poll() is None
                 crawl.terminate()  # Scrapy ends in peace
-                crawl.communicate(timeout=30)
+                crawl.communicate(timeout=HANG)
             finally:
                 crawl.kill()
     assert (done.returncode, done.stderr) == (0, "")

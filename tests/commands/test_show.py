@@ -18,6 +18,7 @@ from tests.support.command_line import Done, environment, fill, make_project, se
 from tests.support.docs_pages import DOCS, blocks
 from tests.support.in_process import called
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 SPIDER = """
 from scrapy import FormRequest, Request, Spider
@@ -56,7 +57,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             SESSIONS_IDLE_TIMEOUT=86400,
         )
         command = [sys.executable, "-m", "scrapy", "crawl", "shop", "--logfile", "crawl.log"]
-        subprocess.run(command, cwd=folder, env=environment(), check=True, timeout=60)
+        subprocess.run(command, cwd=folder, env=environment(), check=True, timeout=HANG)
     return folder
 
 

@@ -33,6 +33,7 @@ from tests.support.crawl import ENVIRONMENT, sqlite_url, start
 from tests.support.docs_pages import DOCS, commands
 from tests.support.in_process import called
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 NOW = hour_of(time.time())
 ROWS = [
@@ -70,7 +71,7 @@ class Project:
             env=ENVIRONMENT,
             text=True,
             capture_output=True,
-            timeout=60,
+            timeout=HANG,
             check=False,
         )
 
@@ -225,7 +226,7 @@ def test_watching_into_a_pipe(crawled: str, site: Site, tmp_path: Path) -> None:
         if looks and looks[-1]["requests_per_second"] > 0 and looks[-1]["requests"] > looks[0]["requests"]:
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=HANG)
     assert (process.returncode, errors) == (0, "")
     assert {(look["namespace"], look["pool"], look["live"]) for look in looks[-1:]} == {("steady", None, 2)}
     assert 0 < looks[-1]["requests"] <= len(site.journal("/answer"))
@@ -241,7 +242,7 @@ def test_watching_in_plain_text(stats: Project) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert (process.communicate(timeout=30)[0], process.returncode) == ("", 0)
+    assert (process.communicate(timeout=HANG)[0], process.returncode) == ("", 0)
     assert line.rstrip("\n").split("  ")[1:] == [
         *("live 1", "new 0", "ready 1", "retired 1", "requests 20", "pages 18", "failures 1", "logins 1", "blocked 1"),
         "requests/s 0.0",

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from scrapy_sessions.cookies.hosts import canonical_host, is_ip, is_sharable, site_of
+from tests.support.waiting import HANG
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_no_network() -> None:
         "from scrapy_sessions.cookies.hosts import is_sharable\n"
         "assert not is_sharable('co.uk') and is_sharable('shop.co.uk')\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG)
 
 
 def test_suffix_list_is_loaded_late() -> None:
@@ -116,4 +117,4 @@ def test_suffix_list_is_loaded_late() -> None:
         "assert jar.header(urlsplit('https://shop.example/')) == b'a=b'\n"
         "assert 'tldextract' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG)

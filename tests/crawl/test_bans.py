@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.banning_site import BanningSite, ask
 
-pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+pytestmark = [pytest.mark.alone, pytest.mark.heavy]
 
 LIMIT = 30
 

@@ -17,6 +17,7 @@ from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.crawl import crawl, session_stats, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Idling, Pages
+from tests.support.waiting import HANG
 
 DAY = 86_400.0
 
@@ -216,4 +217,4 @@ async def removed_while_open(tmp_path: Path, site: Site, **settings: Any) -> dic
     """Crawl in a session that expires at once, stay open until one was removed, and return the stats."""
     given = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db"), "SESSIONS_IDLE_TIMEOUT": 1e-6, **settings}
     urls = [(site.url("/answer"), {"session_id": "alice"})]
-    return session_stats(await asyncio.wait_for(crawl(Idling, given, urls=urls, until="sessions/expired"), 30))
+    return session_stats(await asyncio.wait_for(crawl(Idling, given, urls=urls, until="sessions/expired"), HANG))

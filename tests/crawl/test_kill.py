@@ -24,8 +24,9 @@ from scrapy_sessions import PersistentSession, SessionManager
 from scrapy_sessions.storage import SQLiteStore
 from tests.support.crawl import ENVIRONMENT, PLAIN, sqlite_url
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
-pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+pytestmark = [pytest.mark.alone, pytest.mark.heavy]
 
 KILLS = 50
 AT_ONCE = 2
@@ -70,7 +71,7 @@ class Crawls:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._server.communicate(timeout=30)
+        self._server.communicate(timeout=HANG)
 
 
 def kill_one(number: int, folder: Path, site: Site, crawls: Crawls) -> Killed:

@@ -16,6 +16,7 @@ from scrapy_sessions.storage import MemoryStore, Outcome
 from tests.support.login_configs import Fails, LogsIn, base_of
 from tests.support.shop import Shop
 from tests.support.shop_crawl import buy, failures, pages, spider_of, stat
+from tests.support.waiting import HANG
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
 
@@ -229,7 +230,7 @@ async def test_anonymous_sessions_that_cannot_log_in_are_replaced_once(shop: Sho
 
 async def test_a_login_that_uses_its_session_up_does_not_repeat_for_ever(shop: Shop) -> None:
     """With MAX_USES below what the login takes, the crawl ends, in failures that say so."""
-    crawler = await asyncio.wait_for(buy(shop, {"SESSIONS_MAX_USES": 2}, FEW[:2], LogsIn), 20)
+    crawler = await asyncio.wait_for(buy(shop, {"SESSIONS_MAX_USES": 2}, FEW[:2], LogsIn), HANG)
     assert failures(crawler) == ["LoginFailed"] * 2
     assert "SESSIONS_MAX_USES" in str(spider_of(crawler).failures[0].value)
     assert len(shop.came("/login", "GET")) <= 2

@@ -15,6 +15,7 @@ from tests.support.crawl import ENVIRONMENT, PLAIN
 from tests.support.shop import Shop
 from tests.support.shop_crawl import PARALLEL
 from tests.support.shop_process import command
+from tests.support.waiting import HANG
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
 
@@ -34,7 +35,7 @@ def finish(*processes: subprocess.Popen[str]) -> list[dict[str, Any]]:
     """Their stats, once they have ended."""
     stats = []
     for process in processes:
-        output, log = process.communicate(timeout=60)
+        output, log = process.communicate(timeout=HANG)
         assert process.returncode == 0, log
         assert " ERROR: " not in log, log
         stats.append(json.loads(output.splitlines()[-1]))

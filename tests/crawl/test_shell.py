@@ -10,6 +10,7 @@ import pytest
 from tests.support.jobs import MODES
 from tests.support.shells import KILL, Project, Prompt, names
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 SESSION = "crawler.spider.sessions.of(response)"
 
@@ -95,7 +96,7 @@ def test_shell_beside_a_crawl_and_another_shell(tmp_path: Path, site: Site) -> N
         crawl = project.start("crawl", "plain", "-a", "pages=20", "-s", "SESSIONS_SAVE_INTERVAL=0.01")
         for n in range(5):
             prompt.say(f"fetch({site.url('/answer', set=f'shell{n}=1')!r})", "1")
-        _, errors = crawl.communicate(timeout=60)
+        _, errors = crawl.communicate(timeout=HANG)
         assert (crawl.returncode, errors) == (0, "")
         code = "crawler.spider.sessions.of(response).data.update(second=1)"
         project.run("shell", "--spider", "plain", site.url("/answer", set="second=1"), "-c", code)

@@ -17,6 +17,7 @@ from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore
 from tests.support.crawl import PLAIN
+from tests.support.waiting import HANG
 
 
 class Extension(SessionsExtension):
@@ -60,7 +61,7 @@ async def test_change_in_another_thread_is_saved_by_itself(change: str) -> None:
                 session.data["sid"] = "1"
 
         await asyncio.to_thread(work)
-        await asyncio.wait_for(saved.wait(), 20)
+        await asyncio.wait_for(saved.wait(), HANG)
         row = await store.load(Key("shop", "alice"))
         assert row is not None
         assert b'"sid"' in row.body

@@ -24,6 +24,7 @@ from tests.support.login_configs import LogsIn
 from tests.support.shop import Shop
 from tests.support.shop_crawl import buy, failures, spider_of
 from tests.support.shop_process import command
+from tests.support.waiting import HANG
 
 pytestmark = pytest.mark.alone  # it measures time
 
@@ -97,7 +98,7 @@ def test_ctrl_c_ends_the_waits(shop: Shop, tmp_path: Path, wait: str, mode: str)
             until(lambda: "Crawled (200)" in log.read_text())
             told = time.monotonic()
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=HANG)
         finally:
             process.kill()
             process.wait()

@@ -14,6 +14,7 @@ from scrapy.settings import default_settings
 from scrapy_sessions import PersistentSession, SessionManager
 from tests.support.crawl import ENVIRONMENT, PLAIN, run, sqlite_url, status_of_a_failed_start
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 SPIDER = """
 from scrapy import Spider
@@ -49,7 +50,7 @@ def shell(folder: Path, url: str, code: str, mode: str, *options: str) -> str:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -123,7 +124,7 @@ def test_another_reactor_is_refused(tmp_path: Path, site: Site) -> None:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert done.returncode == status_of_a_failed_start()

@@ -19,6 +19,7 @@ from scrapy_sessions.storage import MemoryStore, Outcome, SessionStore
 from tests.support.crawl import crawl, session_stats, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Idling, Pages
+from tests.support.waiting import HANG
 
 
 @dataclass
@@ -183,7 +184,7 @@ async def test_a_store_that_fails_at_start_closes_the_spider(
                 await asyncio.to_thread(int)
             raise StoreError("The test's disk is gone")
 
-    crawler = await asyncio.wait_for(crawl(Pages, {"SESSIONS_STORE": Broken}, urls=[(site.url("/answer"), {})]), 30)
+    crawler = await asyncio.wait_for(crawl(Pages, {"SESSIONS_STORE": Broken}, urls=[(site.url("/answer"), {})]), HANG)
     assert crawler.stats is not None
     assert crawler.stats.get_value("finish_reason") == "session_store_error"
     (line,) = (record for record in caplog.records if record.levelname == "CRITICAL")

@@ -14,6 +14,7 @@ from scrapy_sessions import PersistentSession, SessionManager
 from tests.support.crawl import crawl, sqlite_url, start
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages, Steady
+from tests.support.waiting import HANG
 
 PAGES = 60
 
@@ -27,7 +28,7 @@ def both(site: Site, path: Path, one: Mapping[str, Any], two: Mapping[str, Any],
         arguments = {"site": site.url(""), "pages": PAGES, **given["arguments"]}
         processes.append(start("Steady", own, arguments, stderr=subprocess.PIPE))
     for process in processes:
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=HANG)
         assert process.returncode == 0, errors
         assert errors == ""
         assert said

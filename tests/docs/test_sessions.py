@@ -24,6 +24,7 @@ from tests.support.crawl import crawl, session_stats, sqlite_url
 from tests.support.docs_pages import DOCS, PAGES, Reader, blocks, demo
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
+from tests.support.waiting import HANG
 
 SHOP = "https://shop.example"
 
@@ -57,7 +58,7 @@ def test_login_runs(tmp_path: Path, shop: str) -> None:
 
 def test_health_runs(tmp_path: Path, shop: str) -> None:
     """The page on health shows a spider that gets every page of a shop that bans each visitor after five."""
-    connection = HTTPConnection(urlsplit(shop).netloc, timeout=10)
+    connection = HTTPConnection(urlsplit(shop).netloc, timeout=HANG)
     connection.request("POST", "/admin/ban?after=5")
     assert connection.getresponse().status == 200
     connection.close()

@@ -24,6 +24,7 @@ from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, SQLiteStore
 from scrapy_sessions.storage.codec import decode
 from scrapy_sessions.testing import make_row
+from tests.support.waiting import HANG
 
 NOW = 1_000_000.0
 
@@ -296,7 +297,7 @@ for statements in range(100):
 def test_a_kill_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     """Killed before each statement in turn, an import has replaced all sessions or none, and lost none."""
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, timeout=HANG, check=False
     )
     assert done.returncode == 0, done.stderr
     *killed, last = map(int, done.stdout.split())

@@ -16,7 +16,10 @@ from tests.support.jobs import Job, crawl
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import Site
 
-pytestmark = pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed"),
+]
 
 NEXT_MONTH = float(int(time.time()) + 30 * 86400)  # Chromium keeps nothing for longer than 400 days
 OTHERS = [

@@ -16,7 +16,10 @@ from tests.support.browser import MISSING, chromium, shown
 from tests.support.docs_pages import DOCS, text_of
 from tests.support.report_stores import NOW, empty, example, record, save
 
-pytestmark = pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed"),
+]
 
 PHONE = {"width": 390, "height": 844, "has_touch": True}
 PICTURES = {"report-light.png": (1240, 245), "report-dark.png": (1240, 15), "report-phone.png": (780, 245)}

@@ -15,6 +15,8 @@ from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.testing import Clock
 from tests.support.report_stores import NOW, empty, record, save
 
+pytestmark = pytest.mark.heavy
+
 SESSIONS, POOLS = 11_000, 300  # more than a bounded collection keeps
 LONG = "&" * 200  # five times as long when it is escaped
 

@@ -20,6 +20,7 @@ from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.testing import Clock
 from tests.support.plain_store import PlainStore
+from tests.support.waiting import HANG
 
 NOON = 1_800_000_000.0 // HOUR * HOUR
 
@@ -96,7 +97,7 @@ async def test_counts_reach_the_store_by_themselves(clock: Clock, monkeypatch: p
         session = await manager.get("alice")
         for total in (1, 2):
             work(session)
-            await asyncio.wait_for(written.wait(), 20)
+            await asyncio.wait_for(written.wait(), HANG)
             written.clear()
             assert [row.requests for row in await store.hour_counts("shop")] == [total]
 

@@ -12,6 +12,7 @@ from scrapy_sessions.storage import Row
 from scrapy_sessions.storage.codec import encode
 from tests.support.crawl import ENVIRONMENT
 from tests.support.stores import Failing
+from tests.support.waiting import HANG
 
 DELETE_ELSEWHERE = """
 import asyncio, sys
@@ -171,7 +172,7 @@ async def test_made_anew_by_another_process(tmp_path: Path) -> None:
 
 def elsewhere(path: Path, then: str) -> None:
     """Delete alice in another process, and make her anew if *then* says so."""
-    subprocess.run([sys.executable, "-c", DELETE_ELSEWHERE, str(path), then], check=True, timeout=60, env=ENVIRONMENT)
+    subprocess.run([sys.executable, "-c", DELETE_ELSEWHERE, str(path), then], check=True, timeout=HANG, env=ENVIRONMENT)
 
 
 def first_row(session: BrowserSession) -> Row:

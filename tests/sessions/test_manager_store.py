@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.crawl import ENVIRONMENT, PLAIN
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 LIST = """
 import asyncio, json
@@ -61,7 +62,7 @@ def python(folder: Path, *arguments: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
     ).stdout
 
 

@@ -17,6 +17,7 @@ import scrapy_sessions
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.storage import Key, Outcome, SQLiteStore
 from scrapy_sessions.testing import make_row
+from tests.support.waiting import HANG
 
 ROOT = Path(scrapy_sessions.__file__).parents[1]
 
@@ -56,7 +57,7 @@ def as_another_user(path: Path, *, limit: int = 0) -> str:
         [sys.executable, "-c", OPEN_AND_SAVE, str(path), "12345", str(limit)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )

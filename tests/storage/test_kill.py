@@ -23,7 +23,7 @@ from scrapy_sessions.storage.codec import decode
 
 ROOT = Path(scrapy_sessions.__file__).parents[1]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here, and no SIGKILL")
+pytestmark = [pytest.mark.heavy, pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here, and no SIGKILL")]
 
 # Forks a writer whenever it is told a path, and says its number. A start of Python for each of the writers would take
 # most of the time.

@@ -12,10 +12,14 @@ import pytest
 
 import scrapy_sessions
 from scrapy_sessions.storage import Key, SQLiteStore
+from tests.support.waiting import HANG
 
 ROOT = Path(scrapy_sessions.__file__).parents[1]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="many processes at once need fork to be quick")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="many processes at once need fork to be quick"),
+]
 
 # One process imports everything and forks the others: a start of Python for each would take most of the time. All of
 # them wait at a pipe for the same moment.
@@ -65,7 +69,7 @@ def race(path: Path, count: int, scenario: str) -> list[str]:
         [sys.executable, "-c", RACE.format(scenario=scenario), str(path), str(count)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )

@@ -16,6 +16,7 @@ import scrapy_sessions
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage.codec import encode
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
+from tests.support.waiting import HANG
 
 __all__ = ["PROGRAM", "Done", "environment", "fill", "make_project", "on_terminal", "sessions"]
 
@@ -46,7 +47,7 @@ def sessions(folder: Path, *arguments: str, **more: str) -> Done:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
@@ -71,7 +72,7 @@ def on_terminal(folder: Path, *arguments: str, typed: str = "", **more: str) -> 
         with contextlib.suppress(OSError):  # how Linux tells that nobody holds the other end any more
             while part := os.read(leader, 65536):
                 shown += part
-        return Done(process.wait(timeout=60), shown.decode(), "")
+        return Done(process.wait(timeout=HANG), shown.decode(), "")
     finally:
         os.close(leader)
 

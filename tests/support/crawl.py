@@ -17,6 +17,7 @@ from scrapy import Spider
 from scrapy.crawler import AsyncCrawlerRunner, Crawler
 
 import scrapy_sessions
+from tests.support.waiting import HANG
 
 __all__ = ["ENVIRONMENT", "PLAIN", "Finished", "command", "crawl", "run", "session_stats", "sqlite_url", "start"]
 
@@ -62,7 +63,7 @@ async def crawl(
     crawler = runner.create_crawler(spider)
     if prepare is not None:
         prepare(crawler)
-    await asyncio.wait_for(runner.crawl(crawler, **arguments), 60)
+    await asyncio.wait_for(runner.crawl(crawler, **arguments), HANG)
     return crawler
 
 
@@ -98,7 +99,7 @@ def run(spider: str, settings: Settings, arguments: Settings | None = None, **en
         text=True,
         capture_output=True,
         env={**ENVIRONMENT, **environment},
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     lines = done.stdout.splitlines()

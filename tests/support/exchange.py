@@ -21,6 +21,7 @@ from scrapy_sessions import Cookie, PersistentSession
 from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode, encode
+from tests.support.waiting import HANG
 
 __all__ = ["SECRET", "STORE", "calls", "complaints", "loaded", "rich_record", "saved", "sessions", "stored"]
 
@@ -41,7 +42,7 @@ def sessions(folder: Path, *arguments: str, stdin: bytes | None = None, code: in
         input=b"" if stdin is None else stdin,
         env={**os.environ, "PYTHONPATH": str(Path(scrapy_sessions.__file__).parents[1])},
         capture_output=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     errors = done.stderr.decode()
@@ -61,7 +62,7 @@ def calls(folder: Path, *arguments: list[str]) -> list[tuple[int, str, str]]:
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
-        timeout=60,
+        timeout=HANG,
         check=True,
     )
     return [(code, out, errors) for code, out, errors in json.loads(done.stdout)]

@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred, succeed
 
 import scrapy_sessions
 from tests.support.resolver import RESOLVER_SETTING, RESOLVER_SETTINGS, LoopbackResolver
+from tests.support.waiting import HANG
 
 __all__ = ["ADDON", "ANY_HOST", "MODES", "AnyHostResolver", "Crawl", "Job", "crawl"]
 
@@ -47,9 +48,8 @@ _BASE: dict[str, Any] = {
     "TELNETCONSOLE_ENABLED": False,
     "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
     "URLLENGTH_LIMIT": 0,  # URLs tell the site what to answer
-    "CLOSESPIDER_TIMEOUT": 60,
+    "CLOSESPIDER_TIMEOUT": HANG,
 }
-_TIMEOUT = 120  # seconds; the longest crawl takes a quarter of that on a slow machine
 # Not tldextract's: at its first use Scrapy's own cookies middleware asks the network for the suffix list, without need.
 _ERROR = re.compile(r"^\S+ \S+ \[(?!tldextract)[^\]]*\] (?:ERROR|CRITICAL): .*$", re.MULTILINE)
 
@@ -133,7 +133,7 @@ def crawl(
         env={**_without_proxies(), "PYTHONPATH": os.pathsep.join(path), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=_TIMEOUT,
+        timeout=2 * HANG,  # time to close and to report the log, when the crawl hangs
         check=False,
     )
     log = (log_file.read_text(errors="replace") if log_file.exists() else "") + done.stdout + done.stderr

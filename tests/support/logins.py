@@ -7,6 +7,7 @@ from http.cookies import SimpleCookie
 
 from scrapy_sessions import Cookie
 from tests.support.site import HOST, Site
+from tests.support.waiting import HANG
 
 __all__ = ["GREETING", "login_cookie"]
 
@@ -16,7 +17,7 @@ GREETING = "Hello, alice"
 
 def login_cookie(site: Site) -> Cookie:
     """Log alice in at *site* and return the cookie that says so."""
-    connection = HTTPConnection(HOST, site.ports[0], timeout=30)
+    connection = HTTPConnection(HOST, site.ports[0], timeout=HANG)
     try:
         connection.request("POST", "/login", "user=alice", {"Content-Type": "application/x-www-form-urlencoded"})
         said = SimpleCookie(connection.getresponse().headers["Set-Cookie"])["auth"]

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.support.waiting import HANG
+
 __all__ = ["Passage", "Proxy"]
 
 _ONE_HOP = {"proxy-authorization", "proxy-connection", "connection"}
@@ -60,7 +62,7 @@ class Proxy:
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
-        connection = HTTPConnection("127.0.0.1", url.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", url.port, timeout=HANG)
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in _ONE_HOP}
         try:
             connection.request("GET", url._replace(scheme="", netloc="").geturl(), headers=headers)

@@ -10,13 +10,12 @@ from pathlib import Path
 from scrapy_sessions import PersistentSession, SessionManager
 from tests.support.crawl import ENVIRONMENT
 from tests.support.site import Site
+from tests.support.waiting import HANG
 
 __all__ = ["KILL", "Project", "Prompt", "names"]
 
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
 """Code for the prompt: it ends here, and nothing is told to anybody."""
-
-_TIMEOUT = 60  # seconds
 
 _FILES = {
     "scrapy.cfg": "[settings]\ndefault = settings\n",
@@ -85,7 +84,7 @@ class Project:
         """Run it to its end and return its output, and its log."""
         process = self.start(command, *arguments, log=log)
         try:
-            output, errors = process.communicate(timeout=_TIMEOUT)
+            output, errors = process.communicate(timeout=HANG)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -137,7 +136,7 @@ class Prompt:
 
     def leave(self) -> None:
         """End the input, as Ctrl-D does, and wait for the end of the shell."""
-        _, errors = self._process.communicate(timeout=_TIMEOUT)
+        _, errors = self._process.communicate(timeout=HANG)
         assert self._process.returncode == 0, errors
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.resolver import RESOLVER_SETTINGS
 from tests.support.site import HOST, Site
+from tests.support.waiting import HANG
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +43,7 @@ class Answer:
 
 def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: str | None = None) -> Answer:
     parts = urlsplit(url)
-    with closing(HTTPConnection(parts.netloc, timeout=10)) as connection:
+    with closing(HTTPConnection(parts.netloc, timeout=HANG)) as connection:
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         connection.request(method, target, body, dict(headers or {}))
         response = connection.getresponse()
@@ -164,7 +165,7 @@ def test_drop_recovers(site: Site) -> None:
 def test_a_slow_answer_holds_up_no_other(site: Site) -> None:
     """``ms`` delays its own answer, for at least that long, while others are served."""
     parts = urlsplit(site.url("/slow", ms=1000))
-    with closing(HTTPConnection(parts.netloc, timeout=10)) as connection:
+    with closing(HTTPConnection(parts.netloc, timeout=HANG)) as connection:
         begun = time.monotonic()
         connection.request("GET", f"{parts.path}?{parts.query}")
         assert fetch(site.url("/answer")).status == 200
@@ -292,7 +293,7 @@ def test_an_identity_page_may_redirect_and_fail(site: Site) -> None:
 def test_five_thousand_requests_are_quick(site: Site) -> None:
     """The site answers and remembers 5,000 requests within half a minute, on a slow machine too."""
     begun = time.monotonic()
-    with closing(HTTPConnection(HOST, site.ports[0], timeout=10)) as connection:
+    with closing(HTTPConnection(HOST, site.ports[0], timeout=HANG)) as connection:
         for number in range(5000):
             connection.request("GET", f"/identity/{number}", headers={"Cookie": f"sid=s{number % 50}"})
             connection.getresponse().read()
@@ -322,7 +323,7 @@ def test_it_dies_with_its_parent() -> None:
         assert int(parent.stdout.readline()) != parent.pid
         parent.kill()
         # The site writes to the same standard error: that pipe ends only once both processes are gone.
-        parent.communicate(timeout=20)
+        parent.communicate(timeout=HANG)
 
 
 SPIDER = """
@@ -350,7 +351,7 @@ def test_the_resolver_sends_test_names_to_the_site(site: Site, tmp_path: Path) -
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert "DNS_RESOLVER setting is deprecated" not in finished.stderr

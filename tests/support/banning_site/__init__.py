@@ -28,6 +28,7 @@ from scrapy.crawler import Crawler
 
 from tests.support.crawl import Settings, crawl, session_stats
 from tests.support.spiders.asking import Asking
+from tests.support.waiting import HANG
 
 __all__ = ["Asked", "BanningSite", "Seen", "ask"]
 
@@ -64,7 +65,7 @@ class BanningSite:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=HANG)
         self._process.stdout.close()
 
     def reset(self, **rules: int) -> None:
@@ -79,7 +80,7 @@ class BanningSite:
         return [Seen(*entry) for entry in self._call("/_journal") if entry[0].startswith(path)]
 
     def _call(self, target: str) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=HANG)
         try:
             connection.request("GET", target)
             return json.loads(connection.getresponse().read())
@@ -128,7 +129,7 @@ async def ask(
         "CONCURRENT_REQUESTS": concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": concurrency,
         "LOG_LEVEL": "ERROR",
-        "CLOSESPIDER_TIMEOUT": 30,
+        "CLOSESPIDER_TIMEOUT": HANG / 2,
         **settings,
     }
     crawler = await crawl(spider, given, steps=list(steps) or [list(requests)])

@@ -25,6 +25,8 @@ from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
+from tests.support.waiting import HANG
+
 __all__ = ["HOST", "Arrival", "Site"]
 
 HOST = "127.0.0.1"
@@ -103,7 +105,7 @@ class Site:
         assert process.stdout is not None
         process.stdin.close()
         try:
-            return process.wait(timeout=10)
+            return process.wait(timeout=HANG)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
@@ -170,7 +172,7 @@ class Site:
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
         # http.client, because urllib would go through a proxy of the environment.
-        connection = HTTPConnection(HOST, self.ports[0], timeout=30)
+        connection = HTTPConnection(HOST, self.ports[0], timeout=HANG)
         try:
             connection.request(method, path, body)
             response = connection.getresponse()
