@@ -71,8 +71,6 @@ class SessionsExtension:
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
         self.settings = SessionsSettings.from_settings(crawler.settings)
-        if not self.settings.enabled:
-            raise NotConfigured
         _check_asyncio()
         self._paced = bool(self.settings.delay)
         self.visits = InFlightRequests()
@@ -98,6 +96,16 @@ class SessionsExtension:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
+        """Raises NotConfigured, which switches the extension off, only if ``SESSIONS_ENABLED`` is false."""
+        if not crawler.settings.getbool(setting_name("enabled"), True):
+            raise NotConfigured
+        try:
+            return cls._create(crawler)
+        except NotConfigured as e:
+            raise SessionConfigurationError(f"Sessions can't start: NotConfigured was raised ({e})") from e
+
+    @classmethod
+    def _create(cls, crawler: Crawler) -> Self:
         extension = cls(crawler)
         if crawler.spider is not None:
             _ = extension.manager  # made now, so that a bad name or identity stops the crawl
@@ -285,10 +293,14 @@ class SessionsExtension:
         return self.manager.ready(session_id) if isinstance(session_id, str) else None
 
     async def fetch_for_login(self, session: SessionRuntime, request: Request) -> Response:
-        """Download *request* as part of the login of *session*: past the HTTP cache, and without a verdict."""
+        """Download *request* as part of the login of *session*.
+
+        It is not filtered as offsite (a login may be on another host), bypasses the HTTP cache, and gets no verdict.
+        """
         if not self.manager.usable(session):
             raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
-        return await self.fetch(session, request.replace(meta={**request.meta, LOGIN: True, "dont_cache": True}))
+        meta = {"allow_offsite": True, **request.meta, LOGIN: True, "dont_cache": True}
+        return await self.fetch(session, request.replace(meta=meta))
 
     async def fetch_for_session(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* for ``session.fetch()``, which in the login of *session* doesn't wait for that login."""

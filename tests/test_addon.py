@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from scrapy.crawler import Crawler
+from scrapy.exceptions import NotConfigured
 from scrapy.settings import Settings
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import SessionsAddon
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.storage import MemoryStore
 from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
 from tests.support.site import Arrival, Site
 
@@ -113,6 +115,20 @@ def test_off_makes_no_extension(tmp_path: Path) -> None:
     crawler = get_crawler(settings_dict={**BY_HAND, "SESSIONS_ENABLED": False, "SESSIONS_STORE": f"sqlite:///{store}"})
     assert crawler.get_extension(SessionsExtension) is None
     assert list(tmp_path.iterdir()) == []
+
+
+class Unconfigured(MemoryStore):
+    """A store that fails as parts of Scrapy do when they are switched off."""
+
+    def __init__(self) -> None:
+        raise NotConfigured("no server")
+
+
+def test_only_the_setting_switches_sessions_off() -> None:
+    """A crawl doesn't go on without sessions because something that they need raised NotConfigured."""
+    with pytest.raises(SessionConfigurationError, match="no server") as raised:
+        get_crawler(settings_dict={"ADDONS": ADDON, "SESSIONS_STORE": Unconfigured})
+    assert isinstance(raised.value.__cause__, NotConfigured)
 
 
 def test_drop_in(run: Found) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import logging
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+from scrapy.exceptions import NotConfigured
 from scrapy.utils.project import data_path, get_project_settings, inside_project
 
 from scrapy_sessions.exceptions import SessionConfigurationError
@@ -19,6 +21,8 @@ from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
 __all__ = ["resolve_store", "store_from_url"]
+
+logger = logging.getLogger(__name__)
 
 _ACCEPTED = (
     "Accepted are 'sqlite://' (the project's own file), 'sqlite:///relative/file.db', 'sqlite:////absolute/file.db', "
@@ -45,8 +49,20 @@ def resolve_store(path: str | os.PathLike[str] | None = None, url: Any = None) -
             f"SESSIONS_STORE must be a URL, or a SessionStore or its import path, not {type(url).__name__}"
         )
     if not url or url == "sqlite://":  # only then, because data_path() creates the project's .scrapy folder
-        return SQLiteStore(Path(data_path("sessions")) / "sessions.db")
+        return SQLiteStore(_default_folder() / "sessions.db")
     return store_from_url(url)
+
+
+def _default_folder() -> Path:
+    """Return the folder in the project's ``.scrapy``, or in that of the current folder without a scrapy.cfg."""
+    try:
+        folder = Path(data_path("sessions"))
+        in_project = inside_project()
+    except NotConfigured:  # settings, but no scrapy.cfg: an egg under Scrapyd
+        folder, in_project = Path(".scrapy", "sessions"), False
+    if not in_project:
+        logger.info("There is no scrapy.cfg here: sessions are stored in %s", folder.absolute())
+    return folder
 
 
 def store_from_url(url: str, *, default_path: str | os.PathLike[str] | None = None) -> SessionStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scrapy import Request
+from scrapy import FormRequest, Request
 
 from scrapy_sessions import BrowserSession, SessionConfig, Verdict
 from scrapy_sessions.config import Fetch
@@ -13,6 +13,7 @@ from tests.support.crawl import sqlite_url
 from tests.support.login_configs import LogsIn, TakesToken, base_of
 from tests.support.shop import Shop
 from tests.support.shop_crawl import buy, failures, pages, spider_of, stat
+from tests.support.spiders.buyer import Buyer
 
 ONE = [{"path": "/secret/1"}]
 
@@ -31,6 +32,21 @@ class Distrustful(LogsIn):
 
     def check(self, response: Any, request: Request) -> Verdict:
         return Verdict.BLOCKED if "/login" in response.url or "/home" in response.url else Verdict.OK
+
+
+class Elsewhere(LogsIn):
+    """Logs in on the host ``localhost``, to which its first request is redirected."""
+
+    async def login(self, session: BrowserSession, fetch: Fetch) -> None:
+        form = await fetch(Request(f"{base_of(self)}/moved?to={base_of(self).replace('127.0.0.1', 'localhost')}/login"))
+        data = {"csrf": form.css("[name=csrf]::attr(value)").get(""), "user": session.id}
+        assert (await fetch(FormRequest(form.url, formdata=data))).status == 200
+
+
+class Confined(Buyer):
+    """Crawls 127.0.0.1 only."""
+
+    allowed_domains = ["127.0.0.1"]  # noqa: RUF012  # Scrapy's declaration
 
 
 def looking_at(shop: Shop, *paths: str) -> type[Looks]:
@@ -76,6 +92,16 @@ async def test_a_token_that_expired_is_replaced(shop: Shop, tmp_path: Path) -> N
     assert before != after
     assert [status for status, _ in pages(crawler)] == [200]
     assert shop.logins == 2
+
+
+async def test_a_login_on_another_host_is_not_filtered(shop: Shop) -> None:
+    """The requests of a login pass OffsiteMiddleware, those behind a redirect too; all others are filtered."""
+    requests = [{"path": "/page"}, {"path": "/page?to=//localhost/", "dont_filter": False}]
+    crawler = await buy(shop, {}, requests, Elsewhere, spider=Confined)
+    assert shop.logins == 1
+    assert pages(crawler) == [(200, "A page")]
+    assert crawler.stats is not None
+    assert crawler.stats.get_value("offsite/filtered") == 1
 
 
 async def test_every_session_logs_in_once(shop: Shop) -> None:

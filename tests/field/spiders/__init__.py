@@ -1,0 +1,1 @@
+"""One spider for each application, with the login that its site needs."""
