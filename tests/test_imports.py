@@ -1,11 +1,13 @@
-"""What an import loads, and who may import whom."""
+"""Which part of the package may import which, and what an import loads."""
 
 from __future__ import annotations
 
 import ast
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,125 +18,167 @@ from tests.support.imports import loaded_by
 PACKAGE = "scrapy_sessions"
 FOLDER = Path(scrapy_sessions.__file__).parent
 
-# Lower never imports higher; within a layer, modules may import each other. A folder's modules share its layer.
-LAYERS = (
-    ("exceptions", "atomic_file", "models"),
-    ("settings", "cookies", "analytics"),
+# A part, which is a folder or a module at the top, imports only from itself and from rows above its own.
+ROWS = (
+    ("exceptions",),
+    ("atomic_file", "models"),
+    ("settings", "cookies", "analytics", "signals"),
     ("storage", "pools"),
     ("fingerprint", "testing", "sessions"),
     ("config", "formats"),
-    ("crawl", "extension"),
-    ("middlewares", "spidermiddlewares", "pipelines", "commands", "report"),
+    ("crawl", "logins"),
+    ("extension",),
+    ("middlewares", "spidermiddlewares", "pipelines"),
     ("addon",),
+    ("report", "browser"),
+    ("commands",),
     ("",),  # the package itself: the public names
 )
-MANAGER_LAYER = next(level for level, names in enumerate(LAYERS) if "sessions" in names)
+SESSIONS_ROW = next(number for number, parts in enumerate(ROWS) if "sessions" in parts)
+KNOWN: tuple[tuple[str, str], ...] = (
+    ("crawl.facade", "extension"),
+    ("crawl.shell", "extension"),
+)
+"""Imports, module by module, that break these rules and are to be removed."""
+
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
 OPTIONAL = ("cryptography.fernet", "jinja2", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
 
 
-def modules() -> list[str]:
-    """The dotted names of all modules of the package."""
-    names = []
+@cache
+def modules() -> Mapping[str, Path]:
+    """All modules of the package, by their dotted names."""
+    found = {}
     for path in sorted(FOLDER.rglob("*.py")):
         parts = path.relative_to(FOLDER.parent).with_suffix("").parts
-        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return names
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def source(module: str) -> str:
-    path = FOLDER.parent.joinpath(*module.split("."))
-    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+def part(module: str) -> str:
+    """The folder or module at the top that *module* belongs to; "" for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
 
 
-def layer(module: str) -> int:
-    """The level of *module* in :data:`LAYERS`. A module without one has no place yet: add it there."""
-    name = module.partition(".")[2].partition(".")[0]
-    for level, names in enumerate(LAYERS):
-        if name in names:
-            return level
-    raise LookupError(f"{module} stands in no layer of {Path(__file__).name}")
+def row(module: str) -> int:
+    """The number of the row that names the part of *module*."""
+    for number, parts in enumerate(ROWS):
+        if part(module) in parts:
+            return number
+    raise LookupError(f"Add {part(module)!r}, of {module}, to the rows of {Path(__file__).name}")
 
 
-def is_type_checking(test: ast.expr) -> bool:
-    return ast.unparse(test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+def imports(text: str) -> Iterator[str]:
+    """Every module that the source *text* imports: in functions and for type checkers, too.
 
-
-def imports(node: ast.AST) -> Iterator[str]:
-    """Every module that *node* imports, in functions too, but for what only a type checker sees.
-
-    ``from a import b`` counts as ``a`` and as ``a.b``, which may be a module as well.
+    ``from a import b`` is an import of ``a.b`` where that is one of our modules, else of ``a``.
     """
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        assert not node.level, "relative imports are banned (ruff TID252), this test doesn't resolve them"
-        assert node.module is not None
-        yield node.module
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.If) and is_type_checking(node.test):
-        for child in node.orelse:
-            yield from imports(child)
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from imports(child)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports are banned (ruff TID252), this test doesn't resolve them"
+            assert node.module is not None
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in modules() or name in SCRAPYS_CORE else node.module
 
 
 def violations(module: str, text: str) -> list[str]:
-    """What *module*, with the source *text*, imports and may not."""
-    level = layer(module)
+    """What *module*, with the source *text*, imports and may not.
+
+    The fingerprinter is a component of Scrapy's: its annotations name the crawler. What it loads is tested below.
+    """
     wrong = set()
-    for name in imports(ast.parse(text)):
-        if name == PACKAGE:
-            wrong.add(name)  # the package imports everything below: a circle
-        elif name.startswith(f"{PACKAGE}."):
-            if layer(name) > level:
+    for name in imports(text):
+        if name == PACKAGE or name.startswith(f"{PACKAGE}."):
+            if part(name) != part(module) and row(name) >= row(module):
                 wrong.add(name)
-        elif level <= MANAGER_LAYER and name.startswith(SCRAPYS_CORE):
+        elif name.startswith(SCRAPYS_CORE) and row(module) <= SESSIONS_ROW and part(module) != "fingerprint":
             wrong.add(name)
     return sorted(wrong)
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if name != PACKAGE])
-def test_module_imports_nothing_above_it(module: str) -> None:
-    """A module imports no module of a higher layer and, up to the manager, neither Scrapy's engine nor its crawler."""
-    assert violations(module, source(module)) == []
+def source(module: str) -> str:
+    return modules()[module].read_text(encoding="utf-8")
+
+
+def known(module: str) -> set[str]:
+    """What *module* is known to import, and may not."""
+    return {f"{PACKAGE}.{above}" for below, above in KNOWN if module == f"{PACKAGE}.{below}"}
+
+
+def circle(without: Iterable[tuple[str, str]]) -> list[str]:
+    """Modules that import each other in a circle, leaving out the imports *without*; empty: none do."""
+    left_out = {(f"{PACKAGE}.{below}", f"{PACKAGE}.{above}") for below, above in without}
+    graph = {
+        module: {name for name in imports(source(module)) if name in modules() and name != module}
+        - {above for below, above in left_out if below == module}
+        for module in modules()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("name", [name for parts in ROWS for name in parts if name])
+def test_a_part_imports_nothing_beside_or_above_it(name: str) -> None:
+    """A part imports from rows above its own only and, up to ``sessions``, neither Scrapy's engine nor its crawler."""
+    wrong = {
+        module: found
+        for module in modules()
+        if part(module) == name
+        and (found := [each for each in violations(module, source(module)) if each not in known(module)])
+    }
+    assert wrong == {}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """No module imports another that imports it in turn, over however many others."""
+    assert circle(without=KNOWN) == []
+
+
+@pytest.mark.xfail(strict=True, reason="still to be mended; the row goes when it is")
+@pytest.mark.parametrize(("below", "above"), KNOWN)
+def test_known_violations_are_mended(below: str, above: str) -> None:
+    """An import that is listed as a known violation is neither an upward one nor part of a circle."""
+    module = f"{PACKAGE}.{below}"
+    assert f"{PACKAGE}.{above}" not in violations(module, source(module))
+    assert circle(without=[each for each in KNOWN if each != (below, above)]) == []
 
 
 @pytest.mark.parametrize(
     ("module", "text", "wrong"),
     [
         pytest.param(
-            "models", "import scrapy_sessions.sessions.manager", ["scrapy_sessions.sessions.manager"], id="import"
+            "models", "import scrapy_sessions.sessions.manager", "scrapy_sessions.sessions.manager", id="plain"
         ),
-        pytest.param(
-            "models", "from scrapy_sessions import addon", ["scrapy_sessions", "scrapy_sessions.addon"], id="root"
-        ),
+        pytest.param("models", "from scrapy_sessions import addon", "scrapy_sessions.addon", id="from"),
+        pytest.param("models", "from scrapy_sessions import BrowserSession", "scrapy_sessions", id="root"),
         pytest.param(
             "cookies.jar",
             "def f():\n from scrapy_sessions.pools.pool import x",
-            ["scrapy_sessions.pools.pool"],
-            id="late",
+            "scrapy_sessions.pools.pool",
+            id="lazy",
         ),
-        pytest.param("sessions.manager", "from scrapy import crawler", ["scrapy.crawler"], id="crawler"),
+        pytest.param(
+            "config", "if TYPE_CHECKING:\n import scrapy_sessions.extension", "scrapy_sessions.extension", id="types"
+        ),
+        pytest.param("storage.base", "import scrapy_sessions.pools.pool", "scrapy_sessions.pools.pool", id="beside"),
+        pytest.param("sessions.manager", "from scrapy import crawler", "scrapy.crawler", id="crawler"),
     ],
 )
-def test_an_import_from_above_is_noticed(module: str, text: str, wrong: list[str]) -> None:
-    """The check above sees an upward import in whatever form it is written."""
-    found = violations(f"{PACKAGE}.{module}", text)
-    assert set(wrong) <= set(found)
+def test_an_import_from_above_is_noticed(module: str, text: str, wrong: str) -> None:
+    """The check sees an import that is not allowed in whatever form it is written."""
+    assert violations(f"{PACKAGE}.{module}", text) == [wrong]
 
 
-def test_an_import_for_types_only_is_no_dependency() -> None:
-    """What stands under ``if TYPE_CHECKING`` may come from above, what stands beside it may not."""
-    text = "if TYPE_CHECKING:\n import scrapy.crawler\nelse:\n import scrapy_sessions.addon"
-    assert violations(f"{PACKAGE}.models", text) == ["scrapy_sessions.addon"]
-
-
-def test_a_module_without_a_layer_is_noticed() -> None:
-    """A new module has to be given its place among the layers."""
+def test_a_part_without_a_row_is_noticed() -> None:
+    """A new folder has to be given its row."""
     with pytest.raises(LookupError, match="drawer"):
-        layer(f"{PACKAGE}.drawer")
+        row(f"{PACKAGE}.drawer.module")
 
 
 def test_importing_the_package_loads_no_optional_dependency() -> None:
@@ -143,9 +187,9 @@ def test_importing_the_package_loads_no_optional_dependency() -> None:
     assert sorted(ours.intersection(OPTIONAL)) == []
 
 
-def test_up_to_the_manager_neither_engine_nor_crawler_is_loaded() -> None:
-    """The core works in any asyncio program: none of its modules brings Scrapy's engine or crawler along."""
-    core = [name for name in modules() if layer(name) <= MANAGER_LAYER]
+def test_up_to_the_sessions_neither_engine_nor_crawler_is_loaded() -> None:
+    """The core works in any asyncio program: none of its modules loads Scrapy's engine or crawler."""
+    core = [name for name in modules() if row(name) <= SESSIONS_ROW]
     loaded = loaded_by("\n".join(f"import {name}" for name in core))
     assert loaded.issuperset(core)
     assert sorted(loaded.intersection(SCRAPYS_CORE)) == []
