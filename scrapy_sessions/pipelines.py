@@ -8,8 +8,8 @@ from itemadapter import ItemAdapter
 from scrapy.pipelines.files import FilesPipeline
 from scrapy.pipelines.images import ImagesPipeline
 
+from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.extension import SessionsExtension
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -29,13 +29,13 @@ __all__ = ["SessionFilesPipeline", "SessionImagesPipeline"]
 class _InItemSession(_Base):
     """Needs ``SESSIONS_ITEM_FIELD``, by which an item knows its session."""
 
-    sessions: SessionsExtension
+    router: SessionRouter
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         pipeline = super().from_crawler(crawler)
-        pipeline.sessions = SessionsExtension.of(crawler)
-        if pipeline.sessions.settings.item_field is None:
+        pipeline.router = SessionRouter.of(crawler)
+        if pipeline.router.settings.item_field is None:
             raise SessionConfigurationError(
                 f"{cls.__name__} needs SESSIONS_ITEM_FIELD, the item field that says which session to download in"
             )
@@ -43,15 +43,15 @@ class _InItemSession(_Base):
 
     def get_media_requests(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[Request]:
         requests = list(super().get_media_requests(item, info))
-        field = self.sessions.settings.item_field
+        field = self.router.settings.item_field
         session_id = ItemAdapter(item).get(field) if field is not None else None
         if session_id is None:
             return requests
-        session = self.sessions.manager.ready(session_id)
+        session = self.router.manager.ready(session_id)
         for request in requests:
             if "session_id" not in request.meta and "session_pool" not in request.meta:
                 request.meta["session_id"] = session_id
-                if session is not None and self.sessions.manager.pool_of(session) is not None:
+                if session is not None and self.router.manager.pool_of(session) is not None:
                     request.meta["session_pool"] = session.pool  # one file of a pool is one file
         return requests
 

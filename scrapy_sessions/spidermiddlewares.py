@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from itemadapter import ItemAdapter
 from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 
-from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.pools.claim import PICKED, is_named
 from scrapy_sessions.settings import DEFAULT_POOL
 
@@ -29,8 +29,8 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
 
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
-        self._extension = SessionsExtension.of(crawler)
-        self._field = self._extension.settings.item_field
+        self._router = SessionRouter.of(crawler)
+        self._field = self._router.settings.item_field
         self._warned = False
 
     def get_processed_request(self, request: Request, response: Response | None) -> Request | None:
@@ -44,7 +44,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         pool = meta.get("session_pool")
         if pool is None:  # none, the session of SESSIONS_DEFAULT_ID, or a cookiejar: as in Scrapy, not passed on
             return request
-        if self._extension.manager.pool(pool).sticky:
+        if self._router.manager.pool(pool).sticky:
             request.meta["session_pool"] = pool
             request.meta["session_id"] = request.meta[PICKED] = meta["session_id"]
         elif pool != DEFAULT_POOL:
@@ -63,7 +63,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
             if adapter.get(self._field) is None:
                 adapter[self._field] = session_id
         except (KeyError, AttributeError, TypeError, ValueError):  # no such field, or a frozen or validating item
-            self._extension.count("items_without_field")
+            self._router.count("items_without_field")
             if not self._warned:
                 self._warned = True
                 logger.warning(

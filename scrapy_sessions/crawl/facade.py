@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from scrapy_sessions.exceptions import SessionError, SessionRetired
 from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of, view_of
@@ -12,38 +12,48 @@ from scrapy_sessions.sessions.shared import SharedData
 if TYPE_CHECKING:
     from scrapy.http import Response
 
-    from scrapy_sessions.extension import SessionsExtension
     from scrapy_sessions.models import SessionInfo
+    from scrapy_sessions.sessions.manager import SessionManager
+    from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["SpiderSessions"]
+
+
+class Router(Protocol):
+    """What is asked of the router of the crawl."""
+
+    @property
+    def manager(self) -> SessionManager: ...
+
+    def session_of(self, response: Response) -> SessionRuntime | None: ...
 
 
 class SpiderSessions:
     """What a spider has as ``self.sessions``. All of it can be used from callbacks."""
 
-    def __init__(self, extension: SessionsExtension) -> None:
-        self._extension = extension
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
     def of(self, response: Response) -> BrowserSession:
         """Return the session that *response* came in.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionError` for a response that came in none.
         """
-        session = self._extension.session_of(response)
+        session = self._router.session_of(response)
         if session is None:
             raise SessionError(f"{response} came in no session")
         return view_of(session)
 
     async def get(self, session_id: str) -> BrowserSession:
         """Return the session *session_id*: the live one, else the stored one, else a new one."""
-        return await self._extension.manager.get(session_id)
+        return await self._router.manager.get(session_id)
 
     async def pool(self, name: str) -> list[SessionInfo]:
         """Return what is known of the sessions of the pool *name*, newest activity first.
 
         Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`.
         """
-        manager = self._extension.manager
+        manager = self._router.manager
         manager.pool(name)
         return await manager.list_sessions(pool=name)
 
@@ -52,7 +62,7 @@ class SpiderSessions:
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionError` if the one isn't there, or the other is.
         """
-        return await self._extension.manager.fork_session(session_id, new_id)
+        return await self._router.manager.fork_session(session_id, new_id)
 
     async def login_again(self, session_id: str) -> None:
         """Let *session_id* log in again, before its next request: at once a new generation begins.
@@ -73,10 +83,10 @@ class SpiderSessions:
 
     async def delete(self, session_id: str) -> bool:
         """Delete *session_id* and its record. Returns whether it was there."""
-        return await self._extension.manager.delete_session(session_id)
+        return await self._router.manager.delete_session(session_id)
 
     @cached_property
     def shared(self) -> SharedData:
         """The JSON object that the sessions of the namespace share: ``await self.sessions.shared.update(function)``."""
-        manager = self._extension.manager
+        manager = self._router.manager
         return SharedData(manager.store, manager.namespace or "default", manager.open)

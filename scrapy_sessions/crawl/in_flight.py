@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from threading import get_ident
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 from weakref import ref
 
 from scrapy import Request
-from scrapy.http import Headers, Response
+from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
+from scrapy_sessions.crawl.scrapy_internals import (
+    delete_header,
+    forget_proxy_credentials,
+    header_values,
+    is_default_proxy,
+    normalize_header_name,
+    pop_header,
+    set_header,
+    setdefault_header,
+)
 from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
@@ -30,9 +42,6 @@ its way: a copy that comes in its place tells by it that the visit is over."""
 _PROXY = "proxy"
 _ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_normkey = Headers().normkey
-# Scrapy's Headers normalise every key and value, at two or three microseconds each: those of a session have been.
-_get, _set, _setdefault, _pop, _delete = dict.get, dict.__setitem__, dict.setdefault, dict.pop, dict.__delitem__
 
 
 class _Identity(NamedTuple):
@@ -43,7 +52,7 @@ class _Identity(NamedTuple):
 
     @classmethod
     def of(cls, headers: Iterable[tuple[str, str]]) -> _Identity:
-        encoded = {_normkey(name): value.encode() for name, value in headers}
+        encoded = {normalize_header_name(name): value.encode() for name, value in headers}
         return cls(tuple(encoded.items()), {name.decode(): _digest(value) for name, value in encoded.items()})
 
 
@@ -82,26 +91,20 @@ class InFlight:
         session.in_flight += 1
         session.reserved_uses += 1
 
-    def __del__(self) -> None:
-        queue = self.session.queue
-        if self._end() and queue:  # the garbage collector may have come in the store's thread
-            with suppress(RuntimeError, IndexError):  # the loop is closed, or the last one has gone meanwhile
-                queue[0].get_loop().call_soon_threadsafe(self.session.wake_first)
-
     def apply_identity(self, request: Request) -> None:
         """Lay the session's identity under *request*: what the request sets itself stays."""
         session, headers, laid = self.session, request.headers, self._laid
         identity: _Identity = session.identity or _identity_of(session, request)
         for key, value in identity.headers:
             values = [value]
-            if _setdefault(headers, key, values) is values:
+            if setdefault_header(headers, key, values) is values:
                 laid.append((key, values))
         note = identity.note
         if len(laid) != len(identity.headers):
             note = {key.decode(): note[key.decode()] for key, _ in laid}
         meta = request.meta
         # Scrapy marks a proxy that it took from the environment: a default, which loses.
-        if session.proxy is not None and ("proxy" not in meta or meta.pop("_scheme_proxy", False)):
+        if session.proxy is not None and ("proxy" not in meta or is_default_proxy(meta)):
             meta["proxy"] = session.proxy
             self._by_proxy = True
             self._proxy = _without_credentials(session.proxy)
@@ -113,25 +116,25 @@ class InFlight:
         """Rebuild the ``Cookie`` header of *request* from the session's jar."""
         value = self.session.jar.header(urlparse_cached(request))
         if value is None:
-            _pop(request.headers, b"Cookie", None)
+            pop_header(request.headers, b"Cookie", None)
         else:
             self._cookie = [value]
-            _set(request.headers, b"Cookie", self._cookie)
+            set_header(request.headers, b"Cookie", self._cookie)
 
     def remove_identity(self, request: Request) -> None:
         """Take off *request* what was laid under it, and nothing else."""
         headers = request.headers
         for key, values in self._laid:
-            if _get(headers, key) is values:
-                _delete(headers, key)
+            if header_values(headers, key) is values:
+                delete_header(headers, key)
         self._laid.clear()
         if self._replaced is not None:
             for key, values in self._replaced:
                 headers.setdefault(key, values)
             self._replaced = None
         if self._cookie is not None:
-            if _get(headers, b"Cookie") is self._cookie:
-                _delete(headers, b"Cookie")
+            if header_values(headers, b"Cookie") is self._cookie:
+                delete_header(headers, b"Cookie")
             self._cookie = None
         if self._proxy is not None:
             _take_off_proxy(request, self._proxy)
@@ -172,17 +175,19 @@ class InFlight:
         """Note the headers that are set meanwhile as laid under *request*, and those they take the place of."""
         before = dict(request.headers.items())
         self._replaced = []
-        yield
-        note = dict(request.meta.get(APPLIED, ()))
-        for key, value in request.headers.items():
-            if before.get(key) is not value:
-                self._laid.append((key, value))
-                if key in before:
-                    self._replaced.append((key, before[key]))
-                elif value:
-                    note[key.decode()] = _digest(value[-1])
-        if note:
-            request.meta[APPLIED] = note
+        try:
+            yield
+        finally:  # an errback may send the request again, in another session
+            note = dict(request.meta.get(APPLIED, ()))
+            for key, value in request.headers.items():
+                if before.get(key) is not value:
+                    self._laid.append((key, value))
+                    if key in before:
+                        self._replaced.append((key, before[key]))
+                    elif value:
+                        note[key.decode()] = _digest(value[-1])
+            if note:
+                request.meta[APPLIED] = note
 
     def record_response(self, request: Request, response: Response, now: float, *, page: bool) -> None:
         """Record *response*, which came now, unless the session has begun a new generation since.
@@ -226,7 +231,7 @@ class InFlight:
 
 
 class _Anchor(ref[Request]):
-    """What keeps a visit as long as its request lives."""
+    """Keeps an :class:`InFlight` as long as its request lives."""
 
     __slots__ = ("key",)
 
@@ -234,34 +239,55 @@ class _Anchor(ref[Request]):
 
 
 class InFlightRequests:
-    """The last visit of each request that is still somewhere.
+    """The last :class:`InFlight` of each request that still exists.
 
-    A :class:`~weakref.WeakKeyDictionary` does the same, at ten times the cost, and asks a request for its equality.
+    A :class:`~weakref.WeakKeyDictionary` does the same at ten times the cost, and compares requests.
     """
 
-    __slots__ = ("_by_id",)
+    __slots__ = ("_by_id", "_loop", "_thread")
 
     def __init__(self) -> None:
         self._by_id: dict[int, InFlight] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = get_ident()
 
     def begin(self, request: Request, session: SessionRuntime) -> InFlight:
-        """Begin the visit of *request* in *session*."""
-        anchor = _Anchor(request, self._forget)
+        """Note that *request* is in flight in *session*."""
+        if self._loop is None:
+            self._thread = get_ident()
+            with suppress(RuntimeError):  # no loop is running
+                self._loop = asyncio.get_running_loop()
+        self.discard(request)
+        anchor = _Anchor(request, self._finalized)
         key = anchor.key = id(request)
-        visit = self._by_id[key] = InFlight(session, anchor)
-        return visit
+        inflight = self._by_id[key] = InFlight(session, anchor)
+        return inflight
 
     def get(self, request: Request) -> InFlight | None:
-        """Return the last visit of *request*."""
+        """Return the last :class:`InFlight` of *request*."""
         return self._by_id.get(id(request))
 
     def discard(self, request: Request) -> None:
-        """Forget the visit of *request*, if there is one."""
-        self._by_id.pop(id(request), None)
+        """End what is in flight for *request*, if anything."""
+        inflight = self._by_id.pop(id(request), None)
+        if inflight is not None:
+            inflight.end()
 
-    def _forget(self, anchor: _Anchor) -> None:
-        # An id is another object's only after this: the request is still being freed.
-        self._by_id.pop(anchor.key, None)
+    def _finalized(self, anchor: ref[Request]) -> None:
+        """Called when a request is freed, by the garbage collector in whatever thread it runs."""
+        if get_ident() == self._thread:
+            self._forget(anchor)
+        elif self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._forget, anchor)
+
+    def _forget(self, anchor: ref[Request]) -> None:
+        key = anchor.key  # type: ignore[attr-defined]
+        inflight = self._by_id.get(key)
+        # Called late, the id may belong to another request.
+        if inflight is not None and inflight.anchor is anchor:
+            del self._by_id[key]
+            inflight.end()
 
 
 def remove_leftovers(request: Request) -> None:
@@ -285,8 +311,7 @@ def _take_off_proxy(request: Request, proxy: str) -> None:
     current = request.meta.get("proxy")
     if isinstance(current, str) and _without_credentials(current) == proxy:
         del request.meta["proxy"]
-        request.meta.pop("_auth_proxy", None)
-        request.headers.pop(b"Proxy-Authorization", None)
+        forget_proxy_credentials(request)
 
 
 def _identity_of(session: SessionRuntime, request: Request) -> _Identity:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scrapy import signals
 
-from scrapy_sessions.crawl.facade import SpiderSessions
+from scrapy_sessions.crawl.facade import Router, SpiderSessions
+from scrapy_sessions.crawl.scrapy_internals import at_thread_exit
 from scrapy_sessions.exceptions import SessionError
-from scrapy_sessions.extension import SessionsExtension
 
 if TYPE_CHECKING:
-    from scrapy import Request, Spider
-    from scrapy.crawler import Crawler
+    from scrapy import Request
     from scrapy.http import Response
 
-    # typing.Self requires Python 3.11
-    from typing_extensions import Self
+    from scrapy_sessions.crawl.routing import SessionRouter
 
 __all__ = ["ShellMiddleware", "ShellSessions", "set_up"]
 
@@ -32,32 +30,27 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _LAST_SAVE = 10.0  # seconds that the end of the shell may wait for a store, before what is left is given up
-
-# Of what Python calls when the main thread has ended, this comes first. At atexit.register()'s turn, the threads that
-# stores work in take nothing any more. It has no public name, but was there in every version since 3.9.
-_register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
+_Save: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
 class ShellMiddleware:
-    """Saves what has changed before the shell gets a response, or is told of a failure.
+    """Saves what has changed before the shell gets a response, or an exception.
 
-    Only a shell has it, so that no crawl pays for it. It stands next to the engine: of a redirect, a replay or a login
-    it sees the last response, and then everything is saved.
+    Next to the engine, so that it sees the last response only of a redirect, a replay or a login. Only a shell has it:
+    no crawl pays for it.
+
+    :param save: saves what has changed
     """
 
-    def __init__(self, extension: SessionsExtension) -> None:
-        self._extension = extension
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(SessionsExtension.of(crawler))
+    def __init__(self, save: _Save) -> None:
+        self._save = save
 
     async def process_response(self, request: Request, response: Response) -> Response:
-        await self._extension.save()
+        await self._save()
         return response
 
     async def process_exception(self, request: Request, exception: Exception) -> None:
-        await self._extension.save()
+        await self._save()
 
 
 class ShellSessions(SpiderSessions):
@@ -66,8 +59,9 @@ class ShellSessions(SpiderSessions):
     Made in the thread of the crawl.
     """
 
-    def __init__(self, extension: SessionsExtension) -> None:
-        super().__init__(extension)
+    def __init__(self, router: Router, save: _Save) -> None:
+        super().__init__(router)
+        self._save = save
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -90,29 +84,38 @@ class ShellSessions(SpiderSessions):
         try:
             return await coroutine
         finally:
-            await self._extension.save()
+            await self._save()
 
 
-def set_up(extension: SessionsExtension) -> None:
-    """Make *extension* that of a shell, before the settings of its crawler are frozen."""
-    crawler = extension.crawler
-    crawler.settings.setdefault_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", ShellMiddleware, 0)
-    extension.in_shell, extension.facade = True, ShellSessions
-    crawler.signals.connect(_spider_opened, signal=signals.spider_opened, weak=False)
+def set_up(router: SessionRouter, *, save: _Save, close: _Save) -> None:
+    """Prepare the crawl of *router* for a shell, before its settings are frozen.
+
+    :param save: saves what has changed
+    :param close: closes manager and store
+    """
+    crawler = router.crawler
+
+    class BoundShellMiddleware(ShellMiddleware):  # Scrapy makes its components of classes
+        def __init__(self) -> None:
+            super().__init__(save)
+
+    crawler.settings.setdefault_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", BoundShellMiddleware, 0)
+    router.in_shell, router.facade = True, partial(ShellSessions, save=save)
+    closing = weakref.WeakMethod(close)
+
+    def spider_opened() -> None:
+        at_thread_exit(_close, closing, asyncio.get_running_loop())
+
+    crawler.signals.connect(spider_opened, signal=signals.spider_opened, weak=False)
 
 
-def _spider_opened(spider: Spider) -> None:
-    extension = SessionsExtension.of(spider.crawler)
-    _register(_close, weakref.ref(extension), asyncio.get_running_loop())
-
-
-def _close(reference: weakref.ref[SessionsExtension], loop: asyncio.AbstractEventLoop) -> None:
-    """Close the extension in its *loop*, and wait for it, as Scrapy doesn't."""
-    extension = reference()
-    if extension is None or not loop.is_running():
+def _close(reference: weakref.WeakMethod[_Save], loop: asyncio.AbstractEventLoop) -> None:
+    """Close the sessions in their *loop*, and wait for it, as Scrapy doesn't."""
+    close = reference()
+    if close is None or not loop.is_running():
         return
     try:
-        asyncio.run_coroutine_threadsafe(extension.close(), loop).result(_LAST_SAVE)
+        asyncio.run_coroutine_threadsafe(close(), loop).result(_LAST_SAVE)
     except FutureTimeoutError:
         logger.error(
             "The store of the sessions didn't answer within %g seconds: what was changed in the shell since the last "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
+from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
 from scrapy_sessions.pools.claim import PICKED, TRIES
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
@@ -171,8 +172,7 @@ def _asks_pool(request: Request) -> bool:
 
 def _copied(request: Request) -> Request:
     replay: Request = request.replace(dont_filter=True)
-    # HttpCacheMiddleware leaves a stale response there, to compare with the one it now doesn't get to see.
-    replay.meta.pop("cached_response", None)
+    forget_cached_response(replay)
     return replay
 
 

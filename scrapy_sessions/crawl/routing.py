@@ -1,0 +1,308 @@
+"""Which session a request gets, and when it may go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+
+from scrapy.exceptions import NotConfigured
+
+from scrapy_sessions.crawl.configs import Configs
+from scrapy_sessions.crawl.facade import SpiderSessions
+from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
+from scrapy_sessions.crawl.login import Logins, must_log_in
+from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch
+from scrapy_sessions.crawl.shutdown import ShutdownGuard
+from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
+from scrapy_sessions.crawl.verdicts import VerdictHandler
+from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError
+from scrapy_sessions.pools.claim import PICKED, Claim, read_claim
+from scrapy_sessions.sessions.browser_session import view_of
+from scrapy_sessions.sessions.manager import retired
+from scrapy_sessions.sessions.runtime import SessionRuntime, must_go_alone
+from scrapy_sessions.settings import SessionsSettings, setting_name
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    from scrapy_sessions.config import SessionConfig
+    from scrapy_sessions.sessions.manager import SessionManager
+    from scrapy_sessions.storage.base import SessionStore
+
+__all__ = ["LOGIN", "SessionRouter", "is_login"]
+
+logger = logging.getLogger(__name__)
+
+LOGIN = "_session_login"
+"""The meta key of requests that are part of a login."""
+
+_PUT_BACK = "_session_put_back"
+"""The meta key that names the run that returned a waiting request to its job's queue, when it was told to close."""
+
+_routers: WeakKeyDictionary[Crawler, ref[SessionRouter]] = WeakKeyDictionary()  # the extension keeps each alive
+
+
+class SessionRouter:
+    """Routes the requests of one crawl: finds the session of each, and waits for its login and its turn.
+
+    :param manager: returns the manager; called at first use, as ``scrapy shell`` has no spider before
+    """
+
+    def __init__(
+        self,
+        crawler: Crawler,
+        settings: SessionsSettings,
+        store: SessionStore,
+        manager: Callable[[], SessionManager],
+    ) -> None:
+        self.crawler = crawler
+        self.settings = settings
+        self.in_flight = InFlightRequests()
+        self.configs = Configs(crawler, settings.config, store)
+        self.guard = ShutdownGuard(lambda: is_closing(crawler.engine))
+        self.in_shell = False
+        self.facade: Callable[[SessionRouter], SpiderSessions] = SpiderSessions  # makes ``spider.sessions``
+        self._manager = manager
+        self._paced = bool(settings.delay)
+        self._slots: WeakValueDictionary[str, InFlight] = WeakValueDictionary()
+        self._run = time.time() if crawler.settings.get("JOBDIR") else None
+        self._close_tasks: set[asyncio.Task[None]] = set()
+        _routers[crawler] = ref(self)
+
+    @classmethod
+    def of(cls, crawler: Crawler) -> SessionRouter:
+        """Return the router of *crawler*.
+
+        Raises :exc:`~scrapy.exceptions.NotConfigured` if sessions are switched off, and
+        :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` without the extension.
+        """
+        if not crawler.settings.getbool(setting_name("enabled"), True):
+            raise NotConfigured
+        found = _routers.get(crawler)
+        router = None if found is None else found()
+        if router is None:
+            raise SessionConfigurationError(
+                "The session middlewares need scrapy_sessions.extension.SessionsExtension in EXTENSIONS. "
+                'ADDONS = {"scrapy_sessions.SessionsAddon": 300} sets up all of them'
+            )
+        return router
+
+    @cached_property
+    def manager(self) -> SessionManager:
+        """The manager of the crawl."""
+        return self._manager()
+
+    @cached_property
+    def logins(self) -> Logins:
+        """The logins in progress."""
+        manager = self.manager
+        return Logins(
+            self.settings,
+            manager.store,
+            self.guard,
+            fetch=self.fetch_for_login,
+            save=manager.save,
+            refresh=manager.refresh_record,
+            close_spider=self.close_spider,
+            count=self.count,
+            analytics=manager.analytics,
+        )
+
+    @cached_property
+    def verdicts(self) -> VerdictHandler:
+        """What follows from verdicts."""
+        return VerdictHandler(self.manager, self.count)
+
+    def count(self, event: str, n: int = 1) -> None:
+        """Count *event* in the stats, as ``sessions/<event>``."""
+        self.crawler.stats.inc_value(f"sessions/{event}", n)
+
+    # The session of a request
+
+    def begin(self, request: Request) -> InFlight | Coroutine[Any, Any, InFlight | Request] | None:
+        """Find the session of *request* and note that it is in flight in it.
+
+        Returns ``None`` for a request without a session; a coroutine if its session has to be loaded, to log in, or to
+        wait for its turn. The coroutine returns another request if that is to be scheduled instead.
+        """
+        if SLOT in request.meta:
+            self._free_slot(request)
+        claim = self._claim_of(request)
+        if claim is None:
+            self.in_flight.discard(request)
+            return None
+        claim = self.manager.settle(claim)
+        session = self.manager.ready_for(claim)
+        config = self.configs.of(request.url)
+        if session is None or self._must_wait(session, config):
+            return self._wait(request, claim, config)
+        return self._begin(request, claim, session)
+
+    def get(self, request: Request) -> InFlight | None:
+        """Return what :meth:`begin` noted for *request*. If it wasn't called, as without the middleware at 75, it
+        finds a session without waiting."""
+        inflight = self.in_flight.get(request)
+        if inflight is None:
+            claim = self._claim_of(request)
+            if claim is not None:
+                claim = self.manager.settle(claim)
+                inflight = self._begin(request, claim, self.manager.obtain_now(claim))
+        return inflight
+
+    def session_of(self, response: Response) -> SessionRuntime | None:
+        """Return the session that *response* was received in, if any."""
+        inflight = self.in_flight.get(response.request) if response.request is not None else None
+        if inflight is not None:
+            return inflight.session
+        session_id = response.meta.get("session_id") if response.request is not None else None
+        return self.manager.ready(session_id) if isinstance(session_id, str) else None
+
+    def _claim_of(self, request: Request) -> Claim | None:
+        """Return what *request* asks for; ``None``: no session (Scrapy's own robots.txt fetch, and what isn't HTTP)."""
+        if not request.url.startswith(("http:", "https:")) or is_robots_fetch(request):
+            return None
+        claim = read_claim(request.meta, self.settings.default_id)
+        if claim is not None and claim.untagged and claim.pool is not None:
+            pool = self.configs.of(request.url).pool(request)
+            if pool is not None:
+                return claim._replace(pool=pool)
+        return claim
+
+    def _begin(self, request: Request, claim: Claim, session: SessionRuntime) -> InFlight:
+        """Note that *request* is in flight in *session*, in its meta, too."""
+        meta = request.meta
+        if claim.before is not None and claim.before != session.id:
+            self.count("switched")
+        if meta.get("session_id") != session.id or claim.before == session.id:
+            meta["session_id"] = meta[PICKED] = session.id
+            if claim.pool is not None:
+                meta["session_pool"] = claim.pool
+        elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
+            meta.pop("session_pool", None)
+        inflight = self.in_flight.begin(request, session)
+        if session.concurrency or (session.first_request_alone and must_go_alone(session)):
+            slot = meta[SLOT] = uuid4().hex  # a number could be that of another run, from a disk queue
+            self._slots[slot] = inflight
+        return inflight
+
+    def _free_slot(self, request: Request) -> None:
+        """End the request that *request* replaces: something may still hold that one."""
+        inflight = self._slots.get(request.meta.pop(SLOT))
+        if inflight is not None:
+            inflight.end()
+
+    # When it may go
+
+    def _must_wait(self, session: SessionRuntime, config: SessionConfig) -> bool:
+        """Whether a request of *session* can't go at once: for its login, its pace, or a pause the site asked for."""
+        return (
+            must_log_in(session, config)
+            or config.sets_pace
+            or bool(session.delay or session.concurrency or session.not_before)
+            or (session.first_request_alone and must_go_alone(session))
+            or (self._paced and session.delay is None)
+        )
+
+    async def _wait(self, request: Request, claim: Claim, config: SessionConfig) -> InFlight | Request:
+        try:
+            session = await self._obtain(request, claim, config)
+        except CrawlClosing:
+            # A request that a job has not sent yet returns to its queue, for the next run. Scheduled requests don't
+            # come here twice in a crawl that closes; one that does comes from download_async(), and must fail.
+            if self._run is None or request.meta.get(_PUT_BACK) == self._run:
+                raise
+            back: Request = request.replace(dont_filter=True)
+            back.meta[_PUT_BACK] = self._run
+            return back
+        return self._begin(request, claim, session)
+
+    async def _obtain(self, request: Request, claim: Claim, config: SessionConfig) -> SessionRuntime:
+        """Return the session for the settled *claim*, logged in, when its next request may go."""
+        manager = self.manager
+        logging_in = is_login(request)
+        while True:
+            session = await manager.obtain(claim)
+            if not logging_in and must_log_in(session, config):
+                try:
+                    await self.logins.ensure(session, config)
+                except LoginFailed:
+                    pool = manager.pool_of(session)
+                    if pool is not None and not pool.named:
+                        session.retire("its login failed")
+                    raise
+                continue  # another request may have retired or replaced it meanwhile
+            if not is_ready(session, time.monotonic()):
+                await wait_turn(session, self.guard)
+                if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
+                    continue  # while it waited
+            delay = config.delay(view_of(session))
+            if delay:
+                postpone(session, delay)
+            return session  # as obtained: even a limit of no time at all lets a new one go
+
+    # Requests of our own
+
+    async def fetch_for_login(self, session: SessionRuntime, request: Request) -> Response:
+        """Download *request* as part of the login of *session*.
+
+        It is not filtered as offsite (a login may be on another host), bypasses the HTTP cache, and gets no verdict.
+        """
+        if not self.manager.usable(session):
+            raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
+        meta = {"allow_offsite": True, **request.meta, LOGIN: True, "dont_cache": True}
+        return await self._fetch(session, request.replace(meta=meta))
+
+    async def fetch(self, session: SessionRuntime, request: Request) -> Response:
+        """Download *request* in *session* and in no other, for ``session.fetch()``: within a login as part of it.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionRetired`.
+        """
+        if self.logins.is_here(session):
+            return await self.fetch_for_login(session, request)
+        return await self._fetch(session, request)
+
+    async def _fetch(self, session: SessionRuntime, request: Request) -> Response:
+        if session.status == "retired":
+            raise retired(session)
+        meta = {**request.meta, "session_id": session.id}
+        meta.pop(PICKED, None)
+        if session.pool is not None:
+            meta["session_pool"] = session.pool
+        return await self.crawler.engine.download_async(request.replace(meta=meta))
+
+    # The end
+
+    def close_spider(self, reason: str) -> None:
+        """Close the spider soon, with *reason*; not the spider of a shell, whose ``fetch()`` would never return."""
+        if self.in_shell:
+            return
+        task = asyncio.ensure_future(self._close_spider(reason))
+        self._close_tasks.add(task)
+        task.add_done_callback(self._close_tasks.discard)
+
+    async def _close_spider(self, reason: str) -> None:
+        engine = self.crawler.engine
+        if engine.spider is None:
+            return
+        try:
+            await engine.close_spider_async(reason=reason)
+        except Exception:
+            logger.exception("The spider could not be closed (%s)", reason)
+
+    async def close(self) -> None:
+        """End every wait and every login."""
+        await self.guard.close()
+        await self.logins.close()
+
+
+def is_login(request: Request) -> bool:
+    """Whether *request* is part of a login."""
+    return LOGIN in request.meta
