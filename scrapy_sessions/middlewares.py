@@ -182,7 +182,7 @@ class SessionVerdictMiddleware:
     async def _apply_later(
         self,
         inflight: InFlight,
-        verdict: Awaitable[Verdict],
+        check: Awaitable[Verdict],
         request: Request,
         response: Response,
         config: SessionConfig,

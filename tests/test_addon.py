@@ -12,6 +12,7 @@ from scrapy.settings import Settings
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import SessionsAddon
+from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.storage import MemoryStore
@@ -171,7 +172,7 @@ def test_middlewares_alone_say_what_is_missing() -> None:
     """A project that lists the middlewares without the extension is told of it before its first request."""
     crawler: Crawler = get_crawler(settings_dict={"SESSIONS_STORE": "memory://"})
     with pytest.raises(SessionConfigurationError, match="SessionsExtension in EXTENSIONS"):
-        SessionsExtension.of(crawler)
+        SessionRouter.of(crawler)
 
 
 def test_the_addon_is_found_by_its_path() -> None:

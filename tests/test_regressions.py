@@ -25,8 +25,8 @@ from scrapy_sessions import (
     SessionsAddon,
     Verdict,
 )
+from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.crawl.verdicts import VerdictHandler
-from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware
 from scrapy_sessions.pools.claim import Claim, cookiejar_id
 from scrapy_sessions.sessions.browser_session import runtime_of
@@ -112,13 +112,13 @@ def test_a_redirected_robots_fetch_uses_no_session() -> None:
     crawler = get_crawler(settings_dict=ADDON)
     meta = {"dont_obey_robotstxt": True, "redirect_urls": ["http://shop.example/robots.txt"]}
     request = Request("http://shop.example/robots", callback=NO_CALLBACK, meta=meta)
-    assert SessionsExtension.of(crawler).claim_of(request) is None
+    assert SessionRouter.of(crawler).begin(request) is None
 
 
 async def test_fetch_goes_out_in_no_other_session() -> None:
     """fetch() of a retired session of a pool raises, where a substitute would be another visitor."""
     crawler = get_crawler(settings_dict={**ADDON, "SESSIONS_POOLS": {"p": {"size": 2}}})
-    session = await SessionsExtension.of(crawler).manager.get("p#1", pool="p")
+    session = await SessionRouter.of(crawler).manager.get("p#1", pool="p")
     session.retire("banned")
     with pytest.raises(SessionRetired):
         await session.fetch(Request("http://shop.example/"))
@@ -182,7 +182,7 @@ async def test_held_data_is_watched_for_as_long_as_it_is_held() -> None:
     assert decode(row).data == {"late": True}
 
 
-async def test_a_session_of_a_pool_that_is_gone_is_judged_by_itself(site: Site) -> None:
+async def test_a_session_of_a_pool_that_is_gone_is_handlerd_by_itself(site: Site) -> None:
     """A session whose pool the settings don't declare any more still gets its verdicts when it is named."""
     settings = SessionsSettings.from_settings({"SESSIONS_POOLS": {"gone": {"size": 2}}})
     store = MemoryStore()
@@ -191,9 +191,9 @@ async def test_a_session_of_a_pool_that_is_gone_is_judged_by_itself(site: Site) 
     async with SessionManager(store=store, namespace="shop") as manager:
         session = await manager.live("gone#1")
         config = SessionConfig(get_crawler(settings_dict=ADDON))
-        judge = VerdictHandler(manager, lambda name, n: None)
+        handler = VerdictHandler(manager, lambda name, n: None)
         request = Request("http://shop.example/", meta={"session_id": "gone#1"})
-        replay = judge.handle(Verdict.SUSPECT, session, request, config)
+        replay = handler.handle(Verdict.SUSPECT, session, request, config)
         assert replay is not None
         assert replay.meta["session_id"] == "gone#1"
 
@@ -205,9 +205,9 @@ async def test_a_request_that_names_its_session_moves_to_no_other(site: Site) ->
     )
     async with SessionManager(store=MemoryStore(), namespace="shop", settings=settings) as manager:
         session = await manager.live("p#1", pool="p")
-        judge = VerdictHandler(manager, lambda name, n: None)
+        handler = VerdictHandler(manager, lambda name, n: None)
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         request = Request("http://shop.example/", meta={"session_id": "p#1"})
-        assert judge.handle(Verdict.BLOCKED, session, request, config) is None
+        assert handler.handle(Verdict.BLOCKED, session, request, config) is None
         assert session.status == "retired"
-        assert judge.handle(Verdict.SUSPECT, session, request, config) is None
+        assert handler.handle(Verdict.SUSPECT, session, request, config) is None

@@ -1,4 +1,4 @@
-"""The private names of Scrapy, Twisted and the standard library that this package touches, and nothing else does.
+"""The private names of Scrapy and of the standard library that this package uses; no other module uses one.
 
 Each has a contract test in ``tests/crawl/test_scrapy_internals.py``, which fails when a new version changes it and says
 what breaks.

@@ -126,7 +126,7 @@ async def test_by_uses(
         def note(request: Any) -> None:
             extension = crawler.get_extension(SessionsExtension)
             assert extension is not None
-            visit = extension.visits.get(request)  # a robots.txt fetch has none
+            visit = extension.router.in_flight.get(request)  # a robots.txt fetch has none
             if visit is not None and visit.session not in born:
                 born.append(visit.session)
 

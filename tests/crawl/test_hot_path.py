@@ -34,7 +34,7 @@ def extension() -> SessionsExtension:
 @pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
 async def test_75_waits_for_a_session_not_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
     """The first request of a session waits for the store: a coroutine is returned."""
-    waiting = SessionMiddleware(extension).process_request(Request(URL, meta=dict(meta)))
+    waiting = SessionMiddleware(extension.router).process_request(Request(URL, meta=dict(meta)))
     assert inspect.iscoroutine(waiting)
     await waiting
     await extension.manager.close()
@@ -43,7 +43,7 @@ async def test_75_waits_for_a_session_not_in_memory(extension: SessionsExtension
 @pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
 async def test_75_returns_none_for_a_session_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
     """Every later request of a session that is in memory is done at once: None is returned."""
-    middleware = SessionMiddleware(extension)
+    middleware = SessionMiddleware(extension.router)
     first = middleware.process_request(Request(URL, meta=dict(meta)))
     assert first is not None
     await first
@@ -58,7 +58,7 @@ async def test_75_returns_none_where_there_is_nothing_to_load(
     extension: SessionsExtension, meta: dict[str, Any]
 ) -> None:
     """A request without a session, or with one for this crawl only, waits for nothing from the start."""
-    assert SessionMiddleware(extension).process_request(Request(URL, meta=dict(meta))) is None
+    assert SessionMiddleware(extension.router).process_request(Request(URL, meta=dict(meta))) is None
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["without 75", "after 75"])
@@ -67,13 +67,13 @@ async def test_960_always_returns_none(extension: SessionsExtension, meta: dict[
     """The cookies middleware never waits, also where no session was picked before it: it makes one."""
     request = Request(URL, meta=dict(meta))
     if prepared:
-        waiting = SessionMiddleware(extension).process_request(request)
+        waiting = SessionMiddleware(extension.router).process_request(request)
         assert waiting is not None
         await waiting
-    middleware = SessionCookiesMiddleware(False, extension)
+    middleware = SessionCookiesMiddleware(False, extension.router)
     middleware.crawler = extension.crawler
     assert middleware.process_request(request) is None  # type: ignore[func-returns-value]
-    visit = extension.visits.get(request)
+    visit = extension.router.in_flight.get(request)
     assert visit is not None
     assert visit.session.id == request.meta["session_id"]
     await extension.manager.close()
@@ -82,11 +82,11 @@ async def test_960_always_returns_none(extension: SessionsExtension, meta: dict[
 async def test_950_returns_none(extension: SessionsExtension) -> None:
     """The verdict middleware never waits on the way out."""
     request = Request(URL)
-    waiting = SessionMiddleware(extension).process_request(request)
+    waiting = SessionMiddleware(extension.router).process_request(request)
     assert waiting is not None
     await waiting
-    assert SessionVerdictMiddleware(extension).process_request(request) is None  # type: ignore[func-returns-value]
-    visit = extension.visits.get(request)
+    assert SessionVerdictMiddleware(extension.router).process_request(request) is None  # type: ignore[func-returns-value]
+    visit = extension.router.in_flight.get(request)
     assert visit is not None
     assert visit.session.requests == 1
     await extension.manager.close()

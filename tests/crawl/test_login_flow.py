@@ -54,7 +54,7 @@ def looking_at(shop: Shop, *paths: str) -> type[Looks]:
 
 
 def looked(crawler: Any) -> Looks:
-    config = crawler.get_extension(_extension()).configs.of("http://any.example")
+    config = crawler.get_extension(_extension()).router.configs.of("http://any.example")
     assert isinstance(config, Looks)
     return config
 

@@ -69,7 +69,7 @@ async def test_change_in_another_thread_is_saved_by_itself(change: str) -> None:
 
 async def test_end_waits_for_the_extension(extension: Extension) -> None:
     """The end of the shell closes the extension in its loop, and returns when that is done."""
-    await asyncio.to_thread(shell._close, weakref.ref(extension), asyncio.get_running_loop())
+    await asyncio.to_thread(shell._close, weakref.WeakMethod(extension.close), asyncio.get_running_loop())
     assert extension.closed_in == threading.get_ident()
 
 
@@ -87,7 +87,7 @@ async def test_end_of_a_store_that_fails(
     """A store that doesn't answer, or fails, is told of, and doesn't keep the shell from ending."""
     monkeypatch.setattr(shell, "_LAST_SAVE", 0.01)
     extension.fault = fault
-    await asyncio.to_thread(shell._close, weakref.ref(extension), asyncio.get_running_loop())
+    await asyncio.to_thread(shell._close, weakref.WeakMethod(extension.close), asyncio.get_running_loop())
     ((_, level, message),) = caplog.record_tuples
     assert level == logging.ERROR
     assert said in message
@@ -96,14 +96,14 @@ async def test_end_of_a_store_that_fails(
 def test_end_without_a_loop(extension: Extension) -> None:
     """With a loop that has stopped, or an extension that is gone, there is nothing to do."""
     loop = asyncio.new_event_loop()
-    shell._close(weakref.ref(extension), loop)
+    shell._close(weakref.WeakMethod(extension.close), loop)
     loop.close()
-    shell._close(weakref.ref(extension), loop)
+    shell._close(weakref.WeakMethod(extension.close), loop)
     assert extension.closed_in is None
 
 
 async def test_run_is_refused_in_the_thread_of_the_crawl(extension: Extension) -> None:
     """``sessions.run()`` in a callback, which would wait for itself, says what to do instead."""
-    sessions = shell.ShellSessions(extension)
+    sessions = shell.ShellSessions(extension.router, extension.save)
     with pytest.raises(SessionError, match="use await"):
         sessions.run(sessions.get("alice"))

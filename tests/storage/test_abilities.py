@@ -56,7 +56,7 @@ def test_login_needs_leases(given: dict[str, Any]) -> None:
     """A crawl whose config logs in does not start with a store that can't lease."""
     with pytest.raises(SessionConfigurationError, match=NEEDS_LEASES):
         extension(PATH, **given)
-    assert extension("memory://", **given).configs.of("https://shop.example").can_log_in
+    assert extension("memory://", **given).router.configs.of("https://shop.example").can_log_in
 
 
 def test_config_object_needs_leases() -> None:
@@ -76,7 +76,8 @@ def test_shared_data_needs_its_ability() -> None:
     """``self.sessions.shared`` raises at once, before anything is read or written."""
     with pytest.raises(SessionConfigurationError, match="PlainStore is no SharedStore, and shared data needs one"):
         SharedData(PlainStore(), "shop", lambda: None)
-    sessions = extension(PATH).facade(extension(PATH))
+    router = extension(PATH).router
+    sessions = router.facade(router)
     with pytest.raises(SessionConfigurationError, match="PlainStore is no SharedStore"):
         _ = sessions.shared
 

@@ -9,7 +9,7 @@ from typing import Any
 from scrapy import Request, Spider
 from scrapy.http import Response
 
-from scrapy_sessions.extension import SpiderSessions
+from scrapy_sessions import SpiderSessions
 
 __all__ = ["Listed", "SiteSpider"]
 

@@ -110,7 +110,7 @@ class Playing(Spider):
 
     async def extension_record(self, session_id: str) -> Any:
         """What the store has of *session_id*."""
-        manager = self.sessions._extension.manager
+        manager = self.sessions._router.manager
         found = await manager._read(await manager._locate(session_id))
         return found[1].data if found is not None else None
 

@@ -58,7 +58,12 @@ class Talkative(SiteSpider):
         shown = [alice, alice.cookies, alice.headers, list(alice.cookies), record, record.cookies, record.metrics]
         shown += [extension, extension.manager, extension.settings, extension.settings.profiles, extension.store]
         shown += [response, response.request, response.meta, dict(response.request.headers), self.sessions]
-        shown += [extension.visits, extension.visits.get(response.request), record.cookies[0]]
+        shown += [
+            extension.router,
+            extension.router.in_flight,
+            extension.router.in_flight.get(response.request),
+            record.cookies[0],
+        ]
         for each in shown:
             self.logger.info("repr: %r", each)
             self.logger.info("text: %s", each)
