@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 
 import pytest
 from scrapy import Request
@@ -40,11 +39,11 @@ class Reads(SessionConfig):
 
 
 @pytest.fixture
-def router(request: pytest.FixtureRequest) -> Iterator[SessionRouter]:
+def router(request: pytest.FixtureRequest) -> SessionRouter:
     """The router of a crawler that doesn't crawl; its parameter is the SESSIONS_CONFIG."""
     crawler = get_crawler(settings_dict={**PLAIN, "SESSIONS_CONFIG": request.param})
     assert crawler.get_extension(SessionsExtension) is not None
-    yield SessionRouter.of(crawler)
+    return SessionRouter.of(crawler)
 
 
 @pytest.mark.parametrize("router", [Raises], indirect=True)
