@@ -11,7 +11,7 @@ from scrapy.utils.python import global_object_name
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.fingerprint import SessionFingerprinter
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
-from scrapy_sessions.settings import setting_name
+from scrapy_sessions.settings import is_enabled, setting_name, setting_of
 from scrapy_sessions.spidermiddlewares import SessionSpiderMiddleware
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SessionsAddon:
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Add the components to *settings*."""
-        if not settings.getbool(setting_name("enabled"), True):
+        if not is_enabled(settings):
             return
         setdefault = settings.setdefault_in_component_priority_dict
         setdefault("EXTENSIONS", SessionsExtension, 0)
@@ -56,6 +56,6 @@ class SessionsAddon:
         if load_object(current) is SessionFingerprinter:
             return
         priority = settings.getpriority(name) or 0
-        if settings.get(fallback) is None:
+        if priority and setting_of(settings, "fallback_fingerprinter") is None:  # else both have the same default
             settings.set(fallback, current, priority=priority)
         settings.set(name, SessionFingerprinter, priority=max(priority, settings.getpriority("ADDONS") or 0))

@@ -22,7 +22,7 @@ from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.exceptions import InvalidSessionId, SessionConfigurationError, SessionError, StoreError
 from scrapy_sessions.models import Profile, check_session_id
 from scrapy_sessions.sessions.manager import SessionManager
-from scrapy_sessions.settings import SessionsSettings, setting_name
+from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name
 from scrapy_sessions.storage.resolve import resolve_store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class SessionsExtension:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """Raises NotConfigured, which switches the extension off, only if ``SESSIONS_ENABLED`` is false."""
-        if not crawler.settings.getbool(setting_name("enabled"), True):
+        if not is_enabled(crawler.settings):
             raise NotConfigured
         try:
             return cls._create(crawler)

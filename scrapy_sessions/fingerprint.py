@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from scrapy.utils.misc import build_from_crawler, load_object
 
 from scrapy_sessions.pools.claim import is_named
-from scrapy_sessions.settings import SessionsSettings, setting_name
+from scrapy_sessions.settings import SessionsSettings, setting_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -34,9 +34,8 @@ class SessionFingerprinter:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        name = setting_name("fallback_fingerprinter")
         default = SessionsSettings.model_fields["fallback_fingerprinter"].default
-        wrapped = load_object(crawler.settings.get(name) or default)
+        wrapped = load_object(setting_of(crawler.settings, "fallback_fingerprinter") or default)
         return cls(build_from_crawler(wrapped, crawler))
 
     def fingerprint(self, request: Request) -> bytes:

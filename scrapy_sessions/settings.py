@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -13,7 +13,10 @@ from pydantic_core import ErrorDetails
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.models import Profile, check_session_id
 
-__all__ = ["DEFAULT_POOL", "PREFIX", "PoolOptions", "SessionsSettings", "setting_name"]
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+__all__ = ["DEFAULT_POOL", "PREFIX", "PoolOptions", "SessionsSettings", "is_enabled", "setting_name", "setting_of"]
 
 PREFIX = "SESSIONS_"
 DEFAULT_POOL = "default"
@@ -261,13 +264,15 @@ class SessionsSettings(BaseModel):
     def from_settings(cls, settings: Mapping[Any, Any]) -> SessionsSettings:
         """Read the ``SESSIONS_*`` settings out of Scrapy's settings or any mapping; ``None`` means unset.
 
+        Those at default priority are ignored: they are Scrapy's, or another plug-in's, whatever their names.
+
         Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError`, which names every setting at fault, what
         it accepts, and the nearest name to one that doesn't exist.
         """
         given: dict[str, Any] = {}
         faults: list[str] = []
         for name in settings:
-            if not isinstance(name, str) or not name.startswith(PREFIX):
+            if not isinstance(name, str) or not name.startswith(PREFIX) or _is_default(settings, name):
                 continue
             field = name.removeprefix(PREFIX).lower()
             if setting_name(field) != name or field not in cls.model_fields:
@@ -287,6 +292,23 @@ class SessionsSettings(BaseModel):
 def setting_name(field: str) -> str:
     """``"idle_timeout"`` -> ``"SESSIONS_IDLE_TIMEOUT"``."""
     return PREFIX + field.upper()
+
+
+def setting_of(settings: Mapping[Any, Any], field: str) -> Any:
+    """Return the setting of *field* as it is in *settings*, ``None`` if only a default is there."""
+    name = setting_name(field)
+    return None if _is_default(settings, name) else settings.get(name)
+
+
+def is_enabled(settings: BaseSettings) -> bool:
+    """Return ``SESSIONS_ENABLED``."""
+    name = setting_name("enabled")
+    return _is_default(settings, name) or settings.getbool(name, True)
+
+
+def _is_default(settings: Mapping[Any, Any], name: str) -> bool:
+    priority_of = getattr(settings, "getpriority", None)
+    return priority_of is not None and priority_of(name) == 0  # in Scrapy: "default"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from scrapy.settings import Settings
 
 from scrapy_sessions import SessionConfigurationError
-from scrapy_sessions.settings import SessionsSettings, setting_name
+from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name, setting_of
 
 
 def read(**settings: Any) -> SessionsSettings:
@@ -71,6 +71,22 @@ def test_from_the_command_line(name: str, text: str, value: Any) -> None:
 def test_other_settings_are_not_ours() -> None:
     """What doesn't begin with SESSIONS_ is left to others."""
     assert read(SESSION_STORE="x", MY_SESSIONS_STORE="y") == read()
+
+
+def test_defaults_of_others_are_not_ours() -> None:
+    """A name that Scrapy or another plug-in gives a default is ignored, also if it is one of ours."""
+    settings = Settings({"SESSIONS_POOL_SIZE": 3})
+    settings.set("SESSIONS_MAX", 100, priority="default")
+    settings.set("SESSIONS_STORE", 5, priority="default")
+    settings.set("SESSIONS_ENABLED", False, priority="default")
+    assert SessionsSettings.from_settings(settings) == read(SESSIONS_POOL_SIZE=3)
+    assert setting_of(settings, "store") is None
+    assert is_enabled(settings)
+
+
+def test_what_a_project_sets_is_ours() -> None:
+    """The same name, set by the project, is refused: nothing else here has such a setting."""
+    assert "there is no setting SESSIONS_MAX (did you mean SESSIONS_MAX_AGE?)" in fault(SESSIONS_MAX=100)
 
 
 @pytest.mark.parametrize(

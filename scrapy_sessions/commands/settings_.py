@@ -18,7 +18,7 @@ from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import HIDDEN, url_without_password
 from scrapy_sessions.models import Profile
-from scrapy_sessions.settings import SessionsSettings, setting_name
+from scrapy_sessions.settings import SessionsSettings, setting_name, setting_of
 
 __all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
 
@@ -53,7 +53,7 @@ async def run(context: Context) -> int:
     for field in SessionsSettings.model_fields:
         name = setting_name(field)
         value, source = getattr(values, field), "default"
-        if settings.get(name) is not None:
+        if setting_of(settings, field) is not None:
             source = _source(settings.getpriority(name))
         if field == "store" and context.options.store is not None:
             value, source = context.options.store, "command line"

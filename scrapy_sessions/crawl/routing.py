@@ -26,7 +26,7 @@ from scrapy_sessions.pools.claim import PICKED, Claim, read_claim
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import retired
 from scrapy_sessions.sessions.runtime import SessionRuntime, must_go_alone
-from scrapy_sessions.settings import SessionsSettings, setting_name
+from scrapy_sessions.settings import SessionsSettings, is_enabled
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -84,7 +84,7 @@ class SessionRouter:
         Raises :exc:`~scrapy.exceptions.NotConfigured` if sessions are switched off, and
         :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` without the extension.
         """
-        if not crawler.settings.getbool(setting_name("enabled"), True):
+        if not is_enabled(crawler.settings):
             raise NotConfigured
         found = _routers.get(crawler)
         router = None if found is None else found()

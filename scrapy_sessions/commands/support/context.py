@@ -21,7 +21,7 @@ from scrapy_sessions.commands.support.stdio import interruptible
 from scrapy_sessions.commands.support.text import printable
 from scrapy_sessions.models import SessionInfo
 from scrapy_sessions.sessions.manager import SessionManager
-from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.settings import SessionsSettings, setting_of
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.resolve import resolve_store
 
@@ -71,7 +71,7 @@ class Context:
         """The store that ``--store`` names, else ``SESSIONS_STORE``, else the default one of the folder."""
         given = self.options.store
         if given is None:
-            return resolve_store(url=self.settings["SESSIONS_STORE"])
+            return resolve_store(url=setting_of(self.settings, "store"))
         # An import path ends in a class, which begins with a capital letter: "sessions.db" is a file.
         if "://" in given or (_CLASS_PATH.fullmatch(given) and not Path(given).exists()):
             return resolve_store(url=given)
