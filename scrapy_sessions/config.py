@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
-    from url_matcher import URLMatcher
+    from url_matcher import Patterns, URLMatcher
 
 
-__all__ = ["Fetch", "SessionConfig", "Verdict", "is_config", "registered_config", "session_config"]
+__all__ = ["Fetch", "SessionConfig", "Verdict", "check_login", "is_config", "registered_config", "session_config"]
 
 Fetch = Callable[["Request"], Awaitable["TextResponse"]]
 """``response = await fetch(request)``, as :meth:`SessionConfig.login` gets it.
@@ -156,13 +158,19 @@ class SessionConfig:
         return options is None or options.sessions is None
 
     def leads_to_login(self, response: Response) -> bool:
-        """Whether *response* redirects to :attr:`login_url`."""
+        """Whether *response* redirects to :attr:`login_url`, compared as a browser would see it.
+
+        These make no difference: the query, ``;jsessionid=…``, a default port, the case of the host, a slash at the
+        end, percent-encoding of unreserved characters. A malformed ``Location`` is another URL.
+        """
         location = response.headers.get("Location")
         if not self.login_url or location is None:
             return False
-        there = urlsplit(urljoin(response.url, location.decode("latin-1")))
-        login = urlsplit(urljoin(response.url, self.login_url))
-        return (there.scheme, there.netloc, there.path) == (login.scheme, login.netloc, login.path)
+        try:
+            there = _comparable(urljoin(response.url, location.decode("latin-1").strip()))
+            return there == _comparable(urljoin(response.url, self.login_url))
+        except ValueError:
+            return False
 
     def process_request(self, request: Request, session: BrowserSession) -> None:
         """Change *request*, which is about to go out in *session*: a CSRF header, for example."""
@@ -173,15 +181,42 @@ class SessionConfig:
         return self.settings.delay if own is None else own
 
 
-_registered: set[type[SessionConfig]] = set()
+def _comparable(url: str) -> tuple[object, ...]:
+    """Return the parts of *url* by which a login is recognised. Raises :exc:`ValueError` for one that is malformed."""
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    path = _UNRESERVED.sub(lambda match: chr(int(match[1], 16)), _SESSION_ID.sub("", parts.path))
+    return parts.scheme, parts.username, parts.password, parts.hostname, port, path.rstrip("/")
 
 
-@cache
-def _matcher() -> URLMatcher:
+_PORTS = {"http": 80, "https": 443}
+_SESSION_ID = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)
+_UNRESERVED = re.compile(r"%(2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])", re.IGNORECASE)  # RFC 3986, section 2.3
+
+_registered: dict[type[SessionConfig], Patterns] = {}
+
+
+@lru_cache(maxsize=16)  # a crawl meets few ports
+def _matcher(scheme: str, port: int | None) -> URLMatcher:
+    """Return the matcher for URLs with *port*, ``None``: the default one. A pattern without a port fits them all."""
     # Imported by those who register something: it brings the list of public suffixes along, which takes its time.
-    from url_matcher import URLMatcher  # noqa: PLC0415
+    from url_matcher import Patterns, URLMatcher  # noqa: PLC0415
 
-    return URLMatcher()
+    def with_port(patterns: Iterable[str]) -> list[str]:
+        return [_PATTERN.sub(lambda m: f"{m[1] or scheme + '://'}{m[2]}:{port}", pattern) for pattern in patterns]
+
+    if port is None or port == _PORTS.get(scheme):
+        return URLMatcher(_registered)
+    return URLMatcher(
+        {
+            cls: Patterns(with_port(patterns.include), with_port(patterns.exclude), patterns.priority)
+            for cls, patterns in _registered.items()
+        }
+    )
+
+
+_PATTERN = re.compile(r"^([a-zA-Z][a-zA-Z0-9.+-]*://)?(\[[^\]]*\]|[^/?#:\[]+)(?![^/?#])")
+"""The start of a pattern that names a host and no port."""
 
 
 def session_config(
@@ -189,8 +224,8 @@ def session_config(
 ) -> Callable[[_Config], _Config]:
     """Register a :class:`SessionConfig` for URLs that fit the patterns of *include* and none of *exclude*.
 
-    Patterns are those of the library ``url-matcher``: ``"shop.example"``, ``"shop.example/account"``. The highest
-    *priority* wins, then the most specific pattern.
+    Patterns are those of the library ``url-matcher``: ``"shop.example"``, ``"shop.example/account"``. One without a
+    port fits every port. The highest *priority* wins, then the most specific pattern.
 
     .. code-block:: python
 
@@ -201,10 +236,13 @@ def session_config(
     def register(cls: _Config) -> _Config:
         if not is_config(cls):
             raise SessionConfigurationError(f"@session_config: {cls!r} is not a subclass of SessionConfig")
-        from url_matcher import Patterns  # noqa: PLC0415  # as above
+        check_login(cls)
+        from url_matcher import Patterns, URLMatcher  # noqa: PLC0415  # as above
 
-        _matcher().add_or_update(cls, Patterns(_listed(include), _listed(exclude or []), priority=priority))
-        _registered.add(cls)
+        patterns = Patterns(_listed(include), _listed(exclude or []), priority=priority)
+        URLMatcher({cls: patterns})  # raises for a pattern without a host
+        _registered[cls] = patterns
+        _matcher.cache_clear()
         registered_config.cache_clear()
         return cls
 
@@ -214,13 +252,27 @@ def session_config(
 @lru_cache(maxsize=4096)
 def registered_config(url: str) -> type[SessionConfig] | None:
     """Return the class that is registered for *url*, if any."""
-    found: type[SessionConfig] | None = _matcher().match(url) if _registered else None
+    if not _registered:
+        return None
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:  # the request will fail with it
+        port = None
+    found: type[SessionConfig] | None = _matcher(parts.scheme, port).match(url)
     return found
 
 
 def is_config(value: object) -> bool:
     """Whether *value* is a subclass of :class:`SessionConfig`."""
     return isinstance(value, type) and issubclass(value, SessionConfig)
+
+
+def check_login(config: SessionConfig | type[SessionConfig]) -> None:
+    """Raise :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a ``login()`` that is no coroutine."""
+    if not iscoroutinefunction(config.login):
+        name = (config if isinstance(config, type) else type(config)).__qualname__
+        raise SessionConfigurationError(f"{name}.login() must be a coroutine function: write 'async def login'")
 
 
 def _listed(patterns: str | list[str]) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.utils.misc import load_object
 
-from scrapy_sessions.config import SessionConfig, is_config, registered_config
+from scrapy_sessions.config import SessionConfig, check_login, is_config, registered_config
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.storage.base import LeaseStore, SessionStore
 
@@ -66,6 +66,7 @@ class Configs:
         return config
 
     def _checked(self, config: SessionConfig) -> SessionConfig:
+        check_login(config)
         if config.can_log_in:  # without leases, every process would log the same session in
             LeaseStore.of(self._store, f"{type(config).__name__}.login()")
         return config

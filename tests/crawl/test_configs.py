@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -33,11 +32,12 @@ class Project(SessionConfig):
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "_matcher", cache(module._matcher.__wrapped__))
-    monkeypatch.setattr(module, "_registered", set())
-    registered_config.cache_clear()
+    monkeypatch.setattr(module, "_registered", {})
+    for cached in (module._matcher, registered_config):
+        cached.cache_clear()
     yield
-    registered_config.cache_clear()
+    for cached in (module._matcher, registered_config):
+        cached.cache_clear()
 
 
 def configs(setting: Any = None, own: Any = None) -> Configs:
@@ -110,6 +110,57 @@ def test_a_later_registration_counts_at_once() -> None:
     assert registered_config(PAGE) is None
     session_config("shop.example")(LogsIn)
     assert registered_config(PAGE) is LogsIn
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "fits"),
+    [
+        ("shop.test", "http://shop.test:8080/a", True),
+        ("shop.test", "https://www.shop.test:8443/", True),
+        ("shop.test", "http://shop.test/a", True),
+        ("shop.test/account", "http://shop.test:8080/account", True),
+        ("shop.test/account", "http://shop.test:8080/other", False),
+        ("https://shop.test", "https://shop.test:8443/", True),
+        ("https://shop.test", "http://shop.test:8080/", False),
+        ("shop.test", "https://shop.test:80/", True),
+        ("shop.test:8080", "http://shop.test:8080/a", True),
+        ("shop.test:8080", "http://shop.test/a", False),
+        ("shop.test:8080", "http://shop.test:9090/a", False),
+        ("127.0.0.1", "http://127.0.0.1:8080/", True),
+        ("shop.test", "http://shop.test:99999/", False),
+    ],
+)
+def test_a_pattern_without_a_port_fits_every_port(pattern: str, url: str, fits: bool) -> None:
+    """One with a port fits that port only."""
+    session_config(pattern)(LogsIn)
+    assert (registered_config(url) is LogsIn) is fits
+
+
+def test_an_excluded_pattern_without_a_port_does_so_too() -> None:
+    """What is excluded by host and path is excluded on every port."""
+    session_config("shop.test", exclude="shop.test/public")(LogsIn)
+    assert registered_config("http://shop.test:8080/public") is None
+    assert registered_config("http://shop.test:8080/private") is LogsIn
+
+
+class Plain(SessionConfig):
+    """Its login is no coroutine."""
+
+    def login(self, session: BrowserSession, fetch: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("place", ["pattern", "setting", "spider", "instance"])
+def test_a_login_that_is_no_coroutine_is_refused_at_the_start(place: str) -> None:
+    """It would run to its end, and then fail with each request."""
+    uses: dict[str, Callable[[], object]] = {
+        "pattern": lambda: session_config("shop.example")(Plain),
+        "setting": lambda: configs(Plain),
+        "spider": lambda: configs(own=Plain).look_at_spider(),
+        "instance": lambda: configs(own=Plain(get_crawler())).look_at_spider(),
+    }
+    with pytest.raises(SessionConfigurationError, match=r"Plain\.login\(\) must be .* 'async def login'"):
+        uses[place]()
 
 
 def test_there_is_one_object_of_each_class() -> None:
