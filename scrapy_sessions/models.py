@@ -125,6 +125,8 @@ class Cookie(_Record):
     :param expires: UNIX time in seconds (UTC), ``None`` for a session cookie
     :param same_site: as the site set it; a crawl sends every cookie as a top-level navigation would
     :param partition_key: the top-level site of a partitioned cookie (CHIPS), e.g. ``"https://shop.example"``
+    :param cross_site_ancestor: of a partitioned cookie: whether its frame had an ancestor of another site. Such a
+        cookie isn't sent with a top-level navigation, and so not by a crawl
     :param created: UNIX time of the first cookie under this name, domain and path
     :param updated: UNIX time of the last change
     """
@@ -141,6 +143,7 @@ class Cookie(_Record):
     http_only: bool = False
     same_site: Literal["Strict", "Lax", "None"] | None = None
     partition_key: str | None = None
+    cross_site_ancestor: bool = False
     created: float = 0.0
     updated: float = 0.0
 

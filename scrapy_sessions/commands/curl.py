@@ -1,4 +1,4 @@
-"""``scrapy sessions curl``: one request of a session as a command for curl."""
+"""``scrapy sessions curl``: one request of a session as a curl command."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from scrapy_sessions.storage.codec import decode
 
 __all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
-HELP = "print a curl command that is a session, for one URL"
+HELP = "print a curl command that sends one request of a session"
 DESCRIPTION = """
 Print, for a POSIX shell, the curl command that fetches URL as the session would: with its user agent, its language, its
-headers for that site, its proxy, and those of its cookies that go there.
+headers for that site, its proxy, and those of its cookies that are sent there.
 
-The command holds the session's secrets: whoever has it is logged in. curl doesn't change the session, and follows no
-redirect by itself.
+The command contains the session's secrets: whoever has it is logged in. curl doesn't change the session, and follows no
+redirect by itself. "scrapy sessions import" reads the command.
 
   scrapy sessions curl alice https://shop.example/account
   scrapy sessions curl alice https://shop.example/account | sh
@@ -56,15 +56,15 @@ async def run(context: Context) -> int:
     arguments = list(_arguments(decode(row), url, origin))
     command = shlex.join(["curl", *arguments])
     if context.out.is_terminal and not command.isprintable():
-        raise CommandError("The command holds what this terminal would obey: send it into a pipe or a file", 1)
+        raise CommandError("The command contains what this terminal would obey: send it into a pipe or a file", 1)
     to_stdout(f"{command}\n".encode("utf-8", "surrogateescape"))
     if not any(argument.startswith("Cookie: ") for argument in arguments):
-        context.err.print(f"No cookie of {info['session_id']!r} goes to {origin}", soft_wrap=True)
+        context.err.print(f"No cookie of {info['session_id']!r} is sent to {origin}", soft_wrap=True)
     return 0
 
 
 def _arguments(record: PersistentSession, url: str, origin: str) -> Iterator[str]:
-    # --globoff, or curl takes brackets and braces for a pattern.
+    # Without --globoff, curl takes brackets and braces for a pattern.
     yield "--globoff"
     headers = dict(SessionHeaders(record.headers).sent_to(origin))
     names = {name.lower() for name in headers}
@@ -73,11 +73,11 @@ def _arguments(record: PersistentSession, url: str, origin: str) -> Iterator[str
     if record.language and "accept-language" not in names:
         yield from ("--header", f"Accept-Language: {record.language}")
     for name, value in headers.items():
-        # A header without a value is written with a semicolon; with a colon, curl would leave it out.
+        # A header without a value is written with a semicolon: with a colon, curl leaves it out.
         yield from ("--header", f"{name}: {value}" if value else f"{name};")
     cookies = SessionCookieJar(record.cookies).header(urlsplit(url))
     if cookies is not None:
-        # Not --cookie, which takes what has no = for the name of a file.
+        # Not --cookie, which takes a text without = for the name of a file.
         yield from ("--header", f"Cookie: {cookies.decode('utf-8', 'surrogateescape')}")
     if record.proxy:
         yield from ("--proxy", record.proxy)

@@ -15,7 +15,7 @@ from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
 from scrapy_sessions.exceptions import CorruptRecord, FormatError
 from scrapy_sessions.formats.records import piece, whole
-from scrapy_sessions.formats.registry import FORMATS, left_out, to_bytes, write
+from scrapy_sessions.formats.registry import FORMATS, TOOLS, left_out, to_bytes, write
 from scrapy_sessions.models import PersistentSession, SessionInfo
 from scrapy_sessions.storage.base import Key, Row
 from scrapy_sessions.storage.codec import decode
@@ -24,15 +24,16 @@ __all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
 
 HELP = "write sessions to files: our JSON, cookies.txt, storage_state, … or a summary"
 DESCRIPTION = """
-Write sessions in our own JSON, which holds all of a session, or in a format of other tools. What a format can't hold is
-said on standard error. Files are readable by you only (mode 0600), as whoever has them is logged in; a summary holds no
-secret.
+Write sessions in our own JSON, which contains all of a session, or in a format of other tools. What a format can't
+contain is listed on standard error. Files are readable by you only (mode 0600), as whoever has them is logged in; a
+summary contains no secret.
 
-A format of other tools holds one session: of several, each gets a file in the folder that --output names. If there is
-no session to write, or one of them can't be written in the format, no file is touched.
+A format of other tools contains one session: of several, each gets a file in the folder that --output names. If there
+is no session to write, or one of them can't be written in the format, no file is changed.
 
   scrapy sessions export alice -o alice.json
   scrapy sessions export alice --format netscape -o cookies.txt
+  scrapy sessions export alice --for wget -o cookies.txt
   scrapy sessions export --all --format storage-state -o states/
   scrapy sessions export alice --format header --url https://shop.example/
   scrapy sessions export --summary -o sessions.csv
@@ -43,6 +44,7 @@ ONLY_LOOKS = True
 _PAGE = 1000  # sessions listed at once
 _READ = 200  # records read at once: each is some kB
 _LONGEST = 200  # bytes of a file's name, without its suffix: a file system takes 255
+_LAYOUT = str.maketrans("", "", "\t\r\n")  # what is in every file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the file, or a folder (DIR/) for one file a session; - is standard output (default: -)",
     )
     parser.add_argument("--url", metavar="URL", help="with --format header: where the header is to be sent")
+    parser.add_argument(
+        "--for",
+        dest="tool",
+        metavar="TOOL",
+        choices=TOOLS,
+        help=f"{' or '.join(TOOLS)}: cookies.txt with HttpOnly cookies as plain ones, as these skip the others",
+    )
     parser.add_argument("--summary", action="store_true", help="id, pool, status, times and counts only, no secret")
 
 
@@ -73,7 +82,7 @@ async def run(context: Context) -> int:
         raise CommandError("Which sessions? Name their ids, or give --all")
     if options.summary:
         return await _summaries(context)
-    name = options.format or "json"
+    name = options.format or ("netscape" if options.tool else "json")
     if name not in FORMATS or FORMATS[name].write is None:
         written = ", ".join(each for each in FORMATS if FORMATS[each].write)
         raise CommandError(
@@ -81,6 +90,8 @@ async def run(context: Context) -> int:
             if name in FORMATS
             else f"There is no format {name!r:.40}: use one of {written}"
         )
+    if options.tool and name != "netscape":
+        raise CommandError(f"{options.tool} reads cookies.txt: leave out --format {name}")
     if (name == "header") != (options.url is not None):
         raise CommandError("--format header and --url belong together: a header is for one URL")
     infos = await _chosen(context)
@@ -91,11 +102,11 @@ async def run(context: Context) -> int:
             failed += 1
             continue
         key = Key(info["namespace"], info["session_id"])
-        texts[key] = piece(record) if FORMATS[name].whole else _written(name, record, options.url)
-        lost = left_out(name, record)
+        texts[key] = piece(record) if FORMATS[name].whole else _written(context, name, record)
+        lost = left_out(name, record, tool=options.tool)
         if lost:
             context.err.print(
-                f"{key.session_id}: {name} can't hold all of it. Left out: {', '.join(lost)}", soft_wrap=True
+                f"{key.session_id}: {name} can't contain all of it. Left out: {', '.join(lost)}", soft_wrap=True
             )
     if not texts:
         raise CommandError("None of the sessions could be read: nothing is written", 1)
@@ -103,11 +114,12 @@ async def run(context: Context) -> int:
     return 1 if failed else 0
 
 
-def _written(name: str, record: PersistentSession, url: str | None) -> str:
+def _written(context: Context, name: str, record: PersistentSession) -> str:
+    options = context.options
     try:
-        return write(name, record, url=url)
+        return write(name, record, url=options.url, tool=options.tool)
     except FormatError as e:
-        if url is not None:  # a header: what is wrong is its URL
+        if options.url is not None:  # a header: the fault is in its URL
             raise
         raise CommandError(f"Nothing is written: session {record.session_id!r} of {record.namespace!r}: {e}", 1) from e
 
@@ -122,7 +134,7 @@ async def _chosen(context: Context) -> list[SessionInfo]:
         if len(page) < _PAGE:
             break
     if not infos:
-        # Of none, a file would be empty, and so would be the backup that stood in its place.
+        # An empty file would replace the last backup.
         namespace = context.options.namespace
         where = f"namespace {namespace!r} of " if namespace else ""
         raise CommandError(f"There is no session in {where}{context.store.location}: nothing is written", 1)
@@ -132,7 +144,7 @@ async def _chosen(context: Context) -> list[SessionInfo]:
 async def _records(
     context: Context, infos: list[SessionInfo]
 ) -> AsyncIterator[tuple[SessionInfo, PersistentSession | None]]:
-    """Yield each session's record; ``None`` for one that can't be read, which is said. The store is left as it is."""
+    """Yield each session's record; ``None`` for one that can't be read, which is said. The store is not changed."""
     with context.progress("Reading", len(infos)) as advance:
         for start in range(0, len(infos), _READ):
             page = infos[start : start + _READ]
@@ -162,7 +174,7 @@ def _deliver(context: Context, name: str, texts: dict[Key, str]) -> None:
         _fill(context, into, name, texts)
     elif len(texts) > 1:
         raise CommandError(
-            f"{name} holds one session, and there are {len(texts)}: name a folder for them, as in -o sessions/"
+            f"{name} contains one session, and there are {len(texts)}: name a folder for them, as in -o sessions/"
         )
     else:
         for text in texts.values():
@@ -179,7 +191,7 @@ def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> N
         file_name = _file_name(key.session_id)
         if file_name in files:
             raise CommandError(
-                f"The session {key.session_id!r} stands in several namespaces, which would share a file: name one with "
+                f"The session {key.session_id!r} is in several namespaces, which would share a file: name one with "
                 f"--namespace"
             )
         files[file_name] = key
@@ -198,7 +210,7 @@ def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> N
 
 
 def _file_name(session_id: str) -> str:
-    """Return the name, without suffix, of the file for *session_id*: that of no other id, and not too long."""
+    """Return the name, without suffix, of the file for *session_id*: unique and not too long."""
     name = _quoted(session_id)
     if len(name) <= _LONGEST:
         return name
@@ -210,18 +222,24 @@ def _file_name(session_id: str) -> str:
 
 
 def _quoted(session_id: str) -> str:
-    # An id may hold anything printable, a slash and a leading dot included. The "~" is for names that were shortened.
+    # An id may contain anything printable, a slash and a leading dot included. The "~" marks names that were shortened.
     name = quote(session_id, safe=" @+=,").replace("~", "%7E")
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
 def _put(context: Context, output: str, content: bytes, sessions: int) -> None:
     if output == STANDARD:
-        to_stdout(content)
+        _print(context, content)
         return
     with atomic_write(Path(output)) as file:
         file.write(content)
     _say(context, output, sessions)
+
+
+def _print(context: Context, content: bytes) -> None:
+    if context.out.is_terminal and not content.decode("utf-8", "surrogateescape").translate(_LAYOUT).isprintable():
+        raise CommandError("The export contains what this terminal would obey: send it into a pipe or a file", 1)
+    to_stdout(content)
 
 
 def _say(context: Context, where: str, sessions: int) -> None:
@@ -241,7 +259,7 @@ async def _summaries(context: Context) -> int:
     content = io.BytesIO()
     write_summaries(exporter, context.settings, infos, content)
     if output == STANDARD:
-        to_stdout(content.getvalue())
+        _print(context, content.getvalue())
     else:
         with atomic_write(Path(output)) as file:
             file.write(content.getvalue())

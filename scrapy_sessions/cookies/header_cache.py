@@ -66,11 +66,11 @@ class HeaderCache:
         found: list[StoredCookie] = []
         for domain in (host, *origin.parents):
             for entry in iter_linked(domains[domain]) if domain in domains else ():
-                host_only, _, secure, _, partition_key = entry.traits
+                host_only, _, secure, _, partition_key, cross_site_ancestor = entry.traits
                 if (
                     (host_only and domain != host)
                     or (secure and not over_tls)
-                    or (partition_key is not None and partition_key != origin.site)
+                    or (partition_key is not None and (partition_key != origin.site or cross_site_ancestor))
                 ):
                     continue
                 expires = entry.expires

@@ -187,6 +187,7 @@ class SessionCookieJar:
         http_only: bool = False,
         same_site: SameSite | None = None,
         partition_key: str | None = None,
+        cross_site_ancestor: bool = False,
     ) -> None:
         """Set a cookie. An expired one deletes the cookie that it would replace.
 
@@ -208,6 +209,7 @@ class SessionCookieJar:
                 http_only=http_only,
                 same_site=same_site,
                 partition_key=partition_key,
+                cross_site_ancestor=cross_site_ancestor,
             )
         except ValidationError as error:
             fields = ", ".join(str(each["loc"][0]) for each in error.errors(include_input=False))

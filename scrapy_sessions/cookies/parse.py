@@ -9,7 +9,16 @@ from urllib.parse import quote
 
 from scrapy_sessions.cookies.reasons import refused
 
-__all__ = ["MAX_ATTRIBUTE_SIZE", "MAX_EXPIRES", "MAX_PAIR_SIZE", "SetCookie", "decode", "encode", "parse_set_cookie"]
+__all__ = [
+    "MAX_ATTRIBUTE_SIZE",
+    "MAX_EXPIRES",
+    "MAX_PAIR_SIZE",
+    "SetCookie",
+    "decode",
+    "encode",
+    "parse_http_date",
+    "parse_set_cookie",
+]
 
 MAX_PAIR_SIZE = 4096
 """Name and value together, in bytes: a larger cookie is refused."""
@@ -104,7 +113,7 @@ def parse_set_cookie(header: bytes | str, now: float) -> SetCookie:
         if key == b"path":
             path = _path(value)
         elif key == b"expires":
-            date = _date(value)
+            date = parse_http_date(value.decode("latin-1").strip('"'))
             expires = expires if date is None else date
         elif key == b"max-age":
             if _MAX_AGE.fullmatch(value):
@@ -133,8 +142,8 @@ def _path(value: bytes) -> str | None:
     return value.decode("ascii") if value.isascii() else quote(value, safe=_PRINTABLE)
 
 
-def _date(value: bytes) -> float | None:
-    text = value.decode("latin-1").strip('"')
+def parse_http_date(text: str) -> float | None:
+    """Return the UNIX seconds of the date *text*, 0 for one before 1970; ``None`` if it can't be read."""
     try:
         date = http2time(text)
         if date is None:

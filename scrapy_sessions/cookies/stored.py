@@ -15,8 +15,8 @@ from scrapy_sessions.models import Cookie
 
 __all__ = ["ENCODED_FIELDS", "Identity", "StoredCookie", "encode_cookie", "encode_cookies", "iter_linked"]
 
-Identity = tuple[str, str, str, bool, "str | None"]
-"""Domain, name, path, host_only, partition key: a cookie with the same five replaces the one before."""
+Identity = tuple[str, str, str, bool, "str | None", bool]
+"""Domain, name, path, host_only, partition key, cross-site ancestor: cookies with the same six replace each other."""
 
 
 class Traits(NamedTuple):
@@ -27,6 +27,7 @@ class Traits(NamedTuple):
     secure: bool = False
     same_site: SameSite | None = None
     partition_key: str | None = None
+    cross_site_ancestor: bool = False
 
 
 _traits = lru_cache(maxsize=1024)(Traits)
@@ -79,6 +80,7 @@ class StoredCookie:
         created: float,
         updated: float,
         extra: dict[str, Any] | None = None,
+        cross_site_ancestor: bool = False,
     ) -> None:
         # Thousands of sessions contain the same few names, domains and paths: interned, each is stored once.
         self.name = intern(name)
@@ -86,7 +88,7 @@ class StoredCookie:
         self.domain = intern(domain)
         self.path = intern(path)
         self.expires = expires
-        self.traits = _traits(host_only, http_only, secure, same_site, partition_key)
+        self.traits = _traits(host_only, http_only, secure, same_site, partition_key, cross_site_ancestor)
         self.created = created
         self.updated = updated
         self.extra = extra
@@ -109,6 +111,7 @@ class StoredCookie:
             cookie.created,
             cookie.updated,
             cookie.model_extra or None,
+            cookie.cross_site_ancestor,
         )
 
     def cookie(self) -> Cookie:
@@ -139,7 +142,14 @@ class StoredCookie:
     @property
     def identity(self) -> Identity:
         traits = self.traits
-        return (self.domain, self.name, self.path, traits.host_only, traits.partition_key)
+        return (
+            self.domain,
+            self.name,
+            self.path,
+            traits.host_only,
+            traits.partition_key,
+            traits.cross_site_ancestor,
+        )
 
     def is_expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now

@@ -1,4 +1,4 @@
-"""A ``Cookie:`` header, as a browser's developer tools copy it: names and values, and nothing else."""
+"""Names and values without a site: a ``Cookie:`` header, ``document.cookie``, and JSON objects of names and values."""
 
 from __future__ import annotations
 
@@ -9,36 +9,54 @@ from urllib.parse import urlsplit
 from scrapy_sessions.cookies.jar import SessionCookieJar
 from scrapy_sessions.cookies.parse import decode
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats.fields import made
+from scrapy_sessions.formats.contents import Contents, Reading, host_of
+from scrapy_sessions.formats.cookie_fields import make_cookie
+from scrapy_sessions.formats.fields import Fields
+from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
-__all__ = ["dump", "load"]
+__all__ = ["dump", "misfit", "pairs_misfit", "parse_pairs", "read", "read_pairs", "sent_cookies"]
 
 _NAME = "cookie:"
 _PROMISES = ("__host-", "__secure-")
-_SET_COOKIE = re.compile(r"\s*set-cookie2?:", re.IGNORECASE)
+_HEADER = re.compile(r"\s*(?:cookie|set-cookie2?):", re.IGNORECASE)
+_HTML = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 # What no site calls its cookies, and every Set-Cookie has: not Path and Domain, which are names of cookies too.
 _ATTRIBUTE = re.compile(
     r"secure|httponly|partitioned|samesite=(?:lax|strict|none)|max-age=-?\d+|expires=\w+, .* gmt", re.IGNORECASE
 )
-
+_QUOTES = frozenset({"'", '"', "`"})
 _NOT_SENT = "this is a Set-Cookie header, of a response: copy the Cookie header of a request"
 
 
-def load(text: str, *, url: str | None = None, domain: str | None = None, now: float = 0.0) -> list[Cookie]:
-    """Return the cookies of the header *text*, with or without its name, taken as changed at *now* (UNIX seconds).
+def misfit(source: Source, reading: Reading) -> str | None:
+    """Say why *source* isn't a Cookie header; ``None`` if it is. Without a name it is one if the site was named."""
+    text = source.text
+    if _HEADER.match(text):
+        return None
+    if source.is_document:
+        return "it is JSON"
+    if _HTML.match(text):
+        return "it is an HTML page: the browser saved the page, and not its cookies"
+    if "=" not in text or "\n" in text.strip():
+        return "it isn't one line of name=value"
+    if not reading.placed:
+        return "it doesn't begin with Cookie:, and --url, its site, is missing"
+    return None
 
-    They get the path ``/`` and end with the browser: a header doesn't say more.
 
-    :param url: where the header was sent: they are for its host alone, and Secure if it is ``https``
-    :param domain: instead of it, a host; with a leading dot: for its subdomains too
+def read(source: Source, reading: Reading) -> Contents:
+    """Return the cookies of a header, with or without its name, or of ``document.cookie``, with or without quotes.
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
     """
-    text = text.removeprefix("\ufeff")
-    if _SET_COOKIE.match(text):
+    text = source.text
+    kind = _HEADER.match(text)
+    if kind is not None and kind[0].strip().lower() != _NAME:
         raise FormatError("the header", _NOT_SENT)
-    host, secure = _place(url, domain)
+    if _HTML.match(text):
+        raise FormatError("the file", "it is an HTML page: the browser saved the page, and not its cookies")
+    domain, secure = reading.site()
     lines = [line.strip() for line in text.split("\n")]
     filled = [number for number, line in enumerate(lines, 1) if line]
     if len(filled) > 1:
@@ -46,49 +64,77 @@ def load(text: str, *, url: str | None = None, domain: str | None = None, now: f
     header = lines[filled[0] - 1] if filled else ""
     if header[: len(_NAME)].lower() == _NAME:
         header = header[len(_NAME) :]
-    cookies: dict[str, Cookie] = {}
+    elif len(header) > 1 and header[0] == header[-1] and header[0] in _QUOTES:
+        header = header[1:-1]  # of the browser's console
     for number, pair in enumerate(header.split(";"), 1):
-        if not pair.strip(" \t"):
-            continue
         if number > 1 and _ATTRIBUTE.fullmatch(pair.strip(" \t")):
             raise FormatError(f"cookie {number}", f"it is an attribute, and {_NOT_SENT}")
+    return sent_cookies(parse_pairs(header), domain, secure, reading, url=reading.url)
+
+
+def parse_pairs(header: str) -> list[tuple[str, str, str]]:
+    """Return place, name and value of each cookie of the ``Cookie`` header *header*; the name may be empty."""
+    pairs = []
+    for number, pair in enumerate(header.split(";"), 1):
         name, equals, value = pair.partition("=")
         if not equals:
             name, value = "", pair
-        name = name.strip(" \t")
-        cookie = made(
-            f"cookie {number}",
-            name=name,
-            value=value.strip(" \t"),
-            domain=host,
-            # A browser has sent it: what its name promises was kept.
-            secure=secure or name.lower().startswith(_PROMISES),
-            now=now,
-        )
-        cookies.setdefault(name, cookie)  # of two, the one of the longer path comes first, and is what sites read
-    return list(cookies.values())
+        name, value = name.strip(" \t"), value.strip(" \t")
+        if name or value:
+            pairs.append((f"cookie {number}", name, value))
+    return pairs
 
 
-def _place(url: str | None, domain: str | None) -> tuple[str, bool]:
-    if url is None:
-        if not domain:
-            raise FormatError("the header", "it doesn't say which site it is for: name its URL or domain")
-        return domain, False
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"}:
-        raise FormatError("the URL", "it needs http:// or https:// and a host")
-    return host, parts.scheme == "https"
+def sent_cookies(
+    pairs: Iterable[tuple[str, str, str]], domain: str, secure: bool, reading: Reading, *, url: str | None
+) -> Contents:
+    """Return the cookies of *pairs* (place, name, value) that a browser sent to *domain*.
+
+    They get the path ``/`` and end with the browser: the names and values contain no more.
+    """
+    cookies: dict[str, Cookie] = {}
+    for place, name, value in pairs:
+        with reading.skipping:
+            cookie = make_cookie(
+                place,
+                reading,
+                name=name,
+                value=value,
+                domain=domain,
+                # A browser sent it, so that it fulfils what its prefix requires.
+                secure=secure or name.lower().startswith(_PROMISES),
+            )
+            cookies.setdefault(name, cookie)  # of two, the one of the longer path comes first, and is what sites read
+    guessed = {(each.domain, each.name): url or f"https://{each.domain}/" for each in cookies.values()}
+    return Contents(list(cookies.values()), guessed=guessed)
+
+
+def pairs_misfit(source: Source, reading: Reading) -> str | None:
+    """Say why *source* isn't a JSON object of names and values; ``None`` if it is."""
+    if not source.is_document:
+        return "it is no JSON"
+    content = source.document
+    if not isinstance(content, dict) or not content or not all(isinstance(value, str) for value in content.values()):
+        return "it is no object of names and texts"
+    return None
+
+
+def read_pairs(source: Source, reading: Reading) -> Contents:
+    """Return the cookies of a JSON object of names and values, such as requests' ``dict_from_cookiejar()`` makes.
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
+    """
+    fields = Fields(source.document, "")
+    domain, secure = reading.site()
+    pairs = [(f"entry {number}", name, fields.text(name)) for number, name in enumerate(fields.content, 1)]
+    return sent_cookies(pairs, domain, secure, reading, url=reading.url)
 
 
 def dump(cookies: Iterable[Cookie], *, url: str) -> str:
-    """Return the ``Cookie`` header of a request to *url*, with its name: of *cookies* those that go there.
+    """Return the ``Cookie`` header of a request to *url*, with its name: of *cookies* those that are sent there.
 
-    It is empty if none goes there. Raises :exc:`~scrapy_sessions.exceptions.FormatError` for a URL without a host.
+    It is empty if none is sent there. Raises :exc:`~scrapy_sessions.exceptions.FormatError` for a URL without a host.
     """
-    _place(url, None)
+    host_of(url, "the URL")
     header = SessionCookieJar(cookies).header(urlsplit(url))
     return "" if header is None else f"Cookie: {decode(header)}\n"

@@ -1,21 +1,14 @@
-"""What the exchange formats have in common: reading a JSON document field by field, and making a cookie of fields.
-
-Every fault names its place, the line or the JSON path, and never quotes a value: it may be a password.
-"""
+"""Reading a JSON document field by field. A fault names its JSON path and quotes no value: it may be a password."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from scrapy_sessions.cookies.hosts import canonical_host, is_ip, site_of
-from scrapy_sessions.cookies.parse import MAX_EXPIRES, SameSite
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.models import Cookie
 
-__all__ = ["Fields", "fitting", "is_text", "items", "made", "parse_json"]
+__all__ = ["Fields", "is_text", "names", "parse_json"]
 
 _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", float: "a number"}
 
@@ -23,20 +16,20 @@ _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or fal
 def parse_json(text: str) -> Any:
     """Return the content of the JSON document *text*. Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
 
-    Stricter than :mod:`json`: no infinity and no NaN, which no number of a session can be.
+    Stricter than :mod:`json`: infinity and NaN are refused, because no number of a session can be one.
     """
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         fault = FormatError(f"line {error.lineno}, column {error.colno}", f"this is not JSON: {error.msg}")
     except RecursionError:
         fault = FormatError("the document", "it is nested too deeply")
     except ValueError:  # a number of thousands of digits
-        fault = FormatError("the document", "it holds a number that is too large")
-    raise fault  # here, outside of `except`: json's error keeps the whole text
+        fault = FormatError("the document", "it contains a number that is too large")
+    raise fault  # here, outside of `except`: json's error contains the whole text
 
 
-def _no_number(constant: str) -> NoReturn:
+def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
@@ -48,19 +41,17 @@ def _finite(digits: str) -> float:
 
 
 def is_text(value: str) -> bool:
-    """Whether *value* can be stored: JSON may hold half a character (a lone surrogate), a record can't."""
+    """Whether *value* can be stored: JSON allows half a character (a lone surrogate), a record doesn't."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def items(value: Any, path: str) -> Iterator[Fields]:
-    """Yield the objects of the list *value*, which stands at *path*."""
-    if not isinstance(value, list):
-        raise FormatError(path, "it must be a list")
-    return (Fields(each, f"{path}[{index}]") for index, each in enumerate(value))
+def names(text: str) -> frozenset[str]:
+    """Return the words of *text* as a set, for the tables of names."""
+    return frozenset(text.split())
 
 
 class Fields:
-    """An object of a JSON document, and where it stands."""
+    """An object of a JSON document and its path."""
 
     __slots__ = ("content", "path")
 
@@ -80,90 +71,39 @@ class Fields:
         raise FormatError(self.place(name), message)
 
     def text(self, name: str, default: str | None = None) -> str:
-        value: str = self._get(name, str, default)
+        """Return the text *name*, or *default* if it is missing; without one it must be there."""
+        value = self.content.get(name, default)
+        if value is None and name not in self.content:
+            self.fail(name, "it is missing")
+        if not isinstance(value, str):
+            self.fail(name, f"it must be {_KINDS[str]}")
         return value
 
     def flag(self, name: str, default: bool = False) -> bool:
-        value: bool = self._get(name, bool, default)
+        """Return the truth value *name*, or *default* if it is missing or null."""
+        value = self.content.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fail(name, f"it must be {_KINDS[bool]}")
         return value
 
     def number(self, name: str) -> float | None:
-        """Return the number *name* as a float; ``None``: it isn't there, or null."""
+        """Return the number *name* as a float, ``None`` if it is missing or null."""
         value = self.content.get(name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.fail(name, "it must be a number")
         try:
-            return float(value)
+            number = float(value)
         except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
             self.fail(name, "the number is too large")
+        return number
 
     def child(self, name: str) -> Fields:
         if name not in self.content:
             self.fail(name, "it is missing")
         return Fields(self.content[name], self.place(name))
-
-    def items(self, name: str, *, needed: bool = False) -> Iterator[Fields]:
-        """Yield the objects of the list *name*; one that isn't there is empty, unless it is *needed*."""
-        if needed and name not in self.content:
-            self.fail(name, "it is missing")
-        return items(self.content.get(name, []), self.place(name))
-
-    def _get(self, name: str, kind: type, default: Any) -> Any:
-        value = self.content.get(name, default)
-        if value is None and default is None and name not in self.content:
-            self.fail(name, "it is missing")
-        if not isinstance(value, kind):
-            self.fail(name, f"it must be {_KINDS[kind]}")
-        return value
-
-
-def made(
-    place: str,
-    *,
-    name: str,
-    value: str,
-    domain: str,
-    host_only: bool | None = None,
-    path: str = "/",
-    expires: float | None = None,
-    secure: bool = False,
-    http_only: bool = False,
-    same_site: SameSite | None = None,
-    partition_key: str | None = None,
-    now: float = 0.0,
-) -> Cookie:
-    """Return the cookie of these fields, which stand at *place*. Whether a jar takes it is another question.
-
-    :param domain: with or without a leading dot
-    :param host_only: ``None``: as the leading dot says
-    :param expires: UNIX seconds; later than the year 9999 counts as its last second
-    """
-    if not domain:
-        raise FormatError(place, "its domain is missing: every cookie needs one")
-    host = canonical_host(domain.removeprefix("."))
-    if host is None:
-        raise FormatError(place, f"its domain {domain!r:.80} is no host name (a port or a scheme is no part of one)")
-    if not path.startswith("/"):
-        raise FormatError(place, "its path must begin with a /")
-    return Cookie.model_construct(
-        name=name,
-        value=value,
-        domain=host,
-        # No other host lies below an IP address: what is shared by all below it is for it alone.
-        host_only=(not domain.startswith(".") if host_only is None else host_only) or is_ip(host),
-        path=path,
-        expires=None if expires is None else min(expires, MAX_EXPIRES),
-        secure=secure,
-        http_only=http_only,
-        same_site=same_site,
-        partition_key=partition_key,
-        created=now,
-        updated=now,
-    )
-
-
-def fitting(cookie: Cookie) -> bool:
-    """Whether a format without partitions can hold *cookie*: it has none, or that of its own site."""
-    return cookie.partition_key in {None, f"https://{site_of(cookie.domain)}"}

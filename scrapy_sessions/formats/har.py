@@ -1,124 +1,133 @@
-"""HAR, a browser's recording of its requests: the cookies that were there at its end.
+"""HAR, a browser's recording of its requests: the cookies at its end.
 
 Every ``Set-Cookie`` passes through a jar, at the time of its response and with the URL of its request, so that all
-rules of cookies hold. What requests sent beyond that was set before the recording began, or by a script: of those only
-name and value are known.
+rules of cookies apply. Other cookies that requests sent were set before the recording began, or by a script: of those
+only name and value are known.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-from datetime import datetime, timezone
+import re
+from collections.abc import Iterable, Iterator
 from email.utils import formatdate
-from operator import itemgetter
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.jar import SessionCookieJar
+from scrapy_sessions.cookies.parse import decode
+from scrapy_sessions.cookies.rules import domain_matches
 from scrapy_sessions.exceptions import FormatError, InvalidCookie
-from scrapy_sessions.formats.fields import Fields, is_text, made, parse_json
-from scrapy_sessions.models import Cookie
+from scrapy_sessions.formats.contents import Contents, Reading
+from scrapy_sessions.formats.cookie_fields import make_cookie
+from scrapy_sessions.formats.cookie_header import parse_pairs
+from scrapy_sessions.formats.dates import SESSION_WORDS, parse_date, to_seconds
+from scrapy_sessions.formats.fields import Fields, is_text
+from scrapy_sessions.formats.source import Source
 
-__all__ = ["Recording", "load", "read"]
+__all__ = ["misfit", "read"]
 
 _SCHEMES = frozenset({"http", "https", "ws", "wss"})
-
-
-class Recording(NamedTuple):
-    """What a session takes from a recording.
-
-    :param guessed: the cookies that were seen in requests only, whose domain, path and expiry are guesses: by domain
-        and name, with the URL of the last request
-    :param refused: how many cookies the rules refused
-    """
-
-    cookies: list[Cookie]
-    user_agent: str | None
-    language: str | None
-    guessed: dict[tuple[str, str], str]
-    refused: int
+_REDACTED = re.compile(r"\[[^\[\]]*redacted\]|<redacted>|redacted|\*{3,}|(?:\u2022){3,}", re.IGNORECASE)
+_BAD_DATE = "its expiry can't be read: it counts as a session cookie"
 
 
 class _Event(NamedTuple):
+    """A request or its response."""
+
     time: float
-    message: Fields  # a request or a response
+    message: Fields
     url: SplitResult
+    host: str
     sent: bool
 
 
-def load(text: str, *, now: float | None = None) -> list[Cookie]:
-    """Return the cookies of the recording *text* that have not expired at *now* (UNIX seconds, default: the present).
+def misfit(source: Source, reading: Reading) -> str | None:
+    """Say why *source* isn't a HAR; ``None`` if it is."""
+    if not source.is_document:
+        return "it is no JSON"
+    content = source.document
+    return None if isinstance(content, dict) and "log" in content else 'it has no "log"'
 
-    Their times are those of the recording. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the
-    JSON path.
+
+def read(source: Source, reading: Reading) -> Contents:
+    """Return what a session takes from a recording: the cookies that haven't expired, with the times of the recording,
+    and the browser's user agent and language.
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path.
     """
-    return read(text, now=now).cookies
-
-
-def read(text: str, *, now: float | None = None) -> Recording:
-    """Return what a session takes from the recording *text*. Raises as :func:`load`."""
-    end = time.time() if now is None else now
-    moment = end
-    refusals: list[str] = []
-    jar = SessionCookieJar(clock=lambda: moment, on_refused=refusals.append)
-    guessed: dict[tuple[str, str], str] = {}
-    user_agent = language = None
-    for event in sorted(_events(parse_json(text), end), key=itemgetter(0)):
-        moment = event.time
+    contents = Contents(dated=True)
+    taker = _Taker(reading)
+    entries = Fields(source.document, "").child("log")
+    events = list(_events(entries, reading))
+    for event in sorted(events, key=attrgetter("time")):
+        with reading.skipping:
+            taker.take(event)
         if event.sent:
-            user_agent = user_agent or _header(event.message, "user-agent")
-            language = language or _header(event.message, "accept-language")
-            _take_sent(jar, event, guessed, refusals)
-        else:
-            headers = _set_cookies(event.message)
-            _forget_guesses(jar, headers, event.url, guessed)
-            jar.store(headers, event.url)
-    moment = end
-    cookies = jar.dump()
-    kept = {(cookie.domain, cookie.name) for cookie in cookies}
-    guessed = {key: url for key, url in guessed.items() if key in kept}
-    return Recording(cookies, user_agent, language, guessed, len(refusals))
+            contents.user_agent = contents.user_agent or _header(event.message, "user-agent")
+            contents.language = contents.language or _header(event.message, "accept-language")
+    contents.cookies, contents.guessed = taker.finish()
+    contents.notes += _notes(contents, taker)
+    return contents
 
 
-def _events(document: object, end: float) -> Iterable[_Event]:
+def _notes(contents: Contents, taker: _Taker) -> Iterator[str]:
+    if taker.redacted:
+        yield (
+            f"{taker.redacted} values are redacted, so that they are no login: export the recording again, with "
+            "sensitive data"
+        )
+    elif not contents.cookies and not taker.refusals:
+        yield "the recording contains no cookie: export it again, with sensitive data (Chromium leaves that out)"
+    if contents.guessed:
+        yield f"{len(contents.guessed)} cookies were set before the recording began: their path and expiry are unknown"
+    if taker.refusals:
+        yield f"{len(taker.refusals)} cookies of the recording break the rules and were refused"
+
+
+def _events(log: Fields, reading: Reading) -> Iterator[_Event]:
+    entries = log.content.get("entries")
+    if not isinstance(entries, list):
+        log.fail("entries", "it is missing" if entries is None else "it must be a list")
+    only = canonical_host(reading.domain.removeprefix(".")) if reading.domain else None
     last = 0.0
-    for entry in Fields(document, "").child("log").items("entries", needed=True):
-        request, response = entry.child("request"), entry.child("response")
-        try:
-            url = urlsplit(request.text("url"))
-            known = url.scheme in _SCHEMES and bool(url.hostname)
-        except ValueError:
-            request.fail("url", "it can't be read")
-        began = last = _started(entry, last)
-        if not known:
-            continue  # data:, blob:, a page of the browser itself
-        # A clock that runs ahead must not make cookies newer than all that come after them.
-        yield _Event(min(began, end), request, url, sent=True)
-        if not entry.content.get("_fromCache") and not response.content.get("_fromCache"):
-            yield _Event(min(began + _answered(entry), end), response, url, sent=False)
+    for index, each in enumerate(entries):
+        with reading.skipping:
+            entry = Fields(each, f"{log.path}.entries[{index}]")
+            request = entry.child("request")
+            url = _url(request)
+            last = _started(entry, last)
+            host = canonical_host(url.hostname or "") if url is not None else None
+            # Only hosts below the domain that was asked for can set its cookies.
+            if url is None or host is None or (only is not None and not domain_matches(host, only)):
+                continue
+            # A clock that runs ahead must not make cookies newer than all later ones.
+            yield _Event(min(last, reading.now), request, url, host, sent=True)
+            response = entry.content.get("response")
+            if response is None or entry.content.get("_fromCache"):
+                continue
+            answer = Fields(response, entry.place("response"))
+            if not answer.content.get("_fromCache"):
+                yield _Event(min(last + _answered(entry), reading.now), answer, url, host, sent=False)
+
+
+def _url(request: Fields) -> SplitResult | None:
+    """Return the URL of *request*; ``None`` for ``data:``, ``blob:`` and the browser's own pages."""
+    try:
+        url = urlsplit(request.text("url"))
+        return url if url.scheme in _SCHEMES and url.hostname else None
+    except ValueError:
+        request.fail("url", "it can't be read")
 
 
 def _started(entry: Fields, last: float) -> float:
     if "startedDateTime" not in entry:
         return last  # in the order of the file
-    return _date(entry.text("startedDateTime"), entry, "startedDateTime")
-
-
-def _date(text: str, fields: Fields, name: str) -> float:
-    try:
-        date = datetime.fromisoformat(_tidy(text))
-        return (date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, OverflowError):
-        fields.fail(name, "it is no date like 2026-01-31T12:00:00.000Z")
-
-
-def _tidy(text: str) -> str:
-    # Python 3.10 reads three or six digits of a second, and no Z.
-    text = text[:-1] + "+00:00" if text[-1:] in {"Z", "z"} else text
-    head, point, rest = text.partition(".")
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    return f"{head}.{rest[:digits][:6].ljust(6, '0')}{rest[digits:]}" if point else text
+    date = parse_date(entry.text("startedDateTime"))
+    if date is None:
+        entry.fail("startedDateTime", "it is no date like 2026-01-31T12:00:00.000Z")
+    return date
 
 
 def _answered(entry: Fields) -> float:
@@ -135,60 +144,145 @@ def _header(message: Fields, name: str) -> str | None:
 
 
 def _headers(message: Fields, name: str) -> list[str]:
-    return [each.text("value") for each in message.items("headers") if each.text("name").lower() == name]
-
-
-def _set_cookies(response: Fields) -> list[str]:
-    headers = _headers(response, "set-cookie")
-    if headers:
-        # Chromium writes several as one, with the ends of lines between.
-        return [line for header in headers for line in header.split("\n") if line]
-    return [_as_header(fields) for fields in response.items("cookies")]
-
-
-def _as_header(fields: Fields) -> str:
-    said = [fields.text("value")]
-    for attribute in ("path", "domain"):
-        text = fields.text(attribute, "") if fields.content.get(attribute) is not None else ""
-        if text:
-            said.append(f"{attribute}={text}")
-    if fields.content.get("expires"):
-        said.append(f"expires={formatdate(_date(fields.text('expires'), fields, 'expires'), usegmt=True)}")
-    if fields.content.get("sameSite"):
-        said.append(f"samesite={fields.text('sameSite')}")
-    flags = [flag for flag, name in (("secure", "secure"), ("httponly", "httpOnly")) if fields.content.get(name)]
-    for part in (fields.text("name"), *said):
-        if ";" in part:
-            fields.fail("value", "name, value or an attribute holds a semicolon, which no cookie can")
-    return "; ".join([f"{fields.text('name')}={said[0]}", *said[1:], *flags])
-
-
-def _forget_guesses(
-    jar: SessionCookieJar, headers: list[str], url: SplitResult, guessed: dict[tuple[str, str], str]
-) -> None:
-    """Delete the guessed cookies that the site now sets itself: with another path, the guess would stay beside them."""
-    for header in headers:
-        guess = (url.hostname or "", header.partition("=")[0].strip())
-        if guess in guessed:
-            del guessed[guess]
-            jar.delete(guess[1], domain=guess[0])
-
-
-def _take_sent(jar: SessionCookieJar, event: _Event, guessed: dict[tuple[str, str], str], refusals: list[str]) -> None:
-    """Take what the request sent and *jar* doesn't know, or only knows from a request."""
-    host = event.url.hostname or ""
-    header = jar.header(event.url) or b""
-    known = {pair.partition(b"=")[0].decode("utf-8", "replace") for pair in header.split(b"; ")}
-    pairs = [(each.text("name"), each.text("value")) for each in event.message.items("cookies")]
-    for line in [] if pairs else _headers(event.message, "cookie"):
-        pairs += [(name.strip(), value.strip()) for name, _, value in (p.partition("=") for p in line.split(";"))]
-    for name, value in pairs:
-        if not name or (name in known and (host, name) not in guessed):
-            continue
-        secure = event.url.scheme in {"https", "wss"}
+    """Return the values of the headers *name* (lower case). Other headers aren't checked: a recording has many."""
+    headers = message.content.get("headers")
+    if headers is None:
+        return []
+    if not isinstance(headers, list):
+        message.fail("headers", "it must be a list")
+    values = []
+    for index, each in enumerate(headers):
         try:
-            jar.add(made(event.message.place("cookies"), name=name, value=value, domain=host, secure=secure))
-        except (InvalidCookie, FormatError) as error:
-            refusals.append(getattr(error, "reason", "malformed"))
+            if each["name"].lower() != name:
+                continue
+        except (TypeError, KeyError, AttributeError):
+            Fields(each, f"{message.place('headers')}[{index}]").text("name")
+            continue
+        values.append(_repaired(Fields(each, f"{message.place('headers')}[{index}]").text("value")))
+    return values
+
+
+def _repaired(text: str) -> str:
+    """Return *text* as UTF-8 if a recorder (Playwright) stored its bytes as Latin-1."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
+class _Taker:
+    """Takes the cookies of one event after the other into a jar."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._now = reading.now
+        self._guessed: dict[tuple[str, str], str] = {}
+        self.redacted = 0
+        self.refusals: list[str] = []
+        self._jar = SessionCookieJar(clock=lambda: self._now, on_refused=self.refusals.append)
+
+    def take(self, event: _Event) -> None:
+        self._now = event.time
+        if event.sent:
+            self._take_sent(event)
         else:
-            guessed[host, name] = event.url.geturl()
+            headers = [header for header in self._set_cookies(event.message) if not self._is_redacted(header)]
+            self._drop_guesses(headers, event.host)
+            self._jar.store(headers, event.url)
+
+    def finish(self) -> tuple[list[Any], dict[tuple[str, str], str]]:
+        """Return the cookies, and those of them that are guessed, with the URL of their last request."""
+        self._now = self._reading.now
+        cookies = self._jar.dump()
+        kept = {(cookie.domain, cookie.name) for cookie in cookies}
+        return cookies, {key: url for key, url in self._guessed.items() if key in kept}
+
+    def _is_redacted(self, header: str) -> bool:
+        value = header.partition(";")[0].partition("=")[2].strip()
+        if not _REDACTED.fullmatch(value or header):
+            return False
+        self.redacted += 1
+        return True
+
+    def _set_cookies(self, response: Fields) -> Iterable[str]:
+        headers = _headers(response, "set-cookie")
+        if headers:
+            # Chromium writes several as one, with line ends between them.
+            return [line for header in headers for line in header.split("\n") if line]
+        return [self._as_header(fields) for fields in _cookies(response)]
+
+    def _as_header(self, fields: Fields) -> str:
+        said = [_repaired(fields.text("value"))]
+        for attribute in ("path", "domain"):
+            text = fields.text(attribute, "") if fields.content.get(attribute) is not None else ""
+            if text:
+                said.append(f"{attribute}={text}")
+        expires = self._expires(fields)
+        if expires is not None:
+            said.append(f"expires={formatdate(expires, usegmt=True)}")
+        if fields.content.get("sameSite"):
+            said.append(f"samesite={fields.text('sameSite')}")
+        flags = [flag for flag, name in (("secure", "secure"), ("httponly", "httpOnly")) if fields.content.get(name)]
+        name = _repaired(fields.text("name"))
+        for part in (name, *said):
+            if ";" in part:
+                fields.fail("value", "name, value or an attribute contains a semicolon, which no cookie can")
+        return "; ".join([f"{name}={said[0]}", *said[1:], *flags])
+
+    def _expires(self, fields: Fields) -> float | None:
+        value = fields.content.get("expires")
+        if value is None or (isinstance(value, str) and value.strip().lower() in SESSION_WORDS):
+            return None
+        date = parse_date(value) if isinstance(value, str) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            date = to_seconds(float(min(value, 1e18)))[0]
+        if date is None:
+            self._reading.remarks.add(_BAD_DATE, fields.path)
+        return date
+
+    def _drop_guesses(self, headers: list[str], host: str) -> None:
+        """Delete the guessed cookies that the site now sets itself: with another path, they would stay beside them."""
+        for header in headers:
+            guess = (host, header.partition("=")[0].strip())
+            if guess in self._guessed:
+                del self._guessed[guess]
+                self._jar.delete(guess[1], domain=host)
+
+    def _take_sent(self, event: _Event) -> None:
+        """Take what the request sent and the jar doesn't have, or has from a request only."""
+        pairs = [(_repaired(each.text("name")), _repaired(each.text("value"))) for each in _cookies(event.message)]
+        for line in [] if pairs else _headers(event.message, "cookie"):
+            if _REDACTED.fullmatch(line.strip()):
+                self.redacted += 1
+            else:
+                pairs += [(name, value) for _, name, value in parse_pairs(line)]
+        if not pairs:
+            return
+        known = {name for _, name, _ in parse_pairs(decode(self._jar.header(event.url) or b""))}
+        secure = event.url.scheme in {"https", "wss"}
+        place = event.message.place("cookies")
+        for name, value in pairs:
+            if not name or (name in known and (event.host, name) not in self._guessed):
+                continue
+            if _REDACTED.fullmatch(value):
+                self.redacted += 1
+                continue
+            try:
+                self._jar.add(
+                    make_cookie(place, self._reading, name=name, value=value, domain=event.host, secure=secure)
+                )
+            except (InvalidCookie, FormatError) as error:
+                self.refusals.append(getattr(error, "reason", "malformed"))
+            else:
+                self._guessed[event.host, name] = event.url.geturl()
+
+
+def _cookies(message: Fields) -> list[Fields]:
+    cookies = message.content.get("cookies")
+    if cookies is None:
+        return []
+    if not isinstance(cookies, list):
+        message.fail("cookies", "it must be a list")
+    return [Fields(each, f"{message.place('cookies')}[{index}]") for index, each in enumerate(cookies)]

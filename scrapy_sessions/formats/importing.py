@@ -1,6 +1,6 @@
-"""What an import would change, and changing it: first all is planned, then it is done in one go.
+"""Importing: the changes are planned first, then made at once.
 
-Cookies of a file are merged into a session, whole records take their place in a store.
+Cookies of a file are merged into a session, whole records are put into a store.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.rules import check
 from scrapy_sessions.cookies.stored import Identity, StoredCookie
 from scrapy_sessions.exceptions import SessionError
-from scrapy_sessions.formats.registry import Contents
-from scrapy_sessions.models import Cookie, PersistentSession
+from scrapy_sessions.formats.contents import Contents
+from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import encode
@@ -25,7 +25,7 @@ What = Literal["added", "changed", "same", "older", "removed", "expired", "refus
 
 
 class Change(NamedTuple):
-    """What becomes of one cookie. *reason*, of a refused one, is a key of ``cookies.REFUSAL_REASONS``."""
+    """What happens to one cookie. The *reason* of a refused one is a key of ``cookies.REFUSAL_REASONS``."""
 
     what: What
     cookie: Cookie
@@ -33,11 +33,12 @@ class Change(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """A session's cookies and local storage after an import, and what came of each cookie."""
+    """A session's cookies and local storage after an import, the headers it gets, and what happened to each cookie."""
 
     cookies: list[Cookie]
     local_storage: dict[str, dict[str, str]]
     changes: list[Change]
+    headers: dict[str, dict[str, str]]
 
 
 def merge(session: PersistentSession | None, contents: Contents, *, now: float, replace: bool) -> Merge:
@@ -90,7 +91,8 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
     storage = {} if replace or session is None else {k: dict(v) for k, v in session.local_storage.items()}
     for origin, entries in contents.local_storage.items():
         storage.setdefault(origin, {}).update(entries)
-    return Merge(kept, storage, list(changes.values()))
+    headers = {origin: each for origin, each in contents.headers.items() if origin != EVERYWHERE}
+    return Merge(kept, storage, list(changes.values()), headers)
 
 
 class _SentCookies:
@@ -108,13 +110,16 @@ class _SentCookies:
 
 
 def apply(merged: Merge, session: SessionRuntime) -> None:
-    """Give the live *session* what :func:`merge` made for it. A new one counts as logged in, if it got cookies."""
+    """Give the live *session* what :func:`merge` returned. A new one with cookies or headers counts as logged in."""
     session.jar.restore(merged.cookies)
     session.forget_identity()
     local_storage = session.watched_data().current[1]
     local_storage.clear()
     local_storage.update(merged.local_storage)
-    if merged.cookies:
+    for origin, headers in merged.headers.items():
+        for name, value in headers.items():
+            session.bound_headers.set(name, value, url=origin)
+    if merged.cookies or merged.headers:
         session.mark_ready()  # or a crawl would begin with a login, and lose the imported one
     session.changed()
 

@@ -1,19 +1,23 @@
 """Netscape's ``cookies.txt``, which curl, wget and :class:`http.cookiejar.MozillaCookieJar` read and write.
 
 One cookie a line, seven fields with a TAB between: domain, whether its subdomains get it, path, secure, expiry (0: a
-session cookie), name, value.
+session cookie), name, value. A line that begins with ``#HttpOnly_`` is an HttpOnly cookie to curl and Python, and a
+comment to wget and aria2.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats.fields import made
+from scrapy_sessions.formats.contents import Contents, Reading
+from scrapy_sessions.formats.cookie_fields import dotted_domain, make_cookie
+from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
-__all__ = ["HEADER", "dump", "load"]
+__all__ = ["HEADER", "dump", "misfit", "read"]
 
 HEADER = "# Netscape HTTP Cookie File"
 """The first line, by which readers know the format."""
@@ -22,44 +26,63 @@ _HTTP_ONLY = "#HttpOnly_"
 _FIELDS = ("domain", "include subdomains", "path", "secure", "expires", "name", "value")
 _FLAGS = {"TRUE": True, "FALSE": False}
 _SESSION = frozenset({"", "0", "-1"})
+_FIRST_LINE = re.compile(r"\s*#(?: Netscape)? HTTP Cookie File")
+_LINE = re.compile(r"^[^\t\n]+(?:\t[^\t\n]*){5,6}\r?$", re.MULTILINE)
+_SPACES = re.compile(r"\S+[ \t]+(?:TRUE|FALSE)[ \t]+/\S*[ \t]+(?:TRUE|FALSE)[ \t]", re.IGNORECASE)
+_SPACED_LINE = re.compile(rf"^{_SPACES.pattern}", re.IGNORECASE | re.MULTILINE)
+_SPACES_FAULT = "it has spaces in place of TABs: an editor or a chat has changed the file, copy it again as a file"
 
 
-def load(text: str, *, now: float = 0.0) -> list[Cookie]:
-    """Return the cookies of *text*, taken as changed at *now* (UNIX seconds).
+def misfit(source: Source, reading: Reading) -> str | None:
+    """Say why *source* isn't a cookies.txt; ``None`` if it is."""
+    text = source.text
+    if not source.is_document and (_FIRST_LINE.match(text) or _LINE.search(text) or _SPACED_LINE.search(text)):
+        return None
+    return "it has no line of seven fields with a TAB between"
 
-    Bytes that aren't UTF-8 stand in it as :class:`~scrapy_sessions.Cookie` has them. Raises
+
+def read(source: Source, reading: Reading) -> Contents:
+    """Return the cookies of a cookies.txt.
+
+    Bytes that aren't UTF-8 are in it as :class:`~scrapy_sessions.Cookie` has them. Raises
     :exc:`~scrapy_sessions.exceptions.FormatError`, which names line and field.
     """
     cookies = []
-    # Not splitlines(): a value may hold what Python, and nobody else, takes for the end of a line.
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+    # Not splitlines(): a value may contain what Python, and nobody else, takes for the end of a line.
+    for number, line in enumerate(source.text.split("\n"), 1):
         line = line.removesuffix("\r")  # noqa: PLW2901
-        http_only = line.startswith(_HTTP_ONLY)
-        if http_only:
+        http_only = False
+        if line.startswith("#"):
+            if not line.startswith(_HTTP_ONLY):
+                continue
+            http_only = True
             line = line.removeprefix(_HTTP_ONLY)  # noqa: PLW2901
-        elif line.startswith("#") or not line.strip():
+        elif not line or line.isspace():
             continue
-        cookies.append(_cookie(line.split("\t"), f"line {number}", http_only, now))
-    return cookies
+        with reading.skipping:
+            cookies.append(_cookie(line.split("\t"), f"line {number}", http_only, reading))
+    return Contents(cookies)
 
 
-def _cookie(fields: list[str], line: str, http_only: bool, now: float) -> Cookie:
+def _cookie(fields: list[str], line: str, http_only: bool, reading: Reading) -> Cookie:
     if len(fields) == len(_FIELDS) - 1:
         fields = [*fields, ""]  # an editor has cut the TAB before an empty value
     if len(fields) != len(_FIELDS):
+        if len(fields) < len(_FIELDS) and _SPACES.match("\t".join(fields)):
+            raise FormatError(line, _SPACES_FAULT)
         raise FormatError(line, f"it has {len(fields)} fields, and needs 7 with a TAB between: {', '.join(_FIELDS)}")
     domain, subdomains, path, secure, expires, name, value = fields
-    return made(
+    return make_cookie(
         line,
+        reading,
         name=name,
         value=value,
         domain=domain,
         host_only=not _flag(subdomains, line, "include subdomains"),
         path=path,
-        expires=_expires(expires, line),
+        expires=None if expires in _SESSION else _expires(expires, line),
         secure=_flag(secure, line, "secure"),
         http_only=http_only,
-        now=now,
     )
 
 
@@ -70,9 +93,7 @@ def _flag(text: str, line: str, field: str) -> bool:
     return flag
 
 
-def _expires(text: str, line: str) -> float | None:
-    if text in _SESSION:
-        return None
+def _expires(text: str, line: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
@@ -82,11 +103,14 @@ def _expires(text: str, line: str) -> float | None:
     return seconds
 
 
-def dump(cookies: Iterable[Cookie]) -> str:
+def dump(cookies: Iterable[Cookie], *, http_only: bool = True) -> str:
     """Return *cookies* as text. Expiries lose their fraction of a second; SameSite and partitions are not in it.
 
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the cookie, for one that holds a TAB or the end
-    of a line.
+    :param http_only: mark HttpOnly cookies with ``#HttpOnly_``; False: write them as others, for tools that skip such
+        lines
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the cookie, for one that contains a TAB or the
+    end of a line.
     """
     lines = [HEADER, "# These cookies are a login: whoever has this file is logged in.", ""]
     for cookie in cookies:
@@ -94,10 +118,10 @@ def dump(cookies: Iterable[Cookie]) -> str:
             if any(character in field for character in "\t\r\n"):
                 raise FormatError(
                     f"the cookie {cookie.name!r} of {cookie.domain}",
-                    "it holds a TAB or the end of a line, which cookies.txt can't: export it in another format",
+                    "it contains a TAB or the end of a line, which cookies.txt can't: export it in another format",
                 )
         fields = (
-            cookie.domain if cookie.host_only else f".{cookie.domain}",
+            dotted_domain(cookie),
             "FALSE" if cookie.host_only else "TRUE",
             cookie.path,
             "TRUE" if cookie.secure else "FALSE",
@@ -106,5 +130,5 @@ def dump(cookies: Iterable[Cookie]) -> str:
             cookie.name,
             cookie.value,
         )
-        lines.append((_HTTP_ONLY if cookie.http_only else "") + "\t".join(fields))
+        lines.append((_HTTP_ONLY if cookie.http_only and http_only else "") + "\t".join(fields))
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Our own JSON: whole records, with a header that says what the file is."""
+"""Our own JSON: whole records, after a header that identifies the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from scrapy_sessions.cookies.parse import MAX_EXPIRES
 from scrapy_sessions.exceptions import FormatError, NewerSchema, StoreError
-from scrapy_sessions.formats.fields import Fields, parse_json
+from scrapy_sessions.formats.contents import Contents, Reading, read_entries
+from scrapy_sessions.formats.fields import Fields
+from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import (
     EVERYWHERE,
     SCHEMA_VERSION,
@@ -22,13 +24,13 @@ from scrapy_sessions.models import (
 from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.storage.codec import Unreadable, encode, up_to_date
 
-__all__ = ["NAME", "dump", "load", "piece", "whole"]
+__all__ = ["NAME", "dump", "misfit", "piece", "read", "whole"]
 
 NAME = "scrapy-sessions"
-"""What the field ``format`` of such a file says."""
+"""The value of the field ``format`` of such a file."""
 
 _IDENTITY = ("user_agent", "language", "timezone", "viewport_width", "viewport_height", "proxy")
-_MOST = 2**63 - 1  # what a column of a store holds
+_MOST = 2**63 - 1  # the largest number that a store's column takes
 
 
 def dump(records: Iterable[PersistentSession]) -> str:
@@ -47,13 +49,23 @@ def whole(pieces: Iterable[str]) -> str:
     return f'{head}, "sessions": [\n{",".join(pieces)}\n]}}\n'
 
 
-def load(text: str) -> list[PersistentSession]:
-    """Return the records of *text*, at the current schema.
+def misfit(source: Source, reading: Reading) -> str | None:
+    """Say why *source* isn't our own JSON; ``None`` if it is."""
+    if not source.is_document:
+        return "it is no JSON"
+    content = source.document
+    if isinstance(content, dict) and content.keys() & {"format", "sessions"}:
+        return None
+    return 'it has no "format"'
+
+
+def read(source: Source, reading: Reading) -> Contents:
+    """Return the records of our own JSON, at the current schema.
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path, and
     :exc:`~scrapy_sessions.exceptions.NewerSchema`.
     """
-    document = Fields(parse_json(text), "")
+    document = Fields(source.document, "")
     if document.text("format") != NAME:
         document.fail("format", f"it must be {NAME!r}")
     version = document.number("schema_version")
@@ -66,7 +78,12 @@ def load(text: str) -> list[PersistentSession]:
             f"The file has schema version {version:g}, and this version of scrapy_sessions reads up to "
             f"{SCHEMA_VERSION}: upgrade the package"
         )
-    return [_record(fields) for fields in document.items("sessions", needed=True)]
+    if "sessions" not in document:
+        document.fail("sessions", "it is missing")
+    sessions = document.content["sessions"]
+    if not isinstance(sessions, list):
+        document.fail("sessions", "it must be a list")
+    return Contents(records=read_entries(sessions, "sessions", _record, reading), dated=True)
 
 
 def _record(fields: Fields) -> PersistentSession:
@@ -80,31 +97,31 @@ def _record(fields: Fields) -> PersistentSession:
     except ValidationError as error:
         detail = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = _path(detail["loc"])
-        # A message that a validator of ours wrote quotes no secret; pydantic's says which type is expected.
+        # The messages of our validators quote no secret; pydantic's name the type that is expected.
         fault = FormatError(f"{path}.{where}" if where else path, detail["msg"].removeprefix("Value error, "))
     except Unreadable as error:
         fault = FormatError(path, str(error))
     except NewerSchema:
         raise
     except StoreError:
-        fault = FormatError(path, "it holds text that can't be saved: half a character (a lone surrogate)")
+        fault = FormatError(path, "it contains text that can't be saved: half a character (a lone surrogate)")
     except ValueError as error:  # of _check(): it quotes nothing
         fault = FormatError(path, str(error))
     except RecursionError:
         fault = FormatError(path, "it is nested too deeply")
-    raise fault  # here, outside of `except`: pydantic's error keeps the values
+    raise fault  # here, outside of `except`: pydantic's error contains the values
 
 
 def _check(record: PersistentSession, path: str) -> None:
-    """Raise :exc:`ValueError` for what validates, but could not be sent or saved, or is nothing that a session has.
+    """Raise :exc:`ValueError` for what validates, but can't be sent or saved, or is no value that a session can have.
 
-    The models themselves bound less: a record that a store has is read, and not set aside for an odd number.
+    The models themselves allow more: a record of a store is read, and not set aside for an unusual number.
     """
     check_session_id(record.namespace)
     for origin, headers in record.headers.items():
         if origin != EVERYWHERE:
             if not _is_origin(origin):
-                raise FormatError(f"{path}.headers", f"{origin!r:.80} is no origin, as https://shop.example is one")
+                raise FormatError(f"{path}.headers", "a key is no origin, as https://shop.example is one")
             for name, value in headers.items():
                 check_header(name, value)
     identity = {name: getattr(record, name) for name in _IDENTITY}
@@ -135,6 +152,7 @@ def _is_origin(text: str) -> bool:
 
 
 def _path(loc: tuple[Any, ...]) -> str:
-    # Of a mapping, the key: the name of a header, of a cookie's field, of an origin. Never a value.
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    # Of a mapping, the key: the name of a header, of a cookie's field, of an origin. Never a value, nor the password of
+    # a URL that is no origin.
+    text = "".join(f"[{part}]" if isinstance(part, int) else ".…" if "@" in part else f".{part}" for part in loc)
     return text.removeprefix(".")

@@ -1,63 +1,58 @@
-"""The exchange formats by the names users type: how each is told apart, read and written."""
+"""The formats of files that sessions come from and go to, in one table, and which of them a file has."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from scrapy_sessions.cookies import SessionCookieJar
-from scrapy_sessions.cookies.parse import decode, encode
+from scrapy_sessions.cookies.hosts import canonical_host
+from scrapy_sessions.cookies.parse import encode
+from scrapy_sessions.cookies.rules import domain_matches
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats import browser_extension, cookie_header, har, netscape, storage_state
-from scrapy_sessions.formats.fields import fitting, parse_json
-from scrapy_sessions.formats.records import dump as dump_records
-from scrapy_sessions.formats.records import load as load_records
+from scrapy_sessions.formats import (
+    browser_extension,
+    cookie_header,
+    cookie_list,
+    curl,
+    har,
+    netscape,
+    playwright,
+    puppeteer,
+    records,
+    selenium,
+    storage_state,
+)
+from scrapy_sessions.formats.contents import Contents, Reading
+from scrapy_sessions.formats.cookie_fields import is_unpartitioned
+from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 
-__all__ = ["FORMATS", "Contents", "Format", "Site", "detect", "from_bytes", "left_out", "read", "to_bytes", "write"]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a file holds for a session, or, of our own JSON, the sessions themselves.
-
-    ``dated``: the cookies' times are their own, not that of the import. ``notes`` are for the user. ``guessed`` has
-    the cookies of which only name and value are known, by domain and name, with the URL that they were sent to.
-    """
-
-    cookies: list[Cookie] = field(default_factory=list)
-    local_storage: dict[str, dict[str, str]] = field(default_factory=dict)
-    user_agent: str | None = None
-    language: str | None = None
-    records: list[PersistentSession] = field(default_factory=list)
-    dated: bool = False
-    notes: list[str] = field(default_factory=list)
-    guessed: Mapping[tuple[str, str], str] = field(default_factory=dict)
-
-
-class Site(NamedTuple):
-    """Whom the cookies of a format without domains are for, and the time of the import (UNIX seconds)."""
-
-    now: float
-    url: str | None = None
-    domain: str | None = None
+__all__ = ["FORMATS", "TOOLS", "Format", "describe", "detect", "left_out", "read", "to_bytes", "write"]
 
 
 class Format(NamedTuple):
-    """One format. ``write`` is ``None`` for one that is only read; ``whole``: it holds whole records, any number."""
+    """One format.
+
+    :param title: what a file of it is
+    :param purpose: what it is for, in the list of formats
+    :param misfit: says why a file isn't of this format, ``None`` if it is
+    :param write: ``None`` for a format that is only read
+    :param whole: it contains whole records, any number of them
+    :param placed: its cookies may have no domain: ``--url`` or ``--domain`` names their site
+    :param partitions: it contains the partition of a cookie
+    """
 
     title: str
+    purpose: str
     suffix: str
-    read: Callable[[str, Site], Contents]
-    write: Callable[[PersistentSession, str | None], str] | None
+    misfit: Callable[[Source, Reading], str | None]
+    read: Callable[[Source, Reading], Contents]
+    write: Callable[[PersistentSession, str | None], str] | None = None
     whole: bool = False
-
-
-def from_bytes(raw: bytes) -> str:
-    """Return the text of a file. Never fails: bytes that aren't UTF-8 stand as a cookie's value has them."""
-    return decode(raw.removeprefix(b"\xef\xbb\xbf"))
+    placed: bool = False
+    partitions: bool = True
 
 
 def to_bytes(text: str) -> bytes:
@@ -65,118 +60,82 @@ def to_bytes(text: str) -> bytes:
     return encode(text)
 
 
-def read(name: str, text: str, site: Site) -> Contents:
-    """Return what *text*, in the format *name*, holds. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
-    return FORMATS[name].read(text, site)
+def read(name: str, source: Source, reading: Reading) -> Contents:
+    """Return what *source*, in the format *name*, contains. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
+    each = FORMATS[name]
+    contents = each.read(source, reading)
+    if reading.domain is not None and not (each.placed and contents.guessed):
+        _keep_domain(contents, reading.domain)
+    contents.notes[:0] = [*source.notes, *reading.remarks.notes()]
+    return contents
 
 
-def write(name: str, record: PersistentSession, *, url: str | None = None) -> str:
-    """Return *record* in the format *name*; *url* is needed by ``header``.
+def _keep_domain(contents: Contents, domain: str) -> None:
+    """Leave in *contents* what belongs to *domain* and to the hosts below it."""
+    host = canonical_host(domain.removeprefix("."))
+    if host is None:
+        raise FormatError("--domain", "it is no host name (a port or a scheme is no part of one)")
 
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError` for what the format can't hold.
+    def keep(cookies: list[Cookie]) -> list[Cookie]:
+        return [cookie for cookie in cookies if domain_matches(cookie.domain, host)]
+
+    found = len(contents.cookies)
+    contents.cookies = keep(contents.cookies)
+    contents.records = [each.model_copy(update={"cookies": keep(each.cookies)}) for each in contents.records]
+    contents.local_storage = {
+        origin: entries
+        for origin, entries in contents.local_storage.items()
+        if domain_matches(canonical_host(urlsplit(origin).hostname or "") or "", host)
+    }
+    if found > len(contents.cookies):
+        contents.notes.append(f"{_counted(found - len(contents.cookies), 'cookie')} of other domains were left out")
+
+
+def write(name: str, record: PersistentSession, *, url: str | None = None, tool: str | None = None) -> str:
+    """Return *record* in the format *name*, for *tool*, one of :data:`TOOLS`; *url* is needed by ``header``.
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError` for what the format can't contain.
     """
+    if tool is not None:
+        return netscape.dump(_plain_cookies(record), http_only=False)
     writer = FORMATS[name].write
     if writer is None:
         raise FormatError(f"the format {name}", "it can be imported only")
     return writer(record, url)
 
 
-def detect(text: str, *, placed: bool = False) -> str:
-    """Return the name of the format of *text*. *placed*: the user said which site it is for, so a header may be it.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
-    """
-    text = text.removeprefix("\ufeff")
-    head = text.lstrip()[:1]
-    if head == "[":
-        return "extension"
-    if head == "{":
-        first = _FIRST_KEY.match(text)
-        found = first and _BY_KEY.get(first[1])
-        if found is None:
-            content = parse_json(text)
-            found = next((_BY_KEY[key] for key in content if key in _BY_KEY), None)
-        if found is not None:
-            return found
-    elif _NETSCAPE.search(text):
-        return "netscape"
-    elif _HEADER.match(text) or (placed and "=" in text):
-        return "header"
-    raise FormatError("the file", f"its format can't be told: name it with --format ({', '.join(FORMATS)})")
+def detect(source: Source, reading: Reading) -> str:
+    """Return the name of the format of *source*. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
+    reasons: dict[str, list[str]] = {}
+    for name, each in FORMATS.items():
+        reason = each.misfit(source, reading)
+        if reason is None:
+            return name
+        reasons.setdefault(reason, []).append(name)
+    tried = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    raise FormatError("the file", f"its format is unknown: name it with --format, if it is one of these. Tried {tried}")
 
 
-_FIRST_KEY = re.compile(r'\s*\{\s*"(\w+)"\s*:')
-_BY_KEY = {
-    "format": "json",
-    "sessions": "json",
-    "log": "har",
-    "cookies": "storage-state",
-    "origins": "storage-state",
-}
-_NETSCAPE = re.compile(r"\A\s*#(?: Netscape)? HTTP Cookie File|^[^\t\n]+(?:\t[^\t\n]*){5,6}\r?$", re.MULTILINE)
-_HEADER = re.compile(r"\s*(?:set-)?cookie:", re.IGNORECASE)
-
-
-def _read_netscape(text: str, site: Site) -> Contents:
-    return Contents(netscape.load(text, now=site.now))
-
-
-def _read_storage_state(text: str, site: Site) -> Contents:
-    state = storage_state.read(text, now=site.now)
-    notes = [f"{state.left_out} entries of local storage are no text and were left out"] if state.left_out else []
-    return Contents(state.cookies, state.local_storage, notes=notes)
-
-
-def _read_extension(text: str, site: Site) -> Contents:
-    return Contents(browser_extension.load(text, now=site.now))
-
-
-def _read_har(text: str, site: Site) -> Contents:
-    recording = har.read(text, now=site.now)
-    notes = []
-    if not recording.cookies and not recording.refused:
-        notes.append("the recording holds no cookie: export it again, with sensitive data (Chromium leaves that out)")
-    if recording.guessed:
-        notes.append(
-            f"{len(recording.guessed)} cookies were set before the recording began: their path and expiry are unknown"
-        )
-    if recording.refused:
-        notes.append(f"{recording.refused} cookies of the recording break the rules and were refused")
-    return Contents(
-        recording.cookies,
-        {},
-        recording.user_agent,
-        recording.language,
-        dated=True,
-        notes=notes,
-        guessed=recording.guessed,
-    )
-
-
-def _read_header(text: str, site: Site) -> Contents:
-    cookies = cookie_header.load(text, url=site.url, domain=site.domain, now=site.now)
-    guessed = {(each.domain, each.name): site.url or f"https://{each.domain}/" for each in cookies}
-    return Contents(cookies, guessed=guessed)
-
-
-def _read_json(text: str, site: Site) -> Contents:
-    return Contents(records=load_records(text), dated=True)
+def describe(name: str, source: Source, contents: Contents) -> str:
+    """Return what a file is: "a Playwright list of 14 cookies for 3 hosts". It quotes no value."""
+    title = FORMATS[name].title
+    if FORMATS[name].whole:
+        return f"{title} of {_counted(len(contents.records), 'session')}"
+    if source.is_pickle:
+        title = f"{title}, in a pickle,"
+    hosts = len({cookie.domain for cookie in contents.cookies})
+    parts = [f"{_counted(len(contents.cookies), 'cookie')} for {_counted(hosts, 'host')}"]
+    if contents.local_storage:
+        parts.append(f"local storage of {_counted(len(contents.local_storage), 'origin')}")
+    return f"{title} of {', '.join(parts)}"
 
 
 def _live(cookies: Iterable[Cookie]) -> list[Cookie]:
     return SessionCookieJar(cookies).dump()
 
 
-def _write_netscape(record: PersistentSession, url: str | None) -> str:
-    return netscape.dump(cookie for cookie in _live(record.cookies) if fitting(cookie))
-
-
-def _write_storage_state(record: PersistentSession, url: str | None) -> str:
-    return storage_state.dump(_live(record.cookies), record.local_storage)
-
-
-def _write_extension(record: PersistentSession, url: str | None) -> str:
-    return browser_extension.dump(_live(record.cookies))
+def _plain_cookies(record: PersistentSession) -> list[Cookie]:
+    return [cookie for cookie in _live(record.cookies) if is_unpartitioned(cookie)]
 
 
 def _write_header(record: PersistentSession, url: str | None) -> str:
@@ -185,24 +144,91 @@ def _write_header(record: PersistentSession, url: str | None) -> str:
     return cookie_header.dump(record.cookies, url=url)
 
 
-def _write_json(record: PersistentSession, url: str | None) -> str:
-    return dump_records([record])
+def _list(name: str, purpose: str, dump: Callable[[Iterable[Cookie]], str] | None, **fields: bool) -> Format:
+    """Return the format of the lists of cookies whose shape is *name*."""
+    return Format(
+        cookie_list.SHAPES[name].title,
+        purpose,
+        ".json",
+        lambda source, reading: cookie_list.misfit(source, name),
+        cookie_list.read,
+        None if dump is None else lambda record, url: dump(_live(record.cookies)),
+        placed=True,
+        **fields,
+    )
 
 
 FORMATS: Mapping[str, Format] = {
-    "json": Format("our own JSON, complete", ".json", _read_json, _write_json, whole=True),
-    "netscape": Format("cookies.txt, as curl and wget read it", ".txt", _read_netscape, _write_netscape),
-    "storage-state": Format(
-        "Playwright's storage_state: cookies and local storage", ".json", _read_storage_state, _write_storage_state
+    "json": Format(
+        "our own JSON",
+        "our own JSON, complete",
+        ".json",
+        records.misfit,
+        records.read,
+        lambda record, url: records.dump([record]),
+        whole=True,
     ),
-    "extension": Format("the JSON of browsers' cookie extensions", ".json", _read_extension, _write_extension),
-    "har": Format("a browser's recording of its requests", ".har", _read_har, None),
-    "header": Format("a Cookie header", ".txt", _read_header, _write_header),
+    "har": Format("a HAR", "a browser's recording of its requests", ".har", har.misfit, har.read),
+    "storage-state": Format(
+        "a storage state of Playwright",
+        "Playwright's storage_state: cookies and local storage",
+        ".json",
+        storage_state.misfit,
+        storage_state.read,
+        lambda record, url: storage_state.dump(_live(record.cookies), record.local_storage),
+    ),
+    "extension": _list("extension", "the JSON of browsers' cookie extensions", browser_extension.dump),
+    "selenium": _list(
+        "selenium",
+        "Selenium's driver.get_cookies(), as JSON or pickle",
+        lambda cookies: selenium.dump(filter(is_unpartitioned, cookies)),
+        partitions=False,
+    ),
+    "playwright": _list("playwright", "Playwright's context.cookies()", playwright.dump),
+    "puppeteer": _list(
+        "puppeteer", "Puppeteer's browser.cookies(), and those of the DevTools protocol", puppeteer.dump
+    ),
+    "cookiejar": _list("cookiejar", "vars() of the cookies of requests or http.cookiejar", None),
+    "rookiepy": _list("rookiepy", "the cookies of rookiepy", None),
+    "name-value": Format(
+        "a JSON object",
+        "a JSON object of names and values",
+        ".json",
+        cookie_header.pairs_misfit,
+        cookie_header.read_pairs,
+        placed=True,
+    ),
+    "netscape": Format(
+        "a cookies.txt",
+        "cookies.txt, as curl and yt-dlp read it",
+        ".txt",
+        netscape.misfit,
+        netscape.read,
+        lambda record, url: netscape.dump(_plain_cookies(record)),
+        partitions=False,
+    ),
+    "curl": Format(
+        "a copied request", "a copied request: curl of bash or cmd, or PowerShell", ".txt", curl.misfit, curl.read
+    ),
+    "header": Format(
+        "a Cookie header",
+        "a Cookie header, or document.cookie",
+        ".txt",
+        cookie_header.misfit,
+        cookie_header.read,
+        _write_header,
+        placed=True,
+        partitions=False,
+    ),
 }
+"""By name, in the order of detection."""
+
+TOOLS = ("wget", "aria2")
+"""Tools for which cookies.txt is written without ``#HttpOnly_``, as they take such a line for a comment."""
 
 
-def left_out(name: str, record: PersistentSession) -> list[str]:
-    """Say what of *record* the format *name* can't hold, in words for the user. Holds no value."""
+def left_out(name: str, record: PersistentSession, *, tool: str | None = None) -> list[str]:
+    """Say what of *record* the format *name* can't contain, in words for the user. Contains no value."""
     if FORMATS[name].whole:
         return []
     lost = []
@@ -226,11 +252,15 @@ def left_out(name: str, record: PersistentSession) -> list[str]:
     if record.data:
         lost.append("its data")
     cookies = _live(record.cookies)
-    foreign = sum(not fitting(cookie) for cookie in cookies)
-    if name == "netscape" and foreign:
+    foreign = sum(not is_unpartitioned(cookie) for cookie in cookies)
+    if foreign and not FORMATS[name].partitions and name != "header":
         lost.append(_counted(foreign, "partitioned cookie"))
     if name == "netscape" and any(cookie.same_site for cookie in cookies):
         lost.append("SameSite of its cookies")
+    hidden = sum(cookie.http_only for cookie in cookies)
+    if name == "netscape" and hidden:
+        skipped = f"for {' and '.join(TOOLS)} {_counted(hidden, 'HttpOnly cookie')}, whose lines they skip: --for wget"
+        lost.append("HttpOnly of its cookies" if tool else skipped)
     if name == "header":
         lost.append("all that a cookie has beside name and value")
     return lost

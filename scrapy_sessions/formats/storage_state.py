@@ -4,73 +4,74 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, get_args
 
-from scrapy_sessions.cookies.parse import SameSite
-from scrapy_sessions.formats.fields import Fields, is_text, made, parse_json
+from scrapy_sessions.formats.contents import Contents, Reading, read_entries
+from scrapy_sessions.formats.cookie_list import find_list, read_cookies, shape_of, unread
+from scrapy_sessions.formats.fields import Fields, is_text
+from scrapy_sessions.formats.playwright import to_playwright
+from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
-__all__ = ["State", "dump", "load", "read"]
+__all__ = ["dump", "misfit", "read"]
 
-_SAME_SITE: dict[str, SameSite] = {word: word for word in get_args(SameSite)}
-
-
-class State(NamedTuple):
-    """A storage state: cookies, local storage by origin, and how many entries of it are no text."""
-
-    cookies: list[Cookie]
-    local_storage: dict[str, dict[str, str]]
-    left_out: int
+_KNOWN = frozenset({"cookies", "origins"})
+_ORIGIN = frozenset({"origin", "localStorage", "indexedDB"})
 
 
-def load(text: str, *, now: float = 0.0) -> list[Cookie]:
-    """Return the cookies of *text*, taken as changed at *now* (UNIX seconds).
+def misfit(source: Source, reading: Reading) -> str | None:
+    """Say why *source* isn't a storage state; ``None`` if it is."""
+    if not source.is_document:
+        return "it is no JSON"
+    content = source.document
+    if not isinstance(content, dict) or not content.keys() & _KNOWN:
+        return 'it has neither "cookies" nor "origins"'
+    if "origins" in content:
+        return None
+    found = find_list(content)
+    shape = shape_of(found[1]) if found is not None else None
+    if content.keys() - _KNOWN or shape not in {None, "playwright"}:
+        return 'it has no "origins", and its "cookies" are not Playwright\'s'
+    return None
+
+
+def read(source: Source, reading: Reading) -> Contents:
+    """Return the cookies and the local storage of a storage state.
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path.
     """
-    return read(text, now=now).cookies
-
-
-def read(text: str, *, now: float = 0.0) -> State:
-    """Return all of *text* that a session can hold. Raises as :func:`load`."""
-    state = Fields(parse_json(text), "")
-    cookies = [_cookie(each, now) for each in state.items("cookies", needed=True)]
-    local_storage: dict[str, dict[str, str]] = {}
-    left_out = 0
-    for origin in state.items("origins"):
-        entries: dict[str, str] = {}
-        for entry in origin.items("localStorage"):
-            name, value = entry.text("name"), entry.text("value")
-            if is_text(name) and is_text(value):
-                entries[name] = value
-            else:
-                left_out += 1
-        where = origin.text("origin")
-        if not is_text(where):
-            origin.fail("origin", "it is no text")
+    state = Fields(source.document, "")
+    if "cookies" not in state:
+        state.fail("cookies", "it is missing")
+    contents = Contents(read_cookies(state.content["cookies"], "cookies", reading))
+    for origin, entries in read_entries(
+        state.content.get("origins"), "origins", lambda f: _origin(f, reading), reading
+    ):
         if entries:
-            local_storage[where] = entries
-    return State(cookies, local_storage, left_out)
+            contents.local_storage[origin] = entries
+    contents.notes += unread(state.content, _KNOWN, "of the file")
+    return contents
 
 
-def _cookie(fields: Fields, now: float) -> Cookie:
-    expires = fields.number("expires")
-    same_site = fields.text("sameSite", "")
-    if same_site and same_site not in _SAME_SITE:
-        fields.fail("sameSite", "it must be Strict, Lax or None")
-    return made(
-        fields.path,
-        name=fields.text("name"),
-        value=fields.text("value"),
-        domain=fields.text("domain"),
-        path=fields.text("path", "/"),
-        expires=None if expires == -1 else expires,
-        secure=fields.flag("secure"),
-        http_only=fields.flag("httpOnly"),
-        same_site=_SAME_SITE.get(same_site),
-        partition_key=fields.text("partitionKey", "") or None,
-        now=now,
-    )
+def _origin(fields: Fields, reading: Reading) -> tuple[str, dict[str, str]]:
+    origin = fields.text("origin")
+    if not is_text(origin):
+        fields.fail("origin", "it is no text")
+    for name in fields.content.keys() - _ORIGIN:
+        reading.remarks.add(f"the field {name:.40} is not read", fields.path)
+    if fields.content.get("indexedDB"):
+        reading.remarks.add("IndexedDB is not imported: if the site keeps its login there, it is lost", fields.path)
+    entries: dict[str, str] = {}
+    stored = fields.content.get("localStorage")
+    for name, value in read_entries(stored, fields.place("localStorage"), _pair, reading):
+        if is_text(name) and is_text(value):
+            entries[name] = value
+        else:
+            reading.remarks.add("an entry of local storage is no text and is left out", fields.path)
+    return origin, entries
+
+
+def _pair(fields: Fields) -> tuple[str, str]:
+    return fields.text("name"), fields.text("value")
 
 
 def dump(cookies: Iterable[Cookie], local_storage: Mapping[str, Mapping[str, str]] | None = None) -> str:
@@ -80,21 +81,4 @@ def dump(cookies: Iterable[Cookie], local_storage: Mapping[str, Mapping[str, str
         for origin, entries in (local_storage or {}).items()
         if entries
     ]
-    return json.dumps({"cookies": [_fields(cookie) for cookie in cookies], "origins": origins}, indent=2) + "\n"
-
-
-def _fields(cookie: Cookie) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "name": cookie.name,
-        "value": cookie.value,
-        "domain": cookie.domain if cookie.host_only else f".{cookie.domain}",
-        "path": cookie.path,
-        "expires": -1 if cookie.expires is None else cookie.expires,
-        "httpOnly": cookie.http_only,
-        "secure": cookie.secure,
-    }
-    if cookie.same_site is not None:
-        fields["sameSite"] = cookie.same_site
-    if cookie.partition_key is not None:
-        fields["partitionKey"] = cookie.partition_key
-    return fields
+    return json.dumps({"cookies": [to_playwright(cookie) for cookie in cookies], "origins": origins}, indent=2) + "\n"

@@ -82,8 +82,8 @@ def _merge_cookies(base: Sequence[Cookie], mine: Sequence[Cookie], theirs: Seque
     return sorted(merged.values(), key=lambda cookie: cookie.created)
 
 
-def _by_identity(cookies: Sequence[Cookie]) -> dict[tuple[str, str, str, bool, str | None], Cookie]:
-    return {(c.name, c.domain, c.path, c.host_only, c.partition_key): c for c in cookies}
+def _by_identity(cookies: Sequence[Cookie]) -> dict[tuple[object, ...], Cookie]:
+    return {(c.name, c.domain, c.path, c.host_only, c.partition_key, c.cross_site_ancestor): c for c in cookies}
 
 
 def _merge_metrics(base: Metrics, mine: Metrics, theirs: Metrics) -> Metrics:

@@ -69,7 +69,7 @@ def test_a_site_without_cookies_is_said(folder: Path) -> None:
     """Where none of the session's cookies goes, that is said beside the command, and no secret is in it."""
     out, errors = delivered(folder, "curl", "alice", "http://elsewhere.example/")
     assert "Cookie" not in out.decode()
-    assert "No cookie of 'alice' goes to http://elsewhere.example" in errors
+    assert "No cookie of 'alice' is sent to http://elsewhere.example" in errors
 
 
 def test_what_can_not_be_done_is_said(folder: Path) -> None:

@@ -17,15 +17,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scrapy_sessions import Cookie
+from scrapy_sessions import Cookie, PersistentSession
 from scrapy_sessions.atomic_file import atomic_write
-from scrapy_sessions.formats import netscape
-from scrapy_sessions.formats.records import load
 from tests.support.exchange import SECRET, STORE, calls, complaints, loaded, rich_record, saved, sessions
+from tests.support.formats import load, read_text
 from tests.support.in_process import delivered
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import Site
 from tests.support.waiting import HANG
+
+
+def records(text: str) -> list[PersistentSession]:
+    """The records of our own JSON."""
+    return read_text("json", text).records
+
 
 ODD = "../ü a"  # an id that is no file name
 
@@ -47,7 +52,7 @@ def test_our_json_is_complete_and_private(folder: Path) -> None:
     file.write_text("old")
     file.chmod(0o644)
     out, errors = sessions(folder, "export", "alice", "-o", "own/alice.json")
-    assert load(file.read_text()) == [loaded(folder, "alice")]
+    assert records(file.read_text()) == [loaded(folder, "alice")]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [each.name for each in file.parent.iterdir()] == ["alice.json"]
     assert out == b""
@@ -87,13 +92,13 @@ def test_a_fault_names_the_file_that_was_asked_for(tmp_path: Path, name: str, fa
 def test_all_sessions_go_to_standard_output(folder: Path) -> None:
     """Without a file, all is written to standard output, and nothing else is."""
     out, _ = delivered(folder, "export", "--all", "--namespace", "shop")
-    assert {record.session_id for record in load(out.decode())} == {"alice", "bob", ODD, "tabbed"}
+    assert {record.session_id for record in records(out.decode())} == {"alice", "bob", ODD, "tabbed"}
 
 
 def test_what_a_format_can_not_hold_is_said(folder: Path) -> None:
     """cookies.txt gets the cookies, and standard error all that isn't in it."""
     out, errors = delivered(folder, "export", "alice", "--format", "netscape")
-    assert [cookie.name for cookie in netscape.load(out.decode())] == ["sid", "theme"]
+    assert [cookie.name for cookie in load("netscape", out)] == ["sid", "theme"]
     for lost in (
         "identity",
         "proxy",
@@ -123,7 +128,7 @@ def test_several_sessions_need_a_folder(folder: Path) -> None:
 def test_one_name_for_two_files_is_refused(folder: Path) -> None:
     """Two sessions that would share a file are named, and no file is made."""
     _, errors = delivered(folder, "export", "--all", "-o", "clash/", code=2)
-    assert "'bob' stands in several namespaces" in errors
+    assert "'bob' is in several namespaces" in errors
     assert not (folder / "clash").exists()
 
 
@@ -153,7 +158,7 @@ def test_any_id_has_a_file_of_its_own(tmp_path: Path) -> None:
     ids = ["日本語" * 40 + "a", "日本語" * 40 + "b", "x" * 255, "x" * 200, "~" * 3]
     saved(tmp_path, *map(rich_record, ids))
     delivered(tmp_path, "export", "--all", "-o", "made/")
-    names = {load(file.read_text())[0].session_id: file.name for file in (tmp_path / "made").iterdir()}
+    names = {records(file.read_text())[0].session_id: file.name for file in (tmp_path / "made").iterdir()}
     assert set(names) == set(ids)
     assert max(map(len, names.values())) <= 205
     assert names["x" * 200] == "x" * 200 + ".json"
@@ -169,7 +174,7 @@ def test_a_folder_that_fills_up_is_told(tmp_path: Path) -> None:
     (tmp_path / "made" / "b.json").mkdir(parents=True)
     _, errors = delivered(tmp_path, "export", "--all", "-o", "made/", code=1)
     assert "made/b.json. Of 2 sessions 1 were written to made" in errors
-    assert load((tmp_path / "made" / "a.json").read_text())[0].session_id == "a"
+    assert records((tmp_path / "made" / "a.json").read_text())[0].session_id == "a"
 
 
 def test_what_can_not_be_done_is_said(folder: Path) -> None:
@@ -207,7 +212,7 @@ def test_an_unreadable_record_costs_only_itself(folder: Path, tmp_path: Path) ->
         database.execute("UPDATE sessions SET body = '{' WHERE session_id = 'alice'")
     database.close()
     out, errors = delivered(tmp_path, "export", "--all", "--namespace", "shop", code=1)
-    assert {record.session_id for record in load(out.decode())} == {"bob", ODD, "tabbed"}
+    assert {record.session_id for record in records(out.decode())} == {"bob", ODD, "tabbed"}
     assert "'alice'" in errors
 
 

@@ -53,7 +53,7 @@ def test_a_new_session_is_made(tmp_path: Path) -> None:
     }
     assert (record.status, record.idle_timeout) == ("ready", 77)
     assert (record.user_agent, record.profile_name, record.headers) == ("Browser/1", "imported", {})
-    assert "alice of shop made: cookies 2 added" in out.decode()
+    assert "alice of shop created: cookies 2 added" in out.decode()
     assert SECRET not in out.decode() + errors
 
 
@@ -67,7 +67,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
         ["refused", "evil"],
         ["refused", "__Host-x"],
     ]
-    assert "alice of shop would be made" in out.decode()
+    assert "alice of shop would be created" in out.decode()
     assert "1 refused (public_suffix)" in errors
     assert "1 refused (prefix)" in errors
     assert [each.name for each in tmp_path.iterdir()] == ["cookies.txt"]
@@ -104,14 +104,14 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
         (["good.txt", "bob"], 2, "--namespace"),
         (["good.txt", "b\nb", *there], 2, "printable"),
         (["empty.json", "alice"], 1, "no cookie"),
-        (["good.txt", "alice", "--user-agent", "x"], 2, "keeps the identity it was born with"),
+        (["good.txt", "alice", "--user-agent", "x"], 2, "keeps the identity that it was created with"),
         (["good.txt", "bob", *there, "--user-agent", "x\ny"], 2, "control characters"),
         (["good.txt", "bob", *there, "--pool", "nope"], 1, "nope"),
         (["good.txt", "bob", *there, "--session-profile", "nope"], 1, "nope"),
         (["good.txt", "ended"], 1, "is retired"),
         (["good.txt", "alice", "--url", "https://shop.example/"], 2, "leave out --url"),
-        (["header", "alice"], 1, "name its URL or domain"),
-        (["header", "alice", "--domain", "shop.example:80"], 1, "its domain 'shop.example:80' is no host name"),
+        (["header", "alice"], 1, "name it with --url"),
+        (["header", "alice", "--domain", "shop.example:80"], 2, "--domain: 'shop.example:80' is no host name"),
         (["set", "alice"], 1, "a Set-Cookie header"),
         (["records.json"], 1, "There already: alice. Nothing is changed; --replace"),
         (["records.json", "dave"], 2, "2 sessions"),
@@ -132,7 +132,7 @@ def test_nothing_fit_makes_no_session(folder: Path) -> None:
     """A file of cookies that have all expired makes no session, and fails."""
     out, errors = delivered(folder, "import", "expired.txt", "bob", "--namespace", "shop", code=1)
     assert out.decode().splitlines()[1].startswith("expired  old")
-    assert "the session is not made" in errors
+    assert "the session is not created" in errors
     assert stored(folder, "bob") is None
 
 
@@ -188,7 +188,7 @@ def test_a_recording_brings_its_agent(tmp_path: Path) -> None:
     _, errors = delivered(tmp_path, "import", "x.har", "alice", "--namespace", "shop")
     record = loaded(tmp_path, "alice")
     assert (record.user_agent, record.language) == ("Browser/2", "fr")
-    assert "user agent is that of the recording: Browser/2" in errors
+    assert "user agent is that of the file: Browser/2" in errors
     (tmp_path / "y.har").write_text(har("Browser/3", "other"))
     out, errors = delivered(tmp_path, "import", "y.har", "alice")
     assert loaded(tmp_path, "alice").user_agent == "Browser/2"
@@ -230,14 +230,14 @@ def test_our_json_keeps_everything(tmp_path: Path) -> None:
     alice, bob = rich_record(), rich_record("bob", last_activity=5.0)
     file = tmp_path / "all.json"
     file.write_text(dump([alice.model_copy(update={"cookies": [*alice.cookies, evil]}), bob]))
-    out, errors = delivered(tmp_path, "import", "all.json")
+    out, errors = delivered(tmp_path, "import", "all.json", "--yes")
     expected = alice.model_dump() | {"revision": 1}
     assert loaded(tmp_path, "alice").model_dump() == expected
     assert "1 refused (public_suffix)" in errors
     assert "bob has expired by its own idle_timeout" in errors
     assert SECRET not in out.decode() + errors
     file.write_text(dump([alice]))
-    delivered(tmp_path, "import", "all.json", "eve", "--namespace", "other")
+    delivered(tmp_path, "import", "all.json", "eve", "--namespace", "other", "--yes")
     assert loaded(tmp_path, "eve", "other").model_dump() == {**expected, "session_id": "eve", "namespace": "other"}
 
 
@@ -248,7 +248,7 @@ def test_our_json_replaces_if_asked(tmp_path: Path) -> None:
     saved(tmp_path, now)
     for record in (now.model_copy(update={"data": {"which": "file"}}), older):
         (tmp_path / "one.json").write_text(dump([record]))
-        out, _ = delivered(tmp_path, "import", "one.json", "--replace")
+        out, _ = delivered(tmp_path, "import", "one.json", "--replace", "--yes")
         assert loaded(tmp_path, "alice").data == record.data
         assert loaded(tmp_path, "alice").start_time == record.start_time
         assert "alice of shop replaced" in out.decode()

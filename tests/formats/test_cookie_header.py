@@ -6,6 +6,7 @@ import pytest
 
 from scrapy_sessions import Cookie, FormatError
 from scrapy_sessions.formats import cookie_header
+from tests.support.formats import load
 
 URL = "https://www.shop.example/"
 
@@ -13,7 +14,7 @@ URL = "https://www.shop.example/"
 @pytest.mark.parametrize("text", ["Cookie: a=1; b=x=y; c", "cookie:a=1;b=x=y;c", "\na=1; b=x=y; c;\r\n"])
 def test_pairs_are_read(text: str) -> None:
     """With or without its name, a header gives its pairs, also one without a name."""
-    cookies = cookie_header.load(text, url=URL)
+    cookies = load("header", text, url=URL)
     assert [(cookie.name, cookie.value) for cookie in cookies] == [("a", "1"), ("b", "x=y"), ("", "c")]
     assert {(cookie.domain, cookie.host_only, cookie.secure) for cookie in cookies} == {
         ("www.shop.example", True, True)
@@ -22,29 +23,29 @@ def test_pairs_are_read(text: str) -> None:
 
 def test_cookies_may_have_names_of_attributes() -> None:
     """A site may call its cookies what others call attributes: only what no site sends tells a Set-Cookie."""
-    cookies = cookie_header.load("Secure; path=/x; domain=a; expires=never; samesite=x; set-cookie=1", url=URL)
+    cookies = load("header", "Secure; path=/x; domain=a; expires=never; samesite=x; set-cookie=1", url=URL)
     assert [cookie.name for cookie in cookies] == ["", "path", "domain", "expires", "samesite", "set-cookie"]
 
 
 def test_the_site_is_named_by_url_or_domain() -> None:
     """http gives cookies that aren't Secure, a leading dot those for subdomains, a prefix what it promises."""
-    (plain,) = cookie_header.load("a=1", url="http://shop.example:8080/x")
+    (plain,) = load("header", "a=1", url="http://shop.example:8080/x")
     assert (plain.domain, plain.secure, plain.path) == ("shop.example", False, "/")
-    (shared,) = cookie_header.load("a=1", domain=".shop.example")
+    (shared,) = load("header", "a=1", domain=".shop.example")
     assert (shared.domain, shared.host_only) == ("shop.example", False)
-    (prefixed,) = cookie_header.load("__Host-a=1", domain="shop.example")
+    (prefixed,) = load("header", "__Host-a=1", domain="shop.example")
     assert prefixed.secure
 
 
 def test_of_two_the_first_counts() -> None:
     """Of two cookies with one name the first is kept: it has the longer path, and is the one sites read."""
-    assert [cookie.value for cookie in cookie_header.load("a=near; a=far", url=URL)] == ["near"]
+    assert [cookie.value for cookie in load("header", "a=near; a=far", url=URL)] == ["near"]
 
 
 @pytest.mark.parametrize(
     ("text", "where", "place"),
     [
-        ("a=secret", {}, "the header"),
+        ("a=secret", {}, "the file"),
         ("a=secret", {"url": "shop.example"}, "the URL"),
         ("a=secret", {"url": "http://[x/"}, "the URL"),
         ("a=secret", {"domain": "no host"}, "cookie 1"),
@@ -61,7 +62,7 @@ def test_of_two_the_first_counts() -> None:
 def test_what_can_not_be_read_is_named(text: str, where: dict[str, str], place: str) -> None:
     """Without a site, or of more than one line, a header is refused, and not quoted."""
     with pytest.raises(FormatError) as error:
-        cookie_header.load(text, **where)
+        load("header", text, **where)
     assert error.value.place == place
     assert "secret" not in str(error.value)
 

@@ -18,8 +18,8 @@ import pytest
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionError, SessionManager, StoreError
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.index import MAX_COOKIES_PER_DOMAIN
+from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
-from scrapy_sessions.formats.registry import Contents
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, SQLiteStore
 from scrapy_sessions.storage.codec import decode
@@ -242,6 +242,7 @@ async def test_a_fault_in_the_middle_changes_nothing(tmp_path: Path) -> None:
 
 KILLED = """
 import asyncio, functools, os, signal, sqlite3, sys
+from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.importing import plan_records, save_records
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage import SQLiteStore

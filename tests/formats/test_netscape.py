@@ -11,6 +11,7 @@ import pytest
 from scrapy_sessions import Cookie, FormatError, PersistentSession
 from scrapy_sessions.formats import netscape
 from scrapy_sessions.formats.registry import left_out, write
+from tests.support.formats import load
 
 SECRET = "hunter2"
 LATE = 4_000_000_000.0
@@ -19,7 +20,7 @@ FULL = f"#HttpOnly_.shop.example\tTRUE\t/a\tTRUE\t2000000000\tsid\t{SECRET}"
 
 def test_every_field_is_read() -> None:
     """A full line gives domain, subdomains, path, Secure, expiry, name, value and HttpOnly."""
-    (cookie,) = netscape.load(FULL, now=5.0)
+    (cookie,) = load("netscape", FULL, now=5.0)
     assert cookie == Cookie(
         name="sid",
         value=SECRET,
@@ -37,7 +38,7 @@ def test_every_field_is_read() -> None:
 @pytest.mark.parametrize("expires", ["0", "", "-1"])
 def test_session_cookies_are_not_dated(expires: str) -> None:
     """Each way in which tools write a session cookie gives one without an expiry."""
-    (cookie,) = netscape.load(f"shop.example\tFALSE\t/\tFALSE\t{expires}\ta\tb")
+    (cookie,) = load("netscape", f"shop.example\tFALSE\t/\tFALSE\t{expires}\ta\tb")
     assert cookie.expires is None
     assert cookie.host_only
 
@@ -50,7 +51,7 @@ def test_what_other_tools_write_is_read() -> None:
         "shop.example\tFALSE\t/\tFALSE\t0\tempty\r\n"
         "shop.example\tFALSE\t/\tFALSE\t9223372036854775807\tlasting\tx\u2028y\x85z\n"
     )
-    first, empty, lasting = netscape.load(text)
+    first, empty, lasting = load("netscape", text)
     assert (first.domain, first.host_only, first.expires, first.value) == ("shop.example", False, 1893456000.5, "1")
     assert (empty.name, empty.value) == ("empty", "")
     assert (lasting.expires, lasting.value) == (253402300799.0, "x\u2028y\x85z")
@@ -58,14 +59,15 @@ def test_what_other_tools_write_is_read() -> None:
 
 def test_an_address_is_never_shared() -> None:
     """An IP address has no subdomains: its cookie is for it alone, whatever the flag says."""
-    (cookie,) = netscape.load("127.0.0.1\tTRUE\t/\tFALSE\t0\ta\tb")
+    (cookie,) = load("netscape", "127.0.0.1\tTRUE\t/\tFALSE\t0\ta\tb")
     assert cookie.host_only
 
 
 @pytest.mark.parametrize(
     ("line", "word"),
     [
-        (f"shop.example FALSE / FALSE 0 a {SECRET}", "1 fields"),
+        (f"shop.example FALSE / FALSE 0 a {SECRET}", "spaces in place of TABs"),
+        (f"shop.example or not {SECRET}", "1 fields"),
         (f"shop.example\tFALSE\t/\tFALSE\t0\ta\t{SECRET}\tmore", "8 fields"),
         (f"shop.example\tmaybe\t/\tFALSE\t0\ta\t{SECRET}", "include subdomains"),
         (f"shop.example\tFALSE\t/\tno\t0\ta\t{SECRET}", "secure"),
@@ -73,14 +75,15 @@ def test_an_address_is_never_shared() -> None:
         (f"shop.example\tFALSE\t/\tFALSE\tnan\ta\t{SECRET}", "expires"),
         (f"shop.example\tFALSE\tindex\tFALSE\t0\ta\t{SECRET}", "path"),
         (f"\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain"),
+        (f"{SECRET} x\tFALSE\t/\tFALSE\t0\ta\tshop.example", "domain"),
         (f"not a host\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain"),
-        (f"shop.example:8080\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain 'shop.example:8080' is no host name"),
+        (f"shop.example:8080\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain is no host name"),
     ],
 )
 def test_a_bad_line_is_named(line: str, word: str) -> None:
     """A line that isn't a cookie is named by number and field; its value is not in the message."""
     with pytest.raises(FormatError, match=word) as error:
-        netscape.load(f"# comment\n{FULL}\n{line}\n")
+        load("netscape", f"# comment\n{FULL}\n{line}\n")
     assert error.value.place == "line 3"
     assert SECRET not in str(error.value)
 
@@ -96,7 +99,9 @@ def test_what_would_break_a_line_is_refused_by_name(character: str) -> None:
 
 def test_an_expiry_in_1970_stays_one() -> None:
     """A cookie that expired in the first second doesn't become one without an expiry."""
-    assert netscape.load(netscape.dump([Cookie(name="a", value="b", domain="x.example", expires=0.5)]))[0].expires == 1
+    assert (
+        load("netscape", netscape.dump([Cookie(name="a", value="b", domain="x.example", expires=0.5)]))[0].expires == 1
+    )
 
 
 def test_foreign_partitions_are_left_out() -> None:
@@ -108,7 +113,7 @@ def test_foreign_partitions_are_left_out() -> None:
             for name, site in (("own", "shop.example"), ("foreign", "other.example"))
         ],
     )
-    assert [cookie.name for cookie in netscape.load(write("netscape", record))] == ["own"]
+    assert [cookie.name for cookie in load("netscape", write("netscape", record))] == ["own"]
     assert left_out("netscape", record) == ["1 partitioned cookie"]
 
 
@@ -142,4 +147,4 @@ def test_ours_reads_pythons(tmp_path: Path) -> None:
     jar = MozillaCookieJar(file)
     jar.load()
     jar.save(again)
-    assert sorted(netscape.load(again.read_text()), key=lambda cookie: cookie.name) == cookies
+    assert sorted(load("netscape", again.read_text()), key=lambda cookie: cookie.name) == cookies

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.formats import storage_state
 from tests.support.browser import MISSING, Visit, visit
 from tests.support.exchange import STORE, loaded, rich_record, saved, sessions
+from tests.support.formats import read_json
 from tests.support.jobs import Job, crawl
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import Site
@@ -60,7 +60,7 @@ def test_chromium_is_logged_in(moved: tuple[Path, Site, Visit]) -> None:
 def test_chromium_takes_every_kind_of_cookie(moved: tuple[Path, Site, Visit]) -> None:
     """What Chromium says of our cookies is what we said: host, path, expiry, flags, SameSite and partition."""
     _, _, seen = moved
-    back = {cookie.name: cookie for cookie in storage_state.load(json.dumps(seen.state))}
+    back = {cookie.name: cookie for cookie in read_json("storage-state", seen.state).cookies}
     for cookie in OTHERS:
         assert back[cookie.name] == cookie
 

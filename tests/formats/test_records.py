@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from scrapy_sessions import FormatError, NewerSchema
-from scrapy_sessions.formats.records import dump, load
+from scrapy_sessions import FormatError, NewerSchema, PersistentSession
+from scrapy_sessions.formats.records import dump
 from tests.support.exchange import SECRET, rich_record
+from tests.support.formats import read_text
 
 
 def changed(**fields: Any) -> str:
@@ -18,24 +19,29 @@ def changed(**fields: Any) -> str:
     return json.dumps(document)
 
 
+def records(text: str) -> list[PersistentSession]:
+    """The records of our own JSON."""
+    return read_text("json", text).records
+
+
 def test_a_record_comes_back_whole() -> None:
     """Every field is the same after a dump and a load, also one that this version doesn't know."""
     record, other = rich_record().model_copy(update={"from_the_future": [1]}), rich_record("bob")
-    assert load(dump([record, other])) == [record, other]
+    assert records(dump([record, other])) == [record, other]
 
 
 def test_the_header_says_what_it_is() -> None:
     """A file begins with its format and schema; one without sessions is a file too."""
     assert json.loads(dump([])) == {"format": "scrapy-sessions", "schema_version": 1, "sessions": []}
-    assert load(dump([])) == []
+    assert records(dump([])) == []
 
 
 def test_a_newer_schema_is_left_alone() -> None:
     """A file, or a record, of a later version asks for an upgrade."""
     with pytest.raises(NewerSchema, match="upgrade"):
-        load('{"format": "scrapy-sessions", "schema_version": 99, "sessions": [{}]}')
+        records('{"format": "scrapy-sessions", "schema_version": 99, "sessions": [{}]}')
     with pytest.raises(NewerSchema, match="upgrade"):
-        load(changed(schema_version=99))
+        records(changed(schema_version=99))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,8 @@ def test_a_newer_schema_is_left_alone() -> None:
         ({"headers": {"not an origin": {"X": SECRET}}}, "sessions[0].headers"),
         ({"headers": {"https://a.example/path": {"X": SECRET}}}, "sessions[0].headers"),
         ({"headers": {"https://a.example:x": {"X": SECRET}}}, "sessions[0].headers"),
+        ({"headers": {f"https://user:{SECRET}@a.example": {"X": "1"}}}, "sessions[0].headers"),
+        ({"headers": {f"https://user:{SECRET}@a.example": {"X": 5}}}, "sessions[0].headers"),
         ({"schema_version": "1"}, "sessions[0]"),
         ({"schema_version": 0}, "sessions[0]"),
     ],
@@ -66,7 +74,7 @@ def test_a_newer_schema_is_left_alone() -> None:
 def test_a_bad_field_is_named(fields: dict[str, Any], place: str) -> None:
     """What could not be sent or saved is named by its JSON path, without its value, and without one in the context."""
     with pytest.raises(FormatError) as error:
-        load(changed(**fields))
+        records(changed(**fields))
     assert error.value.place.startswith(place)
     assert SECRET not in str(error.value)
     assert error.value.__cause__ is error.value.__context__ is None
@@ -88,5 +96,5 @@ def test_a_bad_field_is_named(fields: dict[str, Any], place: str) -> None:
 def test_a_bad_header_is_named(text: str, place: str) -> None:
     """What isn't such a file is told by the part at fault."""
     with pytest.raises(FormatError) as error:
-        load(text)
+        records(text)
     assert error.value.place == place

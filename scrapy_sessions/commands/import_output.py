@@ -1,0 +1,160 @@
+"""What ``scrapy sessions import`` prints: what the file is, what changes, and what was left out. It quotes no value."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.commands.support.stdio import STANDARD
+from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.text import moment, printable, url_without_password
+from scrapy_sessions.cookies import REFUSAL_REASONS
+from scrapy_sessions.exceptions import FormatError
+from scrapy_sessions.formats.contents import Contents
+from scrapy_sessions.formats.cookie_fields import dotted_domain
+from scrapy_sessions.formats.importing import Change, Merge, RecordPlan
+from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile
+
+__all__ = [
+    "file_name",
+    "introduce",
+    "show_agent",
+    "show_changes",
+    "show_cookies",
+    "show_identity",
+    "show_records",
+    "show_skipped",
+]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_MOST_SKIPPED = 50  # lines
+
+
+def file_name(file: str) -> str:
+    return "standard input" if file == STANDARD else file
+
+
+def introduce(context: Context, description: str | None, notes: Iterable[str]) -> None:
+    """Say what the file was taken for, and what is unusual in it."""
+    name = file_name(context.options.file)
+    if description is not None:
+        context.err.print(f"{name} is {description}", soft_wrap=True)
+    for note in notes:
+        context.err.print(f"{name}: {note}", soft_wrap=True)
+
+
+def show_skipped(context: Context, faults: Sequence[FormatError]) -> None:
+    """List the entries that were left out because they can't be read."""
+    for fault in faults[:_MOST_SKIPPED]:
+        context.err.print(f"Left out: {fault}", soft_wrap=True)
+    if faults:
+        entries = "1 entry was" if len(faults) == 1 else f"{len(faults)} entries were"
+        context.err.print(f"{entries} left out", soft_wrap=True)
+
+
+def show_changes(context: Context, changes: Sequence[Change]) -> None:
+    """Print a table of the cookies that change, and why others are refused."""
+    shown = [change for change in changes if change.what != "same"]
+    if shown:
+        print_table(
+            context,
+            ("CHANGE", "COOKIE", "DOMAIN", "PATH", "EXPIRES"),
+            [
+                (
+                    change.what,
+                    change.cookie.name,
+                    dotted_domain(change.cookie),
+                    change.cookie.path,
+                    "with the session" if change.cookie.expires is None else moment(change.cookie.expires),
+                )
+                for change in shown
+            ],
+        )
+    for cookie in (change.cookie for change in changes if change.reason == "malformed"):
+        odd = [field for field in ("name", "value", "path") if _CONTROL.search(getattr(cookie, field))]
+        if odd:
+            context.err.print(
+                f"{printable(cookie.name)} of {cookie.domain}: a control character is in its {' and '.join(odd)}",
+                soft_wrap=True,
+            )
+    for reason, number in Counter(change.reason for change in changes if change.reason).items():
+        context.err.print(f"{number} refused ({reason}): {REFUSAL_REASONS[reason]}", soft_wrap=True)
+
+
+def show_cookies(
+    context: Context,
+    contents: Contents,
+    merged: Merge,
+    *,
+    namespace: str,
+    record: PersistentSession | None,
+    expired: PersistentSession | None,
+) -> None:
+    """Print one line about what happened to the session *record* (``None``: a new one, maybe in place of *expired*)."""
+    options = context.options
+    would = "would be " if options.dry_run else ""
+    counts = Counter(change.what for change in merged.changes)
+    done = "changed" if record is not None else "created" if expired is None else "replaced"
+    parts = [f"{number} {what}" for what, number in counts.items()]
+    origins = len(contents.local_storage)
+    storage = f", local storage of {origins} origin{'s' if origins > 1 else ''}" if origins else ""
+    context.write(f"{options.id} of {namespace} {would}{done}: cookies {', '.join(parts) or 'none'}{storage}")
+    if expired is not None and expired.expiry is not None:
+        context.err.print(
+            f"The session that was there had expired (by its {expired.expiry[1]}): the new one has nothing of its "
+            f"{_cookies(expired)}, its data, its history and its identity",
+            soft_wrap=True,
+        )
+
+
+def show_agent(
+    context: Context, contents: Contents, *, record: PersistentSession | None, profile: Profile | None
+) -> None:
+    """Say where the user agent of a new session is from; of the session *record*, that it keeps its own."""
+    options = context.options
+    if record is not None:
+        if contents.user_agent not in {None, record.user_agent}:
+            context.err.print(
+                "The file is of another user agent than the session's, which keeps its own", soft_wrap=True
+            )
+    elif profile is not None and profile.user_agent is not None:
+        if options.user_agent is None:
+            context.err.print(f"Its user agent is that of the file: {profile.user_agent}", soft_wrap=True)
+    elif options.session_profile is None:
+        context.err.print(
+            "It has no user agent of its own. Cookies of a browser go best with that browser's: --user-agent",
+            soft_wrap=True,
+        )
+
+
+def show_identity(context: Context, record: PersistentSession) -> None:
+    """Say what a record brings besides its cookies."""
+    parts = [f"user agent {record.user_agent}"] if record.user_agent else []
+    if record.proxy:
+        parts.append(f"proxy {url_without_password(record.proxy)}")
+    everywhere = record.headers.get(EVERYWHERE)
+    if everywhere:
+        parts.append(f"headers for every site: {', '.join(everywhere)}")
+    if parts:
+        context.err.print(f"{record.session_id} brings {'; '.join(parts)}", soft_wrap=True)
+
+
+def show_records(context: Context, plans: Sequence[RecordPlan], now: float) -> None:
+    """Print one line for each session of our own JSON."""
+    would = "would be " if context.options.dry_run else ""
+    for plan in plans:
+        record = plan.record
+        done = "created" if plan.stored is None else "replaced"
+        context.write(f"{record.session_id} of {record.namespace} {would}{done}: {_cookies(record)}")
+        show_changes(context, plan.refused)
+        if record.expiry is not None and record.expiry[0] <= now:
+            context.err.print(
+                f"{record.session_id} has expired by its own {record.expiry[1]}: the next crawl begins it anew",
+                soft_wrap=True,
+            )
+
+
+def _cookies(record: PersistentSession) -> str:
+    return "1 cookie" if len(record.cookies) == 1 else f"{len(record.cookies)} cookies"

@@ -1,0 +1,139 @@
+"""The words of a command line as bash and as Windows' cmd split it."""
+
+from __future__ import annotations
+
+import re
+
+from scrapy_sessions.cookies.parse import decode, encode
+from scrapy_sessions.exceptions import FormatError
+
+__all__ = ["split_bash", "split_cmd"]
+
+_UNCLOSED = FormatError("the command", "a quotation mark is not closed: copy all of the command")
+_BASH = re.compile(
+    r"""(?P<gap>(?:\\\r?\n|[ \t\r\n])+)
+    |'(?P<single>[^']*)'
+    |\$'(?P<ansi>(?:[^'\\]|\\.)*)'
+    |\$?"(?P<double>(?:[^"\\]|\\.)*)"
+    |\\(?P<escaped>.)
+    |(?P<plain>[^\\'"$ \t\r\n]+|\$)""",
+    re.VERBOSE | re.DOTALL,
+)
+_IN_DOUBLE = re.compile(r"\\(?:\r?\n|([$`\"\\]))")
+_ANSI = re.compile(
+    r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)|(.))", re.DOTALL
+)
+_ARGUMENT = re.compile(r'(?P<gap>[ \t\n]+)|(?P<mark>\\*")|[^ \t\n"\\]+|\\+')
+_LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def split_bash(text: str) -> list[str]:
+    """Return the words of *text*: quotes of all three kinds, and lines that end with a backslash.
+
+    :mod:`shlex` doesn't know ``$'…'``. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
+    """
+    words: list[str] = []
+    word: str | None = None
+    end = 0
+    for piece in _BASH.finditer(text):
+        if piece.start() != end:
+            raise _UNCLOSED
+        end = piece.end()
+        kind = piece.lastgroup
+        if kind == "gap":
+            if word is not None:
+                words.append(word)
+            word = None
+            continue
+        content = piece[kind or 0]
+        if kind == "double":
+            content = _IN_DOUBLE.sub(lambda found: found[1] or "", content)
+        elif kind == "ansi":
+            content = _ansi(content)
+        word = (word or "") + content
+    if end != len(text):
+        raise _UNCLOSED
+    return words if word is None else [*words, word]
+
+
+def _ansi(text: str) -> str:
+    """Return *text* with the escapes of ``$'…'`` resolved. Those of bytes, several of which may be one character."""
+    raw = b""
+    end = 0
+    for found in _ANSI.finditer(text):
+        raw += _bytes(text[end : found.start()])
+        end = found.end()
+        hexadecimal, short, long, octal, control, letter = found.groups()
+        if hexadecimal or octal:
+            raw += bytes([int(hexadecimal, 16) if hexadecimal else int(octal, 8) & 0xFF])
+        elif short or long:
+            code = int(short or long, 16)
+            raw += _bytes(chr(code)) if code < 0x110000 else b""
+        elif control:
+            raw += bytes([ord(control.upper()) & 0x1F])
+        else:
+            raw += _bytes(_LETTERS.get(letter, letter))
+    return decode(raw + _bytes(text[end:]))
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return encode(text)
+    except UnicodeEncodeError:  # half a character
+        return b"?" * len(text)
+
+
+def split_cmd(text: str) -> list[str]:
+    """Return the words of *text*: carets of cmd first, then the quotes and backslashes of the program's own start-up.
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
+    """
+    return _split_arguments(_without_carets(text.replace("\r\n", "\n")))
+
+
+def _without_carets(text: str) -> str:
+    # Outside of quotation marks, a caret escapes the next character; before the end of a line, that of the next line.
+    kept = []
+    quoted = False
+    position = 0
+    while position < len(text):
+        character = text[position]
+        position += 1
+        if character == "^" and not quoted:
+            position += text.startswith("\n", position)
+            character = text[position : position + 1]
+            position += 1
+        elif character == '"':
+            quoted = not quoted
+        kept.append(character)
+    return "".join(kept)
+
+
+def _split_arguments(text: str) -> list[str]:
+    words: list[str] = []
+    word: list[str] | None = None
+    quoted = False
+    position = 0
+    while (piece := _ARGUMENT.match(text, position)) is not None:
+        position = piece.end()
+        if piece["gap"] and not quoted:
+            if word is not None:
+                words.append("".join(word))
+            word = None
+            continue
+        word = word if word is not None else []
+        if not piece["mark"]:
+            word.append(piece[0])
+            continue
+        slashes = len(piece["mark"]) - 1
+        word.append("\\" * (slashes // 2))
+        if slashes % 2:
+            word.append('"')
+        elif quoted and text.startswith('"', position):
+            word.append('"')
+            position += 1
+        else:
+            quoted = not quoted
+    if quoted:
+        raise _UNCLOSED
+    return words if word is None else [*words, "".join(word)]

@@ -1,0 +1,142 @@
+"""What goes into the reading of a file, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from scrapy_sessions.cookies.hosts import canonical_host
+from scrapy_sessions.exceptions import FormatError
+from scrapy_sessions.formats.fields import Fields
+from scrapy_sessions.models import Cookie, PersistentSession
+
+__all__ = ["Contents", "Reading", "Remarks", "Skipping", "host_of", "read_entries"]
+
+_T = TypeVar("_T")
+
+_PLACES = 3  # that are named in one remark
+_REMARKS = 10  # that are shown
+
+
+@dataclass
+class Contents:
+    """What a file contains for a session, or, in our own JSON, the sessions themselves.
+
+    :param headers: by origin, as in a record; under ``"*"`` those of the identity
+    :param dated: the cookies' times are their own, not that of the import
+    :param notes: for the user
+    :param guessed: the cookies of which only name and value are known, by domain and name, with the URL that they were
+        sent to
+    """
+
+    cookies: list[Cookie] = field(default_factory=list)
+    local_storage: dict[str, dict[str, str]] = field(default_factory=dict)
+    user_agent: str | None = None
+    language: str | None = None
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    proxy: str | None = None
+    records: list[PersistentSession] = field(default_factory=list)
+    dated: bool = False
+    notes: list[str] = field(default_factory=list)
+    guessed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+class Remarks:
+    """What is unusual in a file, for the user: each remark once, with the first places that it is about."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, text: str, place: str) -> None:
+        self._places.setdefault(text, []).append(place)
+
+    def notes(self) -> list[str]:
+        """Return a line for each remark. It quotes no value."""
+        lines = []
+        for text, places in self._places.items():
+            named = list(dict.fromkeys(places))
+            more = f" and {len(named) - _PLACES} more" if len(named) > _PLACES else ""
+            lines.append(f"{', '.join(named[:_PLACES])}{more}: {text}")
+        if len(lines) > _REMARKS:
+            lines[_REMARKS:] = [f"{len(lines) - _REMARKS} more remarks"]
+        return lines
+
+
+class Skipping:
+    """A context manager around the reading of one entry: if *enabled*, its fault goes to :attr:`faults`, not up."""
+
+    __slots__ = ("_enabled", "faults")
+
+    def __init__(self, enabled: bool = False) -> None:
+        self._enabled = enabled
+        self.faults: list[FormatError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, fault: BaseException | None, traceback: object) -> bool:
+        if not (self._enabled and isinstance(fault, FormatError)):
+            return False
+        self.faults.append(fault)
+        return True
+
+
+@dataclass
+class Reading:
+    """How a file is read.
+
+    :param now: the time of the import (UNIX seconds), that of cookies without times of their own
+    :param url: the site of cookies without a domain: they are for its host alone, and Secure if it is ``https``
+    :param domain: instead of *url*: a host, with a leading dot for its subdomains too. In a file whose cookies have
+        domains: only those of this host and of the hosts below it are kept
+    :param skipping: what happens to an entry that can't be read
+    """
+
+    now: float = 0.0
+    url: str | None = None
+    domain: str | None = None
+    skipping: Skipping = field(default_factory=Skipping)
+    remarks: Remarks = field(default_factory=Remarks)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the user named the site."""
+        return self.url is not None or self.domain is not None
+
+    def site(self) -> tuple[str, bool]:
+        """Return the domain of cookies without one, and whether they are Secure.
+
+        Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
+        """
+        if self.url is not None:
+            return host_of(self.url, "the URL")
+        if not self.domain:
+            raise FormatError("the file", "it doesn't contain the site of its cookies: name it with --url")
+        return self.domain, False
+
+
+def host_of(url: str, place: str) -> tuple[str, bool]:
+    """Return the host of *url*, and whether it is encrypted. Raises FormatError, which names *place*."""
+    try:
+        parts = urlsplit(url)
+        host = canonical_host(parts.hostname or "") if parts.port != 0 else None  # the port may raise, too
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"}:
+        raise FormatError(place, "it needs http:// or https:// and a host")
+    return host, parts.scheme == "https"
+
+
+def read_entries(value: Any, path: str, read: Callable[[Fields], _T], reading: Reading) -> list[_T]:
+    """Return what *read* makes of each object in the list *value* at *path*; null is an empty list."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise FormatError(path, "it must be a list")
+    found = []
+    for index, each in enumerate(value):
+        with reading.skipping:
+            found.append(read(Fields(each, f"{path}[{index}]")))
+    return found

@@ -1,0 +1,166 @@
+"""The fields of a cookie as tools write them: domain and scope, expiry, SameSite, partition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrapy_sessions.cookies.hosts import canonical_host, is_ip, site_of
+from scrapy_sessions.cookies.parse import SameSite
+from scrapy_sessions.exceptions import FormatError
+from scrapy_sessions.formats.contents import Reading
+from scrapy_sessions.formats.dates import SESSION_WORDS, parse_date, to_seconds
+from scrapy_sessions.formats.fields import Fields
+from scrapy_sessions.models import Cookie
+
+__all__ = [
+    "dotted_domain",
+    "has_cross_site_ancestor",
+    "is_unpartitioned",
+    "make_cookie",
+    "read_expiry",
+    "read_partition",
+    "read_same_site",
+]
+
+Partition = tuple["str | None", "bool | None"]
+"""A partition key, and whether it has a cross-site ancestor."""
+
+_SAME_SITE: dict[str, SameSite | None] = {
+    "strict": "Strict",
+    "lax": "Lax",
+    "none": "None",
+    "no_restriction": "None",
+    "no restriction": "None",
+    "unspecified": None,
+    "unset": None,
+    "default": None,
+    "": None,
+}
+_CONTRADICTION = "the leading dot of the domain and the flag for subdomains contradict each other: the flag is used"
+
+
+def make_cookie(
+    place: str,
+    reading: Reading,
+    *,
+    name: str,
+    value: str,
+    domain: str,
+    host_only: bool | None = None,
+    path: str = "/",
+    expires: float | None = None,
+    secure: bool = False,
+    http_only: bool = False,
+    same_site: SameSite | None = None,
+    partition: Partition = (None, None),
+) -> Cookie:
+    """Return the cookie with these fields, which are at *place*. The jar decides later whether to accept it.
+
+    :param domain: with or without a leading dot
+    :param host_only: ``None``: True unless the domain has a leading dot
+    :param partition: what :func:`read_partition` returns. A cross-site ancestor that is unknown is derived: the
+        partition of another site always has one
+    :param expires: in any unit that :func:`~scrapy_sessions.formats.dates.to_seconds` recognises
+
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes no field: where columns are shifted, the domain
+    may be the value.
+    """
+    if not domain:
+        raise FormatError(place, "its domain is missing: every cookie needs one")
+    host = canonical_host(domain.removeprefix("."))
+    if host is None:
+        raise FormatError(place, "its domain is no host name (a port or a scheme is no part of one)")
+    if not path.startswith("/"):
+        raise FormatError(place, "its path must begin with a /")
+    dotted = domain.startswith(".")
+    if dotted and host_only:
+        reading.remarks.add(_CONTRADICTION, place)
+    if expires is not None:
+        expires, unit = to_seconds(expires)
+        if unit is not None:
+            reading.remarks.add(f"the expiry is in {unit}, not in seconds, and was converted", place)
+    key, ancestor = partition
+    return Cookie.model_construct(
+        name=name,
+        value=value,
+        domain=host,
+        # An IP address has no subdomains, so that its cookies are always for it alone.
+        host_only=(not dotted if host_only is None else host_only) or is_ip(host),
+        path=path,
+        expires=expires,
+        secure=secure,
+        http_only=http_only,
+        same_site=same_site,
+        partition_key=key,
+        cross_site_ancestor=key is not None and (not _is_own(host, key) if ancestor is None else ancestor),
+        created=reading.now,
+        updated=reading.now,
+    )
+
+
+def read_expiry(fields: Fields, *names: str) -> float | None:
+    """Return the first of the expiries *names* that is there, a number or a date; ``None``: a session cookie.
+
+    -1 is one in what browsers are driven with, and a date of 1969 in what extensions write.
+    """
+    for name in names:
+        value = fields.content.get(name)
+        if isinstance(value, str):
+            if value.strip().lower() in SESSION_WORDS:
+                return None
+            date = parse_date(value)
+            if date is None:
+                fields.fail(name, "it must be a number of seconds since 1970, or a date")
+            return date
+        if value is not None:
+            number = fields.number(name)
+            return None if number == -1 and name != "expirationDate" else number
+    return None
+
+
+def read_same_site(fields: Fields, name: str) -> SameSite | None:
+    """Return SameSite in any spelling, ``None`` if it is unknown to the tool."""
+    value = fields.content.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.lower() not in _SAME_SITE:
+        fields.fail(name, "it must be Strict, Lax, None, no_restriction or unspecified")
+    return _SAME_SITE[value.lower()]
+
+
+def read_partition(fields: Fields) -> Partition:
+    """Return the partition key and its cross-site ancestor, ``None`` for what is missing.
+
+    Tools write the key as a text, as an object of two forms, or as null.
+    """
+    value: Any = fields.content.get("partitionKey")
+    ancestor = "_crHasCrossSiteAncestor"  # Playwright's name, beside the key
+    if isinstance(value, dict):
+        fields, ancestor = fields.child("partitionKey"), "hasCrossSiteAncestor"
+        names = ("topLevelSite", "sourceOrigin")
+        value = next((fields.text(each) for each in names if fields.content.get(each) is not None), None)
+    if value is not None and not isinstance(value, str):
+        fields.fail("partitionKey", "it must be a string, or an object with topLevelSite or sourceOrigin")
+    if not value:
+        return None, None
+    return value, fields.flag(ancestor) if fields.content.get(ancestor) is not None else None
+
+
+def dotted_domain(cookie: Cookie) -> str:
+    """Return the domain of *cookie* as most formats write it: with a leading dot if subdomains get the cookie."""
+    return cookie.domain if cookie.host_only else f".{cookie.domain}"
+
+
+def is_unpartitioned(cookie: Cookie) -> bool:
+    """Whether a format without partitions can contain *cookie*: it has none, or that of a visit to its own site."""
+    key = cookie.partition_key
+    return key is None or (_is_own(cookie.domain, key) and not cookie.cross_site_ancestor)
+
+
+def has_cross_site_ancestor(cookie: Cookie) -> bool:
+    """Whether the partition of *cookie* has a cross-site ancestor: as stored, or because it is that of another site."""
+    return cookie.cross_site_ancestor or not is_unpartitioned(cookie)
+
+
+def _is_own(domain: str, key: str) -> bool:
+    return key == f"https://{site_of(domain)}"

@@ -1,0 +1,62 @@
+"""Pickles of plain data, such as ``pickle.dump(driver.get_cookies(), file)``.
+
+To unpickle any other pickle is to run the code that it names. So a pickle is read only if it consists of operations
+that build lists, dicts, texts, numbers, true, false and null; no operation that looks up a name, and none that calls,
+is among them. The unpickler behind that check refuses every name, too.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from typing import Any, NoReturn
+
+from scrapy_sessions.exceptions import FormatError
+from scrapy_sessions.formats.fields import names
+
+__all__ = ["is_pickle", "load_pickle"]
+
+_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(l", b"(d", b"]q", b"}q")
+_ALLOWED = names(
+    "PROTO FRAME STOP MARK POP POP_MARK DUP MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET "
+    "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS NONE NEWTRUE NEWFALSE "
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
+    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8"
+)
+_MEMO = names("PUT BINPUT LONG_BINPUT")
+_OTHER = (
+    "this pickle contains objects, and to unpickle them would run code: it is not read. Write JSON instead: "
+    "json.dump(driver.get_cookies(), file), or of requests json.dump([vars(each) for each in session.cookies], file)"
+)
+
+
+def is_pickle(content: bytes) -> bool:
+    """Whether *content* begins as a pickle does."""
+    return content.startswith(_STARTS)
+
+
+def load_pickle(content: bytes) -> Any:
+    """Return the plain data in the pickle *content*. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
+    fault = ""
+    try:
+        for operation, argument, _ in pickletools.genops(content):
+            if operation.name not in _ALLOWED:
+                fault = _OTHER
+                break
+            if operation.name in _MEMO and int(argument or 0) > len(content):
+                fault = "this pickle is damaged"  # the index sizes a table: it would take all memory
+                break
+        if not fault:
+            return _Unpickler(io.BytesIO(content), encoding="utf-8", errors="surrogateescape").load()
+    except Exception:  # noqa: BLE001  # a damaged pickle raises nearly anything, and its message may quote values
+        fault = "this pickle is damaged, or is none"
+    raise FormatError("the file", fault)
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError
+
+    def persistent_load(self, pid: object) -> NoReturn:
+        raise pickle.UnpicklingError
