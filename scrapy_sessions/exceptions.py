@@ -6,6 +6,8 @@ or a token.
 
 from __future__ import annotations
 
+from scrapy.exceptions import IgnoreRequest
+
 __all__ = [
     "AmbiguousSession",
     "CookieConflict",
@@ -17,8 +19,10 @@ __all__ = [
     "LoginFailed",
     "NewerSchema",
     "PoolExhausted",
+    "RequestNotSent",
     "SessionConfigurationError",
     "SessionError",
+    "SessionLost",
     "SessionRetired",
     "StoreError",
     "UnknownPool",
@@ -46,19 +50,30 @@ class UnknownProfile(SessionError, LookupError):
     """A request or pool names a profile that ``SESSIONS_PROFILES`` doesn't declare."""
 
 
-class SessionRetired(SessionError):
+class RequestNotSent(SessionError, IgnoreRequest):
+    """A request was not sent for its session's sake.
+
+    Its errback gets the exception; the log has one line without a traceback, as for Scrapy's ``IgnoreRequest``.
+    """
+
+
+class SessionRetired(RequestNotSent):
     """A request names a session that was retired. Delete the session, or name another."""
 
 
-class LoginFailed(SessionError):
+class SessionLost(RequestNotSent):
+    """A request of a sticky flow can't go on in its session. Its errback can start the flow again."""
+
+
+class LoginFailed(RequestNotSent):
     """The login of a session has failed as often as ``SESSIONS_LOGIN_ATTEMPTS`` allows. The session isn't used."""
 
 
-class CrawlClosing(SessionError):
+class CrawlClosing(RequestNotSent):
     """The crawl is being closed: a request that waited for its session isn't sent."""
 
 
-class PoolExhausted(SessionError):
+class PoolExhausted(RequestNotSent):
     """Every named session of a pool is retired."""
 
 

@@ -19,10 +19,12 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_instal
 from scrapy_sessions.analytics.prometheus import PrometheusFile
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.routing import SessionRouter
+from scrapy_sessions.crawl.summary import CrawlSummary
 from scrapy_sessions.exceptions import InvalidSessionId, SessionConfigurationError, SessionError, StoreError
 from scrapy_sessions.models import Profile, check_session_id
 from scrapy_sessions.sessions.manager import SessionManager
 from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name
+from scrapy_sessions.signals import session_logged_in, session_login_lost
 from scrapy_sessions.storage.resolve import resolve_store
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
+
+    from scrapy_sessions.sessions.browser_session import BrowserSession
 
 __all__ = ["SessionsExtension"]
 
@@ -62,6 +66,7 @@ class SessionsExtension:
         self._timer: asyncio.Task[None] | None = None
         self._cleaned_at = 0.0
         self._warned = False
+        self._summary = CrawlSummary()
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -86,7 +91,7 @@ class SessionsExtension:
         for handler, signal in (
             (extension._spider_opened, signals.spider_opened),
             (extension._spider_idle, signals.spider_idle),
-            (extension.save, signals.spider_closed),
+            (extension._spider_closed, signals.spider_closed),
             (extension.close, signals.engine_stopped),
         ):
             crawler.signals.connect(handler, signal=signal)
@@ -109,11 +114,26 @@ class SessionsExtension:
             settings=self.settings,
             default_profile=self._project_identity(),
             on_event=self.router.count,
+            on_signal=self._signal,
         )
-        manager.fetcher = self.router.fetch
+        manager.downloader = self.router
+        manager.analytics.keep_sums()
         if self._prometheus is not None:
             manager.analytics.listen(partial(self._prometheus.write, namespace))
         return manager
+
+    def _signal(self, signal: object, session: BrowserSession | None, session_id: str, reason: str) -> None:
+        """Log what happened to a session, where a reader of the log wants to know, and send the signal."""
+        spider = self.crawler.spider
+        if signal is session_logged_in:
+            logger.info("%s logged in, %s", session_id, reason, extra={"spider": spider})
+        elif signal is session_login_lost:
+            logger.info("%s: login lost %s, logging in again", session_id, reason, extra={"spider": spider})
+        if session is not None:
+            self._summary.count(signal, session, reason)
+        self.crawler.signals.send_catch_log(
+            signal, session=session, session_id=session_id, spider=spider, reason=reason
+        )
 
     def _project_identity(self) -> Profile:
         settings = self.crawler.settings
@@ -200,6 +220,12 @@ class SessionsExtension:
         except SessionError as e:
             self.router.count("save_errors")
             logger.error("Sessions could not be saved: %s", e, extra={"spider": self.crawler.spider})
+
+    async def _spider_closed(self) -> None:
+        await self.save()
+        table = self._summary.table(self.manager.analytics.sums)
+        if table:
+            logger.info("What the sessions did:\n%s", table, extra={"spider": self.crawler.spider})
 
     async def close(self) -> None:
         """End every wait, save what has changed, and close manager and store. Idempotent."""

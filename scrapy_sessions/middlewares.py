@@ -24,6 +24,7 @@ from scrapy_sessions.crawl.scrapy_internals import (
     is_proxy_failure,
 )
 from scrapy_sessions.crawl.verdicts import PAUSES, pause_of
+from scrapy_sessions.exceptions import CrawlClosing, RequestNotSent
 from scrapy_sessions.sessions.browser_session import view_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ class SessionMiddleware:
         """Return ``None`` when the session is in memory, and has neither to log in nor to wait; else a coroutine."""
         if APPLIED in request.meta:
             remove_leftovers(request)
-        routed = self._router.begin(request)
+        try:
+            routed = self._router.begin(request)
+        except RequestNotSent as e:
+            self._log(request, e)
+            raise
         if routed is None:
             return None
         if isinstance(routed, InFlight):
@@ -72,11 +77,19 @@ class SessionMiddleware:
         return self._wait(request, routed)
 
     async def _wait(self, request: Request, routed: Coroutine[Any, Any, InFlight | Request]) -> Request | None:
-        inflight = await routed
+        try:
+            inflight = await routed
+        except RequestNotSent as e:
+            self._log(request, e)
+            raise
         if not isinstance(inflight, InFlight):
             return inflight
         self._apply(request, inflight)
         return None
+
+    def _log(self, request: Request, error: RequestNotSent) -> None:
+        level = logging.DEBUG if isinstance(error, CrawlClosing) else logging.ERROR
+        logger.log(level, "%s was not sent: %s", request, error, extra={"spider": self._router.crawler.spider})
 
     def _apply(self, request: Request, inflight: InFlight) -> None:
         inflight.apply_identity(request)

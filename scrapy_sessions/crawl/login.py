@@ -18,6 +18,7 @@ from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, StoreError
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
+from scrapy_sessions.signals import session_logged_in, session_login_failed
 from scrapy_sessions.storage.base import Lease, LeaseStore, SessionStore
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Logins:
     :param refresh: takes what other processes saved of a session
     :param close_spider: closes the spider with a reason
     :param count: counts an event in the stats
-    :param analytics: takes note of what happens to a session
+    :param analytics: records what happens to a session
+    :param signal: reports a signal of a session with a reason
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Logins:
         close_spider: Callable[[str], None],
         count: Callable[[str, int], None],
         analytics: Collector,
+        signal: Callable[[object, SessionRuntime, str], None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -73,6 +76,7 @@ class Logins:
         self._close_spider = close_spider
         self._count = count
         self._analytics = analytics
+        self._signal = signal
         self._running: dict[SessionRuntime, asyncio.Task[None]] = {}
         self._tasks: dict[SessionRuntime, asyncio.Future[Verdict | bool | None]] = {}
         self._failures: Counter[str] = Counter()
@@ -184,6 +188,7 @@ class Logins:
         self._count("logins", 1)
         seconds = time.monotonic() - begun
         self._analytics.record_event("login", session, f"{seconds:.1f} s", seconds=seconds)
+        self._signal(session_logged_in, session, f"{seconds:.1f} s")
         self._failures.pop(session.pool or "", None)
         try:
             await self._save(session)
@@ -195,6 +200,7 @@ class Logins:
     def _note_failure(self, session: SessionRuntime, reason: str) -> None:
         attempts = self._settings.login_attempts
         self._analytics.record_event("login_failed", session, reason)
+        self._signal(session_login_failed, session, reason)
         session.failures += 1
         session.changed()
         self._count("login_failures", 1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
@@ -19,13 +21,13 @@ from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
 from scrapy_sessions.crawl.login import Logins, must_log_in
 from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
-from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
+from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
 from scrapy_sessions.crawl.verdicts import VerdictHandler
-from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError
+from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError
 from scrapy_sessions.pools.claim import PICKED, Claim, read_claim
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import retired
-from scrapy_sessions.sessions.runtime import SessionRuntime, must_go_alone
+from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, must_go_alone
 from scrapy_sessions.settings import SessionsSettings, is_enabled
 
 if TYPE_CHECKING:
@@ -43,6 +45,11 @@ logger = logging.getLogger(__name__)
 
 LOGIN = "_session_login"
 """The meta key of requests that are part of a login."""
+
+_ALONE = "_session_alone"
+"""The meta key of requests of an ``alone()`` block; its value is the block's token."""
+
+_block: ContextVar[str | None] = ContextVar("scrapy_sessions_alone", default=None)  # the block that the code is in
 
 _PUT_BACK = "_session_put_back"
 """The meta key that names the run that returned a waiting request to its job's queue, when it was told to close."""
@@ -114,6 +121,7 @@ class SessionRouter:
             close_spider=self.close_spider,
             count=self.count,
             analytics=manager.analytics,
+            signal=manager.signal,
         )
 
     @cached_property
@@ -206,7 +214,7 @@ class SessionRouter:
         return (
             must_log_in(session, config)
             or config.sets_pace
-            or bool(session.delay or session.concurrency or session.not_before)
+            or bool(session.delay or session.concurrency or session.not_before or session.alone)
             or (session.first_request_alone and must_go_alone(session))
             or (self._paced and session.delay is None)
         )
@@ -239,7 +247,9 @@ class SessionRouter:
                         session.retire("its login failed")
                     raise
                 continue  # another request may have retired or replaced it meanwhile
-            if not is_ready(session, time.monotonic()):
+            if session.alone is not None and (logging_in or request.meta.get(_ALONE) == session.alone):
+                await wait_pause(session, self.guard)
+            elif not is_ready(session, time.monotonic()):
                 await wait_turn(session, self.guard)
                 if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
                     continue  # while it waited
@@ -274,9 +284,28 @@ class SessionRouter:
             raise retired(session)
         meta = {**request.meta, "session_id": session.id}
         meta.pop(PICKED, None)
+        if session.alone is not None and _block.get() == session.alone:
+            meta[_ALONE] = session.alone
         if session.pool is not None:
             meta["session_pool"] = session.pool
         return await self.crawler.engine.download_async(request.replace(meta=meta))
+
+    @asynccontextmanager
+    async def alone(self, session: SessionRuntime) -> AsyncIterator[Fetch]:
+        """Hold back the other requests of *session*, for ``session.alone()``."""
+        if session.alone is not None and _block.get() == session.alone:
+            raise SessionError(f"The session {session.id!r} is in an alone() block already: blocks can't be nested")
+        await wait_turn(session, self.guard, alone=True)
+        if session.status == "retired":
+            raise retired(session)
+        session.alone = uuid4().hex
+        token = _block.set(session.alone)
+        try:
+            yield partial(self.fetch, session)
+        finally:
+            _block.reset(token)
+            session.alone = None
+            session.wake_first()
 
     # The end
 

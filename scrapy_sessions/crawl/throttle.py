@@ -15,7 +15,7 @@ from scrapy_sessions.sessions.runtime import SessionRuntime, is_full
 if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
 
-__all__ = ["is_ready", "postpone", "wait_turn"]
+__all__ = ["is_ready", "postpone", "wait_pause", "wait_turn"]
 
 
 def is_ready(session: SessionRuntime, now: float) -> bool:
@@ -23,11 +23,13 @@ def is_ready(session: SessionRuntime, now: float) -> bool:
     return now >= session.not_before and not session.queue and not is_full(session)
 
 
-async def wait_turn(session: SessionRuntime, closing: ShutdownGuard) -> None:
-    """Wait until a request of *session* may go, or until no request goes out in it any more.
+async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, *, alone: bool = False) -> None:
+    """Wait until a request of *session* may go, or until no request is sent in it any more.
 
-    First come, first served: the others look once this one gives way to the event loop, and it must have gone by then.
-    Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
+    First come, first served: the others are woken when the caller yields to the event loop, so it must have gone by
+    then. Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
+
+    :param alone: wait until no request is in flight, for an ``alone()`` block
     """
     if session.queue is None:
         session.queue = deque()  # only now: an empty one takes 600 bytes
@@ -40,7 +42,7 @@ async def wait_turn(session: SessionRuntime, closing: ShutdownGuard) -> None:
             await closing.wait(turn)
         while not session.closed and session.status != "retired":
             seconds = session.not_before - time.monotonic()
-            if seconds <= 0 and not is_full(session):
+            if seconds <= 0 and not (is_full(session) or (alone and session.in_flight)):
                 return
             turn = queue[0] = loop.create_future()
             # Other processes know of who waits here by the session's last activity alone.
@@ -57,6 +59,12 @@ async def wait_turn(session: SessionRuntime, closing: ShutdownGuard) -> None:
     finally:
         queue.remove(turn)
         session.wake_first()
+
+
+async def wait_pause(session: SessionRuntime, closing: ShutdownGuard) -> None:
+    """Wait for the delay and the pauses of *session* only. Raises as :func:`wait_turn`."""
+    while (seconds := session.not_before - time.monotonic()) > 0:
+        await closing.sleep(seconds)
 
 
 def postpone(session: SessionRuntime, delay: float) -> None:

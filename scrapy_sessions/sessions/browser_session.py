@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from scrapy_sessions.exceptions import SessionError
-from scrapy_sessions.sessions.runtime import SessionRuntime
+from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from scrapy import Request
     from scrapy.http import Response
 
@@ -216,6 +218,26 @@ class BrowserSession:
         if owner is None:
             raise SessionError(f"The session {self.id!r} belongs to no crawl: fetch() needs a running spider")
         return await owner.fetch(self._runtime, request)
+
+    def alone(self) -> AbstractAsyncContextManager[Fetch]:
+        """Return an async context within which no other request of the session is in flight.
+
+        For steps that must follow each other, such as a form and its single-use token. It waits until the requests in
+        flight have ended; the others wait until it is left. Login requests are not held back.
+
+        .. code-block:: python
+
+            async with session.alone() as fetch:
+                form = await fetch(Request("https://shop.example/form"))
+                await fetch(FormRequest.from_response(form, formdata={"amount": "1"}))
+
+        Within the block :meth:`fetch` of this session is the same function. Raises
+        :exc:`~scrapy_sessions.exceptions.SessionError` if no spider is running, and for a block within a block.
+        """
+        owner = self._runtime.owner
+        if owner is None:
+            raise SessionError(f"The session {self.id!r} belongs to no crawl: alone() needs a running spider")
+        return owner.alone(self._runtime)
 
     def retire(self, reason: str) -> None:
         """Take the session out of use for good: no further request is sent in it. Its record stays, with *reason*.

@@ -98,6 +98,7 @@ class Collector:
         self._clock = clock
         self._count = count
         self._listener: Listener | None = None
+        self._keeps_sums = False
         self._sums: dict[str | None, HourCounts] = {}
         self._tallies: dict[_Place, _Tally] = {}
         self._late: dict[_Place, HourCounts] = {}  # what could not be written
@@ -113,6 +114,16 @@ class Collector:
     def listen(self, listener: Listener) -> None:
         """Tell *listener* the sums at every write."""
         self._listener = listener
+        self._keeps_sums = True
+
+    def keep_sums(self) -> None:
+        """Add up what is counted since the start, for :attr:`sums`."""
+        self._keeps_sums = True
+
+    @property
+    def sums(self) -> Mapping[str | None, HourCounts]:
+        """What was counted since the start, by pool, up to the last :meth:`flush`."""
+        return self._sums
 
     # What is counted
 
@@ -207,7 +218,7 @@ class Collector:
 
     @property
     def _on(self) -> bool:
-        return self._store is not None or self._listener is not None
+        return self._store is not None or self._keeps_sums
 
     def _tally(self, session: SessionRuntime) -> _Tally:
         session_id = FOLDED if session.transient else session.id
@@ -258,7 +269,7 @@ class Collector:
 
     def _taken(self, tallies: Mapping[_Place, _Tally], places: Iterable[_Place]) -> list[HourCounts]:
         rows = [_row(place, tallies[place]) for place in places]
-        if self._listener is not None:
+        if self._keeps_sums:
             self._sums = summed([*self._sums.values(), *rows], lambda row: row.pool)
         return rows
 

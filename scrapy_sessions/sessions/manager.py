@@ -6,8 +6,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from scrapy_sessions.exceptions import (
     AmbiguousSession,
@@ -31,20 +31,39 @@ from scrapy_sessions.sessions.cache import SessionCache
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.factory import SessionFactory
 from scrapy_sessions.sessions.removal import SessionRemover
-from scrapy_sessions.sessions.runtime import SessionRuntime, Transition, backlog
+from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, Transition, backlog
 from scrapy_sessions.sessions.write_behind import WriteBehind, set_aside
 from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.signals import (
+    session_created,
+    session_expired,
+    session_login_lost,
+    session_restored,
+    session_retired,
+)
 from scrapy_sessions.storage.base import Key, Row, SessionStore
 from scrapy_sessions.storage.codec import decode, encode
 from scrapy_sessions.storage.resolve import resolve_store
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from scrapy import Request
     from scrapy.http import Response
 
-__all__ = ["SessionManager", "retired"]
+__all__ = ["SessionManager", "Signaller", "retired"]
+
+Signaller: TypeAlias = Callable[[object, BrowserSession | None, str, str], None]
+"""Takes a signal, its session (``None``: not in memory), the session's id and a reason."""
+
+
+class Downloader(Protocol):
+    """Downloads requests in sessions: the router of a crawl."""
+
+    async def fetch(self, session: SessionRuntime, request: Request) -> Response: ...
+
+    def alone(self, session: SessionRuntime) -> AbstractAsyncContextManager[Fetch]: ...
 
 
 class SessionManager:
@@ -65,6 +84,7 @@ class SessionManager:
     :param settings: pools, profiles, policy; by default the default settings
     :param default_profile: the identity of new sessions without a profile
     :param on_event: called with an event's name (``"created"``) and how often it came
+    :param on_signal: called with a signal of :mod:`scrapy_sessions.signals`, the session and a reason
     :param clock: returns UNIX seconds
     """
 
@@ -77,16 +97,18 @@ class SessionManager:
         settings: SessionsSettings | None = None,
         default_profile: Profile | None = None,
         on_event: Callable[[str, int], None] | None = None,
+        on_signal: Signaller | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if storage_path is not None and store is not None:
             raise TypeError("Give either storage_path or store, not both")
         self.settings = settings or SessionsSettings()
         self.namespace = namespace if namespace is None else check_session_id(namespace)
-        self.fetcher: Callable[[SessionRuntime, Request], Awaitable[Response]] | None = None
+        self.downloader: Downloader | None = None
         self._owns_store = not isinstance(store, SessionStore)
         self.store: SessionStore = store if isinstance(store, SessionStore) else resolve_store(storage_path, store)
         self._count = on_event or (lambda name, n: None)
+        self._on_signal = on_signal
         self._clock = clock
         self._live = SessionCache(self.settings.cache_size, clock)
         self._transient: dict[Any, SessionRuntime] = {}
@@ -113,6 +135,7 @@ class SessionManager:
             writer=self._writer,
             analytics=self.analytics,
             count=self._count,
+            expired=self._expired,
             clock=clock,
         )
 
@@ -369,18 +392,37 @@ class SessionManager:
         """Called by a live session: its status changed."""
         if transition == "retired":
             self._count("retired", 1)
+            self.signal(session_retired, session, reason)
             self.analytics.record_event("retired", session, reason)
             pool = self.pool_of(session)
             if pool is not None:
                 pool.retire_slot(session.id, reason)
         elif transition == "login_lost":
             self.analytics.record_event("expired_login", session, reason)
+            self.signal(session_login_lost, session, reason)
+
+    def signal(self, signal: object, session: SessionRuntime, reason: str = "") -> None:
+        """Report *signal* for *session*."""
+        if self._on_signal is not None:
+            self._on_signal(signal, view_of(session), session.id, reason)
+
+    def _expired(self, session_id: str, session: SessionRuntime | None, reason: str) -> None:
+        if self._on_signal is not None:
+            view = None if session is None else view_of(session)
+            self._on_signal(session_expired, view, session_id, reason)
 
     async def fetch(self, session: SessionRuntime, request: Request) -> Response:
         """Called by a live session: download *request* in it."""
-        if self.fetcher is None:
+        return await self._running_downloader(session).fetch(session, request)
+
+    def alone(self, session: SessionRuntime) -> AbstractAsyncContextManager[Fetch]:
+        """Called by a live session: hold back its other requests."""
+        return self._running_downloader(session).alone(session)
+
+    def _running_downloader(self, session: SessionRuntime) -> Downloader:
+        if self.downloader is None:
             raise SessionError(f"No spider is running to fetch a request in the session {session.id!r}")
-        return await self.fetcher(session, request)
+        return self.downloader
 
     async def refresh_record(self, session: SessionRuntime) -> None:
         """Take into *session* what other processes have saved of it."""
@@ -402,6 +444,7 @@ class SessionManager:
         session = self._factory.fork(record, new_id)
         self._live.add(session)
         self._count("created", 1)
+        self.signal(session_created, session, f"forked from {session_id!r}")
         await self._writer.save(session)
         return view_of(session)
 
@@ -466,6 +509,7 @@ class SessionManager:
         session = self._factory.new(session_id, pool, profile, transient=transient)
         self._live.add(session)
         self._count("created", 1)
+        self.signal(session_created, session)
         if transient:
             self.analytics.track_transient(session)
         return session
@@ -475,6 +519,7 @@ class SessionManager:
         session.merge_base = row
         self._live.add(session)
         self._count("restored", 1)
+        self.signal(session_restored, session)
         return session
 
     def _adopt(self, session: SessionRuntime, namespace: str | None) -> None:

@@ -28,6 +28,7 @@ class SessionRemover:
         writer: WriteBehind,
         analytics: Collector,
         count: Callable[[str, int], None],
+        expired: Callable[[str, SessionRuntime | None, str], None],
         clock: Callable[[], float],
     ) -> None:
         self._store = store
@@ -35,6 +36,7 @@ class SessionRemover:
         self._writer = writer
         self._analytics = analytics
         self._count = count
+        self._expired = expired
         self._clock = clock
 
     def close(self, session: SessionRuntime) -> None:
@@ -94,7 +96,7 @@ class SessionRemover:
                     live = self._live_of(expired.key)
                     if live is not None:
                         self.close(live)
-                    self._note_expired(expired.key, live.pool if live is not None else None, expired.reason)
+                    self._note_expired(expired.key, live.pool if live is not None else None, expired.reason, live)
                     reasons[expired.reason] += 1
                 else:
                     spared.add(expired.key)  # saved by another meanwhile
@@ -120,7 +122,10 @@ class SessionRemover:
         self._count("deleted", 1)
         self._analytics.record_event_for("deleted", *key, pool)
 
-    def _note_expired(self, key: Key, pool: str | None, reason: ExpiryReason) -> None:
+    def _note_expired(
+        self, key: Key, pool: str | None, reason: ExpiryReason, live: SessionRuntime | None = None
+    ) -> None:
         self._count("expired", 1)
         self._count(f"expired/{reason}", 1)
         self._analytics.record_event_for("expired", *key, pool, reason)
+        self._expired(key.session_id, live, reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -29,6 +29,7 @@ from scrapy_sessions.sessions.json_data import WatchedData, copy_json
 from scrapy_sessions.sessions.tracked import TrackedHeaders, TrackedJar
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from weakref import ref
 
     from scrapy import Request
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.parts import Parts
     from scrapy_sessions.storage.base import Row
 
-__all__ = ["SessionOwner", "SessionRuntime", "Transition", "backlog", "is_full", "must_go_alone"]
+__all__ = ["Fetch", "SessionOwner", "SessionRuntime", "Transition", "backlog", "is_full", "must_go_alone"]
+
+Fetch: TypeAlias = "Callable[[Request], Awaitable[Any]]"
+"""Downloads a request in a session."""
 
 Transition: TypeAlias = Literal["ready", "login_lost", "retired"]
 """A change of a session's status."""
@@ -69,6 +73,9 @@ class SessionOwner(Protocol):
     async def fetch(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* in *session*."""
 
+    def alone(self, session: SessionRuntime) -> AbstractAsyncContextManager[Fetch]:
+        """Return a context in which only its own requests are sent in *session*."""
+
 
 class SessionRuntime:
     """A session in memory: the fields of its record, its live cookie jar, and the state of this process.
@@ -84,6 +91,7 @@ class SessionRuntime:
         "_extra",
         "_owner",
         "_settled",
+        "alone",
         "bound_headers",
         "bytes",
         "closed",
@@ -199,6 +207,7 @@ class SessionRuntime:
         self.closed = False  # deleted, expired or replaced: it is never saved again
         self.transient = transient  # lives for this crawl only
         self.in_flight = 0
+        self.alone: str | None = None  # the token of the alone() block that is open
         # Caches of in_flight.py: the headers of its requests, for all origins, or by scheme and host.
         self.identity: Any = None
         self.identities: Mapping[tuple[str, str], Any] = _EMPTY
@@ -448,7 +457,9 @@ def must_go_alone(session: SessionRuntime) -> bool:
 
 
 def is_full(session: SessionRuntime) -> bool:
-    """Whether *session* has as many requests in flight as it may have."""
+    """Whether *session* has as many requests in flight as it may have, or an ``alone()`` block is open."""
+    if session.alone is not None:
+        return True
     if session.in_flight and must_go_alone(session):
         return True
     return bool(session.concurrency) and session.in_flight >= session.concurrency
