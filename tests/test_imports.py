@@ -35,10 +35,7 @@ ROWS = (
     ("",),  # the package itself: the public names
 )
 SESSIONS_ROW = next(number for number, parts in enumerate(ROWS) if "sessions" in parts)
-KNOWN: tuple[tuple[str, str], ...] = (
-    ("crawl.facade", "extension"),
-    ("crawl.shell", "extension"),
-)
+KNOWN: tuple[tuple[str, str], ...] = ()
 """Imports, module by module, that break these rules and are to be removed."""
 
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")

@@ -31,11 +31,11 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["APPLIED", "SLOT", "InFlight", "InFlightRequests", "remove_leftovers"]
 
-APPLIED = "_session_laid"
+APPLIED = "_session_applied"
 """The meta key that tells what a request wears of its session, by digest. It is there only while the request is on its
 way: a copy made by a middleware in between carries it, and is freed of the old identity by it."""
 
-SLOT = "_session_place"
+SLOT = "_session_slot"
 """The meta key of the visit that takes up one of a bounded number of places. It is there only while the request is on
 its way: a copy that comes in its place tells by it that the visit is over."""
 

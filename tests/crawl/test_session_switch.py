@@ -132,7 +132,7 @@ def test_a_finished_request_wears_nothing(run: Run) -> None:
     """What a callback finds in response.request holds neither the session's headers nor its cookie nor its proxy."""
     worn = run.crawls[0].item(step="worn")
     assert {name.lower() for name in worn["headers"]}.isdisjoint(IDENTITY)
-    assert set(worn["meta"]).isdisjoint({"proxy", "_auth_proxy", "_session_laid"})
+    assert set(worn["meta"]).isdisjoint({"proxy", "_auth_proxy", "_session_applied"})
 
 
 @pytest.mark.parametrize("key", ["detour", "late_detour"])

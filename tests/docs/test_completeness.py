@@ -22,6 +22,7 @@ SCRAPYS_META = {
     "download_latency",
     "redirect_urls",
     "_auth_proxy",
+    "_dont_cache",
     "_scheme_proxy",
 }  # notes of Scrapy's own
 
