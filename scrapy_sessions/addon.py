@@ -21,8 +21,10 @@ __all__ = ["SessionsAddon"]
 
 
 class SessionsAddon:
-    """Sets up the components, each where the project hasn't put it elsewhere. Does nothing if ``SESSIONS_ENABLED`` is
-    false."""
+    """Adds the components to the settings, each unless the project lists it itself.
+
+    Does nothing if ``SESSIONS_ENABLED`` is false.
+    """
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Add the components to *settings*."""
@@ -34,9 +36,9 @@ class SessionsAddon:
         setdefault("DOWNLOADER_MIDDLEWARES", SessionVerdictMiddleware, 950)
         if not self._without_cookies(settings):
             setdefault("DOWNLOADER_MIDDLEWARES", SessionCookiesMiddleware, 960)
-        # Ours replaces it wherever the project put it: two would send every cookie twice.
+        # Ours replaces Scrapy's, wherever the project lists that: both would send every cookie twice.
         settings.set_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CookiesMiddleware, None)
-        # By its path, as in Scrapy's own list: in Scrapy 2.14, a class doesn't take the place of a path there.
+        # By its path, as in Scrapy's own list: in Scrapy 2.14 a class doesn't replace a path there.
         middlewares = settings.getdict("DOWNLOADER_MIDDLEWARES")
         middlewares[global_object_name(CookiesMiddleware)] = middlewares.pop(CookiesMiddleware)
         settings.set("DOWNLOADER_MIDDLEWARES", middlewares, settings.getpriority("DOWNLOADER_MIDDLEWARES") or 0)
@@ -45,7 +47,7 @@ class SessionsAddon:
 
     @staticmethod
     def _without_cookies(settings: BaseSettings) -> bool:
-        """Whether the project itself has switched Scrapy's cookie middleware off."""
+        """Whether the project has disabled Scrapy's cookie middleware."""
         middlewares = settings.getdict("DOWNLOADER_MIDDLEWARES")
         return any(place is None and load_object(name) is CookiesMiddleware for name, place in middlewares.items())
 

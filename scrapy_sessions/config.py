@@ -39,22 +39,23 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Verdict(Enum):
-    """What a response says of the session it came in."""
+    """What one response looks like. What follows depends on whose fault it is: see :doc:`/topics/health`."""
 
     OK = "ok"
+    """A good response."""
     SUSPECT = "suspect"
-    """Something is wrong, with the session or with the page: noted as a failure, and tried again."""
+    """The request was refused, for the session's or for the page's sake."""
     EXPIRED = "expired"
-    """The site doesn't know the session any more: it logs in again."""
+    """The site does not know the session's login."""
     BLOCKED = "blocked"
-    """The site doesn't want the session any more: it is retired."""
+    """The site has banned the session."""
 
 
 class SessionConfig:
-    """A policy of small override points, for one site or spider. The defaults go by status.
+    """How one site treats sessions. Override what differs from the defaults, which judge responses by status.
 
-    A spider's ``session_config`` comes first, then a class registered for the URL with :func:`session_config`, then
-    ``SESSIONS_CONFIG``, then this class. One object serves the whole crawl.
+    The spider's ``session_config`` is used first, then a class registered for the URL with :func:`session_config`,
+    then ``SESSIONS_CONFIG``, then this class. One object of each class serves the whole crawl.
 
     .. code-block:: python
 
@@ -70,7 +71,7 @@ class SessionConfig:
     """
 
     login_url: str = ""
-    """A redirect to this URL, its query aside, is an expiry. Relative to the URL that redirects. Empty: none is."""
+    """A redirect to this URL means that the login is lost; its query is ignored. Relative to the URL that redirects."""
 
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
@@ -86,7 +87,7 @@ class SessionConfig:
 
     @cached_property
     def remarkable_statuses(self) -> frozenset[int]:
-        """The statuses that may tell something of a session."""
+        """The statuses that can have a verdict other than OK."""
         settings = self.settings
         listed = {*settings.expired_statuses, *settings.suspect_statuses, *settings.blocked_statuses}
         return frozenset(listed | _REDIRECTS | {_PROXY_REFUSES})
@@ -98,7 +99,7 @@ class SessionConfig:
 
     @cached_property
     def reads_body(self) -> bool:
-        """Whether :meth:`check` is overridden, and so may want to see a decoded body."""
+        """Whether :meth:`check` is overridden: it then gets a decoded body."""
         return type(self).check is not SessionConfig.check
 
     @cached_property
@@ -112,29 +113,53 @@ class SessionConfig:
         return type(self).process_request is not SessionConfig.process_request
 
     def pool(self, request: Request) -> str | None:
-        """Return the name of the pool that *request*, which has no session key, draws from; ``None``: the default."""
+        """Return the name of the pool that *request* draws from; ``None``: the default pool.
+
+        Called for requests without a session key only: ``session_id``, ``session_pool`` and ``cookiejar`` in the meta
+        win, and so does ``SESSIONS_DEFAULT_ID``.
+
+        .. code-block:: python
+
+            def pool(self, request):
+                return "staff" if "/admin/" in request.url else None
+        """
         return None
 
     async def login(self, session: BrowserSession, fetch: Fetch) -> Verdict | bool | None:
         """Log *session* in. Called once for a new or expired session, however many requests wait for it.
 
-        ``response = await fetch(request)`` sends any number of requests in the session: redirects are followed,
-        robots.txt and delays obeyed, the HTTP cache bypassed; the responses draw no verdict. The result is saved at
-        once.
+        ``response = await fetch(request)`` sends any number of requests in the session. Redirects are followed,
+        robots.txt and delays are obeyed, the HTTP cache is bypassed; the responses get no verdict. The result is saved
+        at once, before the requests that wait are sent.
 
-        Raise, or return ``False`` or a verdict that isn't OK, if it fails: it is tried again, up to
-        ``SESSIONS_LOGIN_ATTEMPTS`` times. ``BLOCKED`` retires the session at once.
+        A login fails if it raises, or returns ``False`` or a verdict other than OK. It is tried again, up to
+        ``SESSIONS_LOGIN_ATTEMPTS`` times; ``BLOCKED`` ends the attempts at once.
+
+        .. code-block:: python
+
+            async def login(self, session, fetch):
+                page = await fetch(FormRequest(self.login_url, formdata={"user": session.id, "password": "..."}))
+                return not page.css("form#login")
         """
         raise NotImplementedError
 
     # Any: an override may be a coroutine function, and one that isn't can still return what super().check() returns.
     def check(self, response: Response, request: Request) -> Verdict | Any:
-        """Say what *response* tells of its session. May be a coroutine function; may raise
-        :exc:`~scrapy.exceptions.CloseSpider`. Any other exception is logged, and means OK.
+        """Return the verdict for *response*. Override it to look at the page itself; it may be a coroutine function.
 
-        It sees every response of a session as it comes from the site: redirects too, and before a retry. By default
-        ``SESSIONS_EXPIRED_STATUSES``, ``SESSIONS_SUSPECT_STATUSES`` and ``SESSIONS_BLOCKED_STATUSES`` settle it, and a
-        redirect to :attr:`login_url`.
+        It gets every response of a session as the site sent it, decompressed: redirects, too, and before a retry.
+        Responses to login requests and from the HTTP cache are not checked. The default uses
+        ``SESSIONS_BLOCKED_STATUSES`` (anonymous sessions only), then ``SESSIONS_EXPIRED_STATUSES`` and a redirect to
+        :attr:`login_url`, then ``SESSIONS_SUSPECT_STATUSES``.
+
+        :exc:`~scrapy.exceptions.CloseSpider` closes the spider. Any other exception is logged, and means OK.
+
+        .. code-block:: python
+
+            def check(self, response, request):
+                if response.css("form#login"):
+                    return Verdict.EXPIRED
+                return super().check(response, request)
         """
         status = response.status
         if status not in self.remarkable_statuses:
@@ -142,10 +167,10 @@ class SessionConfig:
         settings = self.settings
         blocked = status in settings.blocked_statuses
         if blocked and self._is_anonymous(request):
-            return Verdict.BLOCKED  # first: by default no status is, so whoever lists one means it
+            return Verdict.BLOCKED  # before the others: no status is listed by default
         if status in settings.expired_statuses or (status in _REDIRECTS and self.leads_to_login(response)):
             return Verdict.EXPIRED
-        # A status alone never retires a named session, also where an override asks this method.
+        # A status alone never retires a named session, whatever an override returns for it.
         if blocked or status in settings.suspect_statuses or status == _PROXY_REFUSES:
             return Verdict.SUSPECT
         return Verdict.OK
@@ -173,10 +198,30 @@ class SessionConfig:
             return False
 
     def process_request(self, request: Request, session: BrowserSession) -> None:
-        """Change *request*, which is about to go out in *session*: a CSRF header, for example."""
+        """Change *request* before it is sent in *session*.
+
+        Called after the session's identity was applied, and again for each retry and redirect; headers that it sets
+        replace those of the request and of the session, and are removed from the request when its response has come.
+        Not a place for ``Cookie``: that header is written later, from the jar.
+
+        .. code-block:: python
+
+            def process_request(self, request, session):
+                if request.method == "POST" and request.url.startswith("https://shop.example/"):
+                    request.headers["X-CSRF-Token"] = session.data["csrf"]
+        """
 
     def delay(self, session: BrowserSession) -> float:
-        """Return the seconds from a request of *session* to its next one: its pace, its habits."""
+        """Return the seconds from a request of *session* to its next one.
+
+        Overridden, it replaces ``SESSIONS_DELAY`` and the ``delay`` of the session's pool, which the default returns.
+        ``DOWNLOAD_DELAY``, the delay of the site, holds in any case, and so do pauses that a site asks for.
+
+        .. code-block:: python
+
+            def delay(self, session):
+                return random.uniform(2, 5)
+        """
         own = runtime_of(session).delay
         return self.settings.delay if own is None else own
 
@@ -199,7 +244,7 @@ _registered: dict[type[SessionConfig], Patterns] = {}
 @lru_cache(maxsize=16)  # a crawl meets few ports
 def _matcher(scheme: str, port: int | None) -> URLMatcher:
     """Return the matcher for URLs with *port*, ``None``: the default one. A pattern without a port fits them all."""
-    # Imported by those who register something: it brings the list of public suffixes along, which takes its time.
+    # Imported when a class is registered only: it loads the list of public suffixes.
     from url_matcher import Patterns, URLMatcher  # noqa: PLC0415
 
     def with_port(patterns: Iterable[str]) -> list[str]:

@@ -22,11 +22,10 @@ __all__ = ["SessionFingerprinter"]
 
 
 class SessionFingerprinter:
-    """Wraps the fingerprinter in ``SESSIONS_FALLBACK_FINGERPRINTER``.
+    """Wraps the fingerprinter of ``SESSIONS_FALLBACK_FINGERPRINTER``.
 
     The fingerprint differs from the wrapped one only for a request that names its session itself: ``session_id``
-    without ``session_pool``. Requests without a session key, of a pool or of a ``cookiejar`` keep the wrapped one.
-    Adds nothing that raises.
+    without ``session_pool``. So neither the dupefilter nor the HTTP cache mixes two sessions.
     """
 
     def __init__(self, wrapped: RequestFingerprinterProtocol) -> None:
@@ -44,5 +43,5 @@ class SessionFingerprinter:
         if not is_named(request.meta):
             return fingerprint
         session_id = request.meta["session_id"].encode("utf-8", "surrogatepass")
-        # SHA-1 as in Scrapy: it tells requests apart, it protects nothing.
+        # SHA-1 as in Scrapy: it distinguishes requests and protects nothing.
         return hashlib.sha1(fingerprint + b"\0session\0" + session_id, usedforsecurity=False).digest()

@@ -1,4 +1,4 @@
-"""Media pipelines whose downloads go out in the session stamped on their item."""
+"""Media pipelines that download in the session that their item is stamped with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["SessionFilesPipeline", "SessionImagesPipeline"]
 
 
 class _InItemSession(_Base):
-    """Needs ``SESSIONS_ITEM_FIELD``, by which an item knows its session."""
+    """Needs ``SESSIONS_ITEM_FIELD``, the field that names the session of an item."""
 
     router: SessionRouter
 

@@ -1,4 +1,4 @@
-"""The spider middleware: what a callback yields stays in the session of its response, and says so."""
+"""The spider middleware: requests that a callback yields inherit the session of its response; items are stamped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEYS = ("session_id", "session_pool", "cookiejar")
 
 
 class SessionSpiderMiddleware(BaseSpiderMiddleware):
-    """Nearest the engine, so that it sees what the other spider middlewares yield, too."""
+    """Nearest to the engine, so that it also processes what other spider middlewares yield."""
 
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
@@ -34,7 +34,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         self._warned = False
 
     def get_processed_request(self, request: Request, response: Response | None) -> Request | None:
-        """Let *request*, if it has no session key of its own, inherit the session or the pool of *response*."""
+        """Let *request* inherit the session or the pool of *response*, unless it has a session key of its own."""
         if response is None or response.request is None or any(key in request.meta for key in _KEYS):
             return request
         meta = response.meta
@@ -42,7 +42,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
             request.meta["session_id"] = meta["session_id"]
             return request
         pool = meta.get("session_pool")
-        if pool is None:  # none, the session of SESSIONS_DEFAULT_ID, or a cookiejar: as in Scrapy, not passed on
+        if pool is None:  # no session, that of SESSIONS_DEFAULT_ID, or a cookiejar: as in Scrapy, not inherited
             return request
         if self._router.manager.pool(pool).sticky:
             request.meta["session_pool"] = pool
@@ -52,7 +52,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         return request
 
     def get_processed_item(self, item: Any, response: Response | None) -> Any:
-        """Put the id of the session that *response* came in into the field ``SESSIONS_ITEM_FIELD`` of *item*."""
+        """Set the field ``SESSIONS_ITEM_FIELD`` of *item* to the id of the session of *response*."""
         if self._field is None or response is None or response.request is None:
             return item
         session_id = response.meta.get("session_id")
@@ -67,7 +67,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
             if not self._warned:
                 self._warned = True
                 logger.warning(
-                    "%s has no field %r that could be set, so its items don't tell their session: add the field, or "
+                    "%s has no field %r that can be set, so its items are not stamped with their session: add the field, or "
                     "change SESSIONS_ITEM_FIELD",
                     type(item).__name__,
                     self._field,
