@@ -1,19 +1,24 @@
-"""Writes docs/reference/commands.rst out of the commands' own help: ``python docs/_ext/commands_page.py``.
+"""Writes docs/reference/commands.rst from the parsers of the commands: ``python docs/_ext/commands_page.py``.
 
-The page is committed, so that a change of a help text is seen in review; a test fails while it differs.
+The page is committed, so that a review shows a changed help text; a test fails while it differs. It is built from the
+parsers and not from their ``--help``, whose layout depends on the version of Python.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from scrapy_sessions.commands.registry import SUBCOMMANDS
-from scrapy_sessions.commands.support.arguments import overview, subcommand
+from scrapy_sessions.commands.registry import SUBCOMMANDS, load
+from scrapy_sessions.commands.support.arguments import subcommand
 
 __all__ = ["PAGE", "page"]
 
 PAGE = Path(__file__).parents[1] / "reference" / "commands.rst"
+
+_GLOBAL = "global options"
 
 _HEAD = """\
 .. Written by docs/_ext/commands_page.py: change the help texts, and run it again.
@@ -22,13 +27,13 @@ _HEAD = """\
 Commands
 ========
 
-``scrapy sessions`` works inside of a project and outside. Inside, it looks at the store that the project's spiders use;
-outside, at the one that they would use from the same folder. :doc:`../topics/command-line` shows what to do with it.
+``scrapy sessions`` works inside of a project and outside. Inside, it uses the store of the project's spiders; outside,
+the store that spiders would use from the same folder. :doc:`../topics/command-line` shows what to do with it.
 
-A subcommand that only looks never makes a store, and does with one that this user may read but not write, as on a disk
-that is mounted read-only. What isn't printable in a value is written out, so that nothing from a site can play tricks
-with a terminal; in JSON, as JSON writes it. Tables are drawn on a terminal; into a pipe or a file go plain lines,
-without colours. ``NO_COLOR`` switches colours off everywhere.
+A subcommand that only reads never creates a store, and a store that this user can read but not write to is enough, as
+on a disk that is mounted read-only. Values are printed with escapes for what isn't printable, so that a site can't send
+control sequences to your terminal; JSON has the escapes of JSON. On a terminal, tables are drawn; into a pipe or a file
+go plain lines without colours. ``NO_COLOR`` turns colours off everywhere.
 
 .. _exit-codes:
 
@@ -38,42 +43,71 @@ Exit codes
 ==== ==========================================================================================================
 Code Meaning
 ==== ==========================================================================================================
-0    Done. For ``list``: there was something to list; for ``doctor``: nothing is wrong; for ``stats --watch``: ended
+0    Done. For ``list``: there is a session to list; for ``doctor``: there is no error; for ``stats --watch``: ended
      by Ctrl-C, which is its only end.
-1    There is no such session, store or match, the answer to a question was no, or something failed.
-2    Not understood, or not to be done so: an unknown option, a bad setting or URL, an id that stands in two
-     namespaces, a question without a terminal to ask it on.
+1    There is no such session, store or match, the answer to a question was no, or the operation failed.
+2    A usage error: an unknown option, a bad setting or URL, an id that two namespaces contain, a question without a
+     terminal to ask it on.
 130  Ended by Ctrl-C before it was done.
-141  The reader of the output went away, as ``head`` does.
+141  The reader of the output ended, as ``head`` does.
 ==== ==========================================================================================================
 
-Whatever goes wrong is said in one line on standard error.
+Every error is one line on standard error.
+
+.. _global-options:
+
+Global options
+==============
+
+Every subcommand has these options. They are given before the subcommand or after it.
+
 """
 
 
 def page() -> str:
     """Return the text of the page."""
-    os.environ["COLUMNS"] = "100"  # the help is as wide as the terminal
-    parts = [_HEAD, *_section("scrapy sessions", overview())]
+    lines = [_HEAD.rstrip(), "", *_options(subcommand("list"), "scrapy sessions", shared=True)]
     for name in SUBCOMMANDS:
-        parts += _section(f"scrapy sessions {name}", subcommand(name).format_help())
-    return "\n".join(parts)
+        title = f"scrapy sessions {name}"
+        lines += [f".. _command-{title.replace(' ', '-')}:", "", title, "=" * len(title), ""]
+        lines += [f"{load(name).HELP[0].upper()}{load(name).HELP[1:]}.", ""]
+        parser = subcommand(name)
+        lines += [*_description(parser.description or ""), *_options(parser, title, shared=False)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(title: str, text: str) -> list[str]:
-    block = "\n".join(f"    {line}".rstrip() for line in text.rstrip().splitlines())
-    return [
-        f".. _command-{title.replace(' ', '-')}:",
-        "",
-        title,
-        "=" * len(title),
-        "",
-        ".. code-block:: text",
-        "",
-        block,
-        "",
-    ]
+def _description(text: str) -> Iterator[str]:
+    for paragraph in text.split("\n\n"):
+        example = paragraph.startswith(" ")
+        yield from [".. code-block:: sh", ""] if example else []
+        yield from (f"  {line}" if example else _escaped(line) for line in paragraph.splitlines())
+        yield ""
+
+
+def _options(parser: argparse.ArgumentParser, program: str, *, shared: bool) -> Iterator[str]:
+    """Describe the arguments of *parser*: the global ones if they are *shared*, else its own."""
+    yield from (f".. program:: {program}", "")
+    for group in parser._action_groups:  # noqa: SLF001  # argparse has no public way
+        for action in group._group_actions:  # noqa: SLF001
+            if (group.title == _GLOBAL) == shared and action.help != argparse.SUPPRESS and action.dest != "help":
+                yield from (f".. option:: {_invocation(action)}", "")
+                yield from (f"   {_escaped(_filled(action))}", "")
+
+
+def _invocation(action: argparse.Action) -> str:
+    value = "" if action.nargs == 0 else str(action.metavar or "|".join(map(str, action.choices or ())))
+    names = [f"{option} {value}".strip() for option in action.option_strings] or [value]
+    return ", ".join(names) + (" ..." if action.nargs == argparse.ZERO_OR_MORE else "")
+
+
+def _filled(action: argparse.Action) -> str:
+    text = (action.help or "") % vars(action)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\*`|_])(?=\W|$)", r"\\\1", text).replace("--", r"\--")
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page().rstrip() + "\n", encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,13 +1,13 @@
-"""``scrapy sessions``: what Scrapy loads at every call of ``scrapy``, so nothing here is heavy.
+"""``scrapy sessions``. Scrapy imports this module at every call of ``scrapy``: nothing in it is heavy.
 
-Each subcommand is a module of this package, imported when it is asked for, with:
+Each subcommand is a module of this package, imported when it is called. It has:
 
-- ``HELP``: one line; ``DESCRIPTION``: a short paragraph and examples;
+- ``HELP``: one line, and ``DESCRIPTION``: a short paragraph and examples;
 - ``add_arguments(parser)``;
 - ``async run(context) -> int``, which returns the exit code;
-- optionally ``NEEDS_STORE``: False for one that works without a store, or opens it by itself, made if it isn't there
-  (default True: the store is opened, and one that isn't there is an error: it is not made by looking);
-- optionally ``ONLY_LOOKS``: True for one that a store will do which this user can't write.
+- optionally ``NEEDS_STORE = False``: the subcommand works without a store, or opens it by itself. By default the store
+  is opened first, and a missing one is an error: reading creates no store;
+- optionally ``READS_ONLY = True``: a store that this user can't write to is enough.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ class SessionsCommand(ScrapyCommand):
         return "<subcommand> [options]"
 
     def short_desc(self) -> str:
-        return "List, show, move and mend saved sessions"
+        return "List, show, move and repair saved sessions"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        from scrapy_sessions.commands.support.arguments import add_subcommands  # noqa: PLC0415  # only for this very command
+        from scrapy_sessions.commands.support.arguments import add_subcommands  # noqa: PLC0415  # not at every call
 
         super().add_options(parser)
         add_subcommands(parser)
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
-        from scrapy_sessions.commands.support.arguments import complain  # noqa: PLC0415  # see above
+        from scrapy_sessions.commands.support.arguments import usage_error  # noqa: PLC0415  # not at every call
 
-        if args:  # what neither parser took
-            complain("scrapy sessions", f"unrecognized arguments: {' '.join(args)}")
+        if args:  # taken by neither parser
+            usage_error("scrapy sessions", f"unrecognized arguments: {' '.join(args)}")
         try:
             super().process_options(args, opts)
         except UsageError as e:
-            complain("scrapy sessions", str(e))
+            usage_error("scrapy sessions", str(e))
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from scrapy_sessions.commands.support.runner import run_subcommand  # noqa: PLC0415  # see above
+        from scrapy_sessions.commands.support.runner import run_subcommand  # noqa: PLC0415  # not at every call
 
         assert self.settings is not None  # noqa: S101  # set by Scrapy
         self.exitcode = run_subcommand(opts, self.settings)

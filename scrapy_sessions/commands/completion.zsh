@@ -1,48 +1,46 @@
 # Completes "scrapy sessions" in zsh. Printed by: scrapy sessions completion zsh
-# Completion of scrapy's other commands stays as it was. Needs compinit, as all completion in zsh does.
-
-@TABLE@
+# Another completion of scrapy still completes its other commands. Needs compinit.
 
 [[ ${_comps[scrapy]-} != _scrapy_sessions ]] && _scrapy_sessions_before=${_comps[scrapy]-}
 
+@SHTAB@
+
+# Completes the values of the field $1, from the store that the line names.
+_scrapy_sessions_values() {
+    local i
+    local -a place
+    for (( i = 3; i < ${#typed}; i++ )); do
+        case ${typed[i]} in
+            (--store|--namespace|-s|--set) place+=("${typed[i]}" "${(Q)typed[i + 1]/#\~\//$HOME/}") ;;
+        esac
+    done
+    compadd -- ${(f)"$(${typed[1]} sessions list --values $1 "${place[@]}" 2>/dev/null)"}
+}
+
 _scrapy_sessions() {
     if (( CURRENT < 3 )) || [[ ${words[2]} != sessions ]]; then
-        [[ -n $_scrapy_sessions_before ]] && $_scrapy_sessions_before "$@"
+        ${_scrapy_sessions_before:-_default} "$@"
         (( CURRENT == 2 )) && compadd -- sessions
         return 0
     fi
 
-    local name= option= value found i
-    local -a place
-    for (( i = 3; i < CURRENT; i++ )); do
-        value=${words[i]}
-        if [[ -n $option ]]; then
-            case $option in
-                (--store|--namespace|-s|--set) place+=("$option" "${(Q)value/#\~\//$HOME/}") ;;
-            esac
-            option=
-        elif [[ $value == -* ]]; then
-            [[ -n $(_scrapy_sessions_table "$name $value") ]] && option=$value
-        elif [[ -z $name ]]; then
-            name=$value
+    # The function of shtab expects "--option value", not "--option=value".
+    local word
+    local -a typed
+    for word in "${(@)words[1,CURRENT-1]}"; do
+        if [[ $word == --*=* ]]; then
+            typed+=("${word%%=*}" "${word#*=}")
+        else
+            typed+=("$word")
         fi
     done
-    if [[ -z $option && $PREFIX == --*=* ]]; then
-        option=${PREFIX%%=*}
+    if [[ $PREFIX == --*=* ]]; then
+        typed+=("${PREFIX%%=*}")
         compset -P '*='
     fi
-    if [[ -n $option ]]; then
-        found=$(_scrapy_sessions_table "$name $option")
-    elif [[ $PREFIX == -* ]]; then
-        found=$(_scrapy_sessions_table "$name options")
-    else
-        found=$(_scrapy_sessions_table "$name arguments")
-    fi
-    case $found in
-        (@value|'') _files ;;
-        (@ids) compadd -- ${(f)"$(${words[1]} sessions list --ids "${place[@]}" 2>/dev/null)"} ;;
-        (*) compadd -- ${=found} ;;
-    esac
+    words=("${typed[@]}" "$PREFIX$SUFFIX")
+    CURRENT=${#words}
+    _shtab_scrapy
 }
 
 compdef _scrapy_sessions scrapy

@@ -9,34 +9,34 @@ from urllib.parse import urlsplit
 
 from w3lib.url import safe_url_string
 
-from scrapy_sessions.commands.support.arguments import given_id
+from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.stdio import to_stdout
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.headers import SessionHeaders, origin_of
-from scrapy_sessions.storage.base import Key
-from scrapy_sessions.storage.codec import decode
 
-__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
 
 HELP = "print a curl command that sends one request of a session"
 DESCRIPTION = """
-Print, for a POSIX shell, the curl command that fetches URL as the session would: with its user agent, its language, its
-headers for that site, its proxy, and those of its cookies that are sent there.
+Print, for a POSIX shell, the curl command that fetches URL as the session would:
+with its user agent, its language, its headers for that site, its proxy, and
+those of its cookies that are sent there.
 
-The command contains the session's secrets: whoever has it is logged in. curl doesn't change the session, and follows no
-redirect by itself. "scrapy sessions import" reads the command.
+The command contains the session's secrets: whoever has it is logged in. curl
+doesn't change the session, and follows no redirect by itself. "scrapy sessions
+import" reads the command.
 
   scrapy sessions curl alice https://shop.example/account
   scrapy sessions curl alice https://shop.example/account | sh
 """
 
-ONLY_LOOKS = True
+READS_ONLY = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=given_id, help="the session")
+    parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session")
     parser.add_argument("url", metavar="URL", help="what to fetch, with http:// or https://")
 
 
@@ -49,17 +49,16 @@ async def run(context: Context) -> int:
         origin = ""
     if not origin.startswith(("http://", "https://")):
         raise CommandError("The URL needs http:// or https:// and a host")
-    info = await context.info(context.options.id)
-    row = await context.store.load(Key(info["namespace"], info["session_id"]))
-    if row is None:
-        raise CommandError(f"The session {info['session_id']!r} was deleted meanwhile", 1)
-    arguments = list(_arguments(decode(row), url, origin))
+    record = await context.record(context.options.id)
+    arguments = list(_arguments(record, url, origin))
     command = shlex.join(["curl", *arguments])
-    if context.out.is_terminal and not command.isprintable():
-        raise CommandError("The command contains what this terminal would obey: send it into a pipe or a file", 1)
+    if context.on_terminal and not command.isprintable():
+        raise CommandError(
+            "The command contains control characters, which a terminal would obey: use a pipe or a file", 1
+        )
     to_stdout(f"{command}\n".encode("utf-8", "surrogateescape"))
     if not any(argument.startswith("Cookie: ") for argument in arguments):
-        context.err.print(f"No cookie of {info['session_id']!r} is sent to {origin}", soft_wrap=True)
+        context.note(f"No cookie of {record.session_id!r} is sent to {origin}")
     return 0
 
 

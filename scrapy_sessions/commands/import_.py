@@ -30,15 +30,18 @@ __all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
 NEEDS_STORE = False  # it creates the store, if need be
 HELP = "read sessions from files: cookies.txt, JSON of browsers and scripts, HAR, a copied curl command, …"
 DESCRIPTION = """
-Read FILE, in whichever format it is, and show what changes. Cookies are merged into the session ID, the newest wins; a
-session that doesn't exist is created, and counts as logged in. Our own JSON brings whole sessions, under their own ids
-or, if it is one, under ID. An existing session isn't overwritten without --replace.
+Read FILE, in whichever format it is, and show what changes. Cookies are merged
+into the session ID, the newest wins; a session that doesn't exist is created,
+and counts as logged in. Our own JSON contains whole sessions. They keep their
+ids, or a single one gets the id ID. An existing session isn't overwritten
+without --replace.
 
-Nothing is saved before all of the file was read. Cookies that no site could set, such as one for all of co.uk, are
-refused; the others are imported. The exit code is 1 if cookies were left out because the session is full.
+Nothing is saved before all of the file was read. Cookies that no site could set,
+such as one for all of co.uk, are refused; the others are imported. The exit code
+is 1 if cookies were left out because the session is full.
 
-A site may tie its cookies to the browser they are from: give a new session that browser's user agent. A HAR and a
-copied curl command contain it.
+A site may tie its cookies to the browser they are from: give a new session that
+browser's user agent. A HAR and a copied curl command contain it.
 
   scrapy sessions import cookies.txt alice --namespace shop --user-agent "Mozilla/5.0 …"
   scrapy sessions import cookies.json alice --domain shop.example --dry-run
@@ -108,14 +111,14 @@ async def run(context: Context) -> int:
     if options.url is not None and not FORMATS[file.format].placed:
         raise CommandError(f"The file contains the site of its cookies ({file.format}): leave out --url")
     if isinstance(context.store, MemoryStore):
-        raise CommandError("The store is memory://, which ends with this command: name another with --store")
-    there = missing_store(context.store) is None
-    if there or not options.dry_run:
+        raise CommandError("The store is memory://, which ends with this command: name another store with --store")
+    exists = missing_store(context.store) is None
+    if exists or not options.dry_run:
         await context.open(must_exist=False)
     if FORMATS[file.format].whole:
-        code = await _import_records(context, file, now, there)
+        code = await _import_records(context, file, now, exists)
     else:
-        code = await _import_cookies(context, file, now, there)
+        code = await _import_cookies(context, file, now, exists)
     if file.reading.skipping.faults:
         output.show_skipped(context, file.reading.skipping.faults)
         code = 1
@@ -160,21 +163,21 @@ def _introduce(context: Context, file: _File) -> None:
     output.introduce(context, description, file.contents.notes)
 
 
-async def _import_cookies(context: Context, file: _File, now: float, there: bool) -> int:
+async def _import_cookies(context: Context, file: _File, now: float, exists: bool) -> int:
     options, contents = context.options, file.contents
     if options.id is None:
-        raise CommandError("Which session are these cookies for? Name its id after the file")
+        raise CommandError("Which session are these cookies for? Give its id after the file")
     if not (contents.cookies or contents.local_storage or contents.headers):
         output.introduce(context, None, contents.notes)
         output.show_skipped(context, file.reading.skipping.faults)
         raise CommandError(f"{output.file_name(options.file)} contains no cookie: nothing is changed", 1)
-    target = await _target(context, now, there)
+    target = await _target(context, now, exists)
     profile = _identity(context, contents, target)
     _introduce(context, file)
     merged = merge(target.record, contents, now=now, replace=options.replace)
     if target.record is None and not (merged.cookies or merged.local_storage or merged.headers):
         output.show_changes(context, merged.changes)
-        raise CommandError("No cookie of it can be kept: the session is not created", 1)
+        raise CommandError("None of its cookies can be kept: the session is not created", 1)
     if contents.proxy is not None and profile is not None and not _agreed(context, ["its proxy"]):
         return 1
     if not options.dry_run:
@@ -185,7 +188,7 @@ async def _import_cookies(context: Context, file: _File, now: float, there: bool
             merged = merge(session.snapshot(), contents, now=now, replace=options.replace)
             apply(merged, session)
             if not await manager.save(session):
-                raise CommandError(f"The session {options.id!r} was deleted meanwhile: import again", 1)
+                raise CommandError(f"The session {options.id!r} was just deleted: import again", 1)
     output.show_changes(context, merged.changes)
     output.show_cookies(
         context, contents, merged, namespace=target.key.namespace, record=target.record, expired=target.expired
@@ -194,10 +197,10 @@ async def _import_cookies(context: Context, file: _File, now: float, there: bool
     return 1 if any(change.reason == "evicted" for change in merged.changes) else 0
 
 
-async def _target(context: Context, now: float, there: bool) -> _Target:
+async def _target(context: Context, now: float, exists: bool) -> _Target:
     options = context.options
     namespace = options.namespace or context.session_settings.namespace
-    if namespace is None and there:
+    if namespace is None and exists:
         info = await context.manager.get_session_info(options.id)
         namespace = info["namespace"] if info is not None else None
     if namespace is None:
@@ -206,7 +209,7 @@ async def _target(context: Context, now: float, there: bool) -> _Target:
             f"unless SESSIONS_NAMESPACE is set"
         )
     key = Key(namespace, options.id)
-    row = await context.store.load(key) if there else None
+    row = await context.store.load(key) if exists else None
     record = None if row is None else decode(row)
     if record is not None and record.status == "retired":
         raise CommandError(
@@ -259,7 +262,7 @@ def _set_identity(session: SessionRuntime, profile: Profile, *, keep: bool) -> N
     session.forget_identity()
 
 
-async def _import_records(context: Context, file: _File, now: float, there: bool) -> int:
+async def _import_records(context: Context, file: _File, now: float, exists: bool) -> int:
     options, records = context.options, file.contents.records
     given = [flag for flag in ("user_agent", "session_profile", "pool") if getattr(options, flag) is not None]
     if given:
@@ -268,12 +271,12 @@ async def _import_records(context: Context, file: _File, now: float, there: bool
         raise CommandError(f"The file contains {len(records)} sessions, which can't all be {options.id!r}")
     if not records:
         raise CommandError(f"{output.file_name(options.file)} contains no session: nothing is changed", 1)
-    store: SessionStore | None = context.store if there else None
+    store: SessionStore | None = context.store if exists else None
     plans = await plan_records(store, records, namespace=options.namespace, session_id=options.id)
     taken = [plan.record.session_id for plan in plans if plan.stored is not None]
     if taken and not options.replace:
         names = ", ".join(taken[:5]) + (", …" if len(taken) > 5 else "")
-        raise CommandError(f"There already: {names}. Nothing is changed; --replace puts the file's in their place", 1)
+        raise CommandError(f"These sessions exist: {names}. Nothing is changed; --replace overwrites them", 1)
     _introduce(context, file)
     for plan in plans:
         output.show_identity(context, plan.record)
@@ -299,5 +302,5 @@ def _agreed(context: Context, brought: list[str]) -> bool:
         return True
     if context.confirm(f"The file brings {' and '.join(brought)}. Import it?"):
         return True
-    context.err.print("Nothing was imported")
+    context.note("Nothing was imported")
     return False

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.stdio import STANDARD
 from scrapy_sessions.commands.support.tables import print_table
-from scrapy_sessions.commands.support.text import moment, printable, url_without_password
+from scrapy_sessions.commands.support.text import count, moment, url_without_password
 from scrapy_sessions.cookies import REFUSAL_REASONS
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.contents import Contents
@@ -40,18 +40,17 @@ def introduce(context: Context, description: str | None, notes: Iterable[str]) -
     """Say what the file was taken for, and what is unusual in it."""
     name = file_name(context.options.file)
     if description is not None:
-        context.err.print(f"{name} is {description}", soft_wrap=True)
+        context.note(f"{name} is {description}")
     for note in notes:
-        context.err.print(f"{name}: {note}", soft_wrap=True)
+        context.note(f"{name}: {note}")
 
 
 def show_skipped(context: Context, faults: Sequence[FormatError]) -> None:
     """List the entries that were left out because they can't be read."""
     for fault in faults[:_MOST_SKIPPED]:
-        context.err.print(f"Left out: {fault}", soft_wrap=True)
+        context.note(f"Left out: {fault}")
     if faults:
-        entries = "1 entry was" if len(faults) == 1 else f"{len(faults)} entries were"
-        context.err.print(f"{entries} left out", soft_wrap=True)
+        context.note(f"{'1 entry was' if len(faults) == 1 else f'{len(faults)} entries were'} left out")
 
 
 def show_changes(context: Context, changes: Sequence[Change]) -> None:
@@ -75,12 +74,9 @@ def show_changes(context: Context, changes: Sequence[Change]) -> None:
     for cookie in (change.cookie for change in changes if change.reason == "malformed"):
         odd = [field for field in ("name", "value", "path") if _CONTROL.search(getattr(cookie, field))]
         if odd:
-            context.err.print(
-                f"{printable(cookie.name)} of {cookie.domain}: a control character is in its {' and '.join(odd)}",
-                soft_wrap=True,
-            )
+            context.note(f"{cookie.name} of {cookie.domain}: its {' and '.join(odd)} contains a control character")
     for reason, number in Counter(change.reason for change in changes if change.reason).items():
-        context.err.print(f"{number} refused ({reason}): {REFUSAL_REASONS[reason]}", soft_wrap=True)
+        context.note(f"{number} refused ({reason}): {REFUSAL_REASONS[reason]}")
 
 
 def show_cookies(
@@ -99,13 +95,12 @@ def show_cookies(
     done = "changed" if record is not None else "created" if expired is None else "replaced"
     parts = [f"{number} {what}" for what, number in counts.items()]
     origins = len(contents.local_storage)
-    storage = f", local storage of {origins} origin{'s' if origins > 1 else ''}" if origins else ""
+    storage = f", local storage of {count(origins, 'origin')}" if origins else ""
     context.write(f"{options.id} of {namespace} {would}{done}: cookies {', '.join(parts) or 'none'}{storage}")
     if expired is not None and expired.expiry is not None:
-        context.err.print(
-            f"The session that was there had expired (by its {expired.expiry[1]}): the new one has nothing of its "
-            f"{_cookies(expired)}, its data, its history and its identity",
-            soft_wrap=True,
+        context.note(
+            f"The previous session had expired (by its {expired.expiry[1]}): the new one keeps none of its "
+            f"{count(len(expired.cookies), 'cookie')}, its data, its history and its identity"
         )
 
 
@@ -116,17 +111,12 @@ def show_agent(
     options = context.options
     if record is not None:
         if contents.user_agent not in {None, record.user_agent}:
-            context.err.print(
-                "The file is of another user agent than the session's, which keeps its own", soft_wrap=True
-            )
+            context.note("The file has another user agent than the session, which keeps its own")
     elif profile is not None and profile.user_agent is not None:
         if options.user_agent is None:
-            context.err.print(f"Its user agent is that of the file: {profile.user_agent}", soft_wrap=True)
+            context.note(f"Its user agent is that of the file: {profile.user_agent}")
     elif options.session_profile is None:
-        context.err.print(
-            "It has no user agent of its own. Cookies of a browser go best with that browser's: --user-agent",
-            soft_wrap=True,
-        )
+        context.note("It has no user agent of its own. Give it that of the browser with the cookies: --user-agent")
 
 
 def show_identity(context: Context, record: PersistentSession) -> None:
@@ -138,7 +128,7 @@ def show_identity(context: Context, record: PersistentSession) -> None:
     if everywhere:
         parts.append(f"headers for every site: {', '.join(everywhere)}")
     if parts:
-        context.err.print(f"{record.session_id} brings {'; '.join(parts)}", soft_wrap=True)
+        context.note(f"{record.session_id} brings {'; '.join(parts)}")
 
 
 def show_records(context: Context, plans: Sequence[RecordPlan], now: float) -> None:
@@ -147,14 +137,11 @@ def show_records(context: Context, plans: Sequence[RecordPlan], now: float) -> N
     for plan in plans:
         record = plan.record
         done = "created" if plan.stored is None else "replaced"
-        context.write(f"{record.session_id} of {record.namespace} {would}{done}: {_cookies(record)}")
+        context.write(
+            f"{record.session_id} of {record.namespace} {would}{done}: {count(len(record.cookies), 'cookie')}"
+        )
         show_changes(context, plan.refused)
         if record.expiry is not None and record.expiry[0] <= now:
-            context.err.print(
-                f"{record.session_id} has expired by its own {record.expiry[1]}: the next crawl begins it anew",
-                soft_wrap=True,
+            context.note(
+                f"{record.session_id} has expired by its {record.expiry[1]}: the next crawl creates a new session"
             )
-
-
-def _cookies(record: PersistentSession) -> str:
-    return "1 cookie" if len(record.cookies) == 1 else f"{len(record.cookies)} cookies"

@@ -5,39 +5,42 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scrapy_sessions.commands.support.arguments import whole_number
+from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context, as_json
 from scrapy_sessions.commands.support.tables import Lines, print_table
-from scrapy_sessions.commands.support.text import age, moment, parse_age, printable
-from scrapy_sessions.models import SessionInfo, Status
+from scrapy_sessions.commands.support.text import age, moment, printable
 
-__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
+if TYPE_CHECKING:  # its module loads pydantic's models, which a list does without
+    from scrapy_sessions.models import SessionInfo, Status
+
+__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
 
 HELP = "list sessions, newest activity first"
 DESCRIPTION = """
-List sessions, without reading their records. STATUS is that of the login: "new" (not logged in, or without a login),
-"ready" (logged in) or "retired". STATE says whether a spider would use the session: "active", "expired" (by its own
-limits) or "retired". The exit code is 1 if there is none.
+List sessions without reading their records. STATUS is the status of the login:
+"new" (not logged in, or without a login), "ready" (logged in) or "retired".
+STATE tells whether a spider would use the session: "active", "expired" (by its
+own limits) or "retired". The exit code is 1 if no session matches.
 
   scrapy sessions list --status ready
   scrapy sessions list --namespace shop --pool staff --newer-than 2h
   scrapy sessions list --jsonl | jq -r .session_id
 """
 
-ONLY_LOOKS = True
+READS_ONLY = True
 
-_PAGE = 2000  # sessions read at once: what is shown begins at once, and memory holds a page
-_DRAWN = 200  # rows up to which a table is drawn: rich takes a second for some thousands
+_PAGE = 2000  # sessions read at once: the first lines appear soon, and memory contains one page
+_DRAWN = 200  # rows up to which rich draws the table: it takes a second for some thousands
 _HEADERS = ("ID", "NAMESPACE", "POOL", "STATUS", "STATE", "PAGES", "STARTED", "LAST ACTIVITY", "EXPIRES")
 _RIGHT = (5,)
 _STATES = ("active", "expired")
 
 
-Entry: TypeAlias = tuple[SessionInfo, float | None]
-"""One session of the list, and when it expires: UNIX seconds; ``None``: never."""
+Entry: TypeAlias = tuple["SessionInfo", float | None]
+"""A session, and when it expires: UNIX seconds; ``None``: never."""
 
 _KEYS: dict[str, Callable[[Entry], Any]] = {
     "activity": lambda entry: -entry[0]["last_activity"],
@@ -50,32 +53,40 @@ _KEYS: dict[str, Callable[[Entry], Any]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the filters, the order and the form."""
     parser.add_argument("--pool", metavar="NAME", help="only sessions of this pool")
     parser.add_argument(
         "--status",
         choices=("new", "ready", "retired", *_STATES),
-        help='only sessions of this status, or, with "active" and "expired", of this state',
+        help='only sessions with this status, or, for "active" and "expired", in this state',
     )
-    parser.add_argument("--older-than", metavar="AGE", type=parse_age, help="not used for longer than 2h, 30d, 1.5w")
-    parser.add_argument("--newer-than", metavar="AGE", type=parse_age, help="used within the last 2h, 30d, 1.5w")
+    parser.add_argument(
+        "--older-than", metavar="AGE", type=argument_types.age, help="not used for longer than 2h, 30d, 1.5w"
+    )
+    parser.add_argument(
+        "--newer-than", metavar="AGE", type=argument_types.age, help="used within the last 2h, 30d, 1.5w"
+    )
     parser.add_argument(
         "--sort",
         choices=tuple(_KEYS),
         default="activity",
         help="by newest activity (default) or start, most pages, next expiry, id or pool",
     )
-    parser.add_argument("--reverse", action="store_true", help="in the opposite order")
-    parser.add_argument("--limit", metavar="N", type=whole_number(1), help="at most so many (default: all)")
+    parser.add_argument("--reverse", action="store_true", help="in reverse order")
+    parser.add_argument(
+        "--limit", metavar="N", type=argument_types.whole_number(1), help="at most N sessions (default: all)"
+    )
     parser.add_argument(
         "--after",
-        metavar="[NAMESPACE/]ID",
-        help="those after this session in the list: the next page, as the end of a page that was cut says it",
+        metavar="ID",
+        help="only sessions after this one in the list: the next page. ID is NAMESPACE/ID if several namespaces "
+        "contain the id",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as a JSON array")
-    form.add_argument("--jsonl", action="store_true", help="as JSON objects, one a line")
-    form.add_argument("--ids", action="store_true", help="the ids only, one a line")
+    form.add_argument("--jsonl", action="store_true", help="as JSON objects, one per line")
+    form.add_argument("--ids", action="store_true", help="only the ids, one per line")
+    # For completion: the distinct values of a field, one per line.
+    form.add_argument("--values", choices=("session_id", "namespace", "pool"), help=argparse.SUPPRESS)
 
 
 async def run(context: Context) -> int:
@@ -95,29 +106,26 @@ async def run(context: Context) -> int:
             break
     printer.end()
     if last is None:
-        context.err.print("No session matches", soft_wrap=True)
+        context.note("No session matches")
     elif cut:
-        context.err.print(f"There are more: add {_going_on(last)} for the next page", soft_wrap=True)
+        context.note(f"There are more sessions: add {_next_page(last)} for the next page")
     return 0 if shown else 1
 
 
-def _going_on(last: SessionInfo) -> str:
-    """Return the option that goes on after *last*, as it can be typed."""
+def _next_page(last: SessionInfo) -> str:
+    """Return the option for the page after *last*, as it can be typed."""
     place = _place(last)
-    # The other way of writing it, because argparse takes a value that begins with a dash for an option.
+    # With "=", because argparse takes a separate value that begins with a dash for an option.
     return f"--after={shlex.quote(place)}" if place.startswith("-") else f"--after {shlex.quote(place)}"
 
 
 def _place(info: SessionInfo) -> str:
-    # A slash in the namespace is quoted, so that the first one ends it: an id may hold slashes.
+    # A slash in the namespace is quoted, so that the first slash ends the namespace: an id may contain slashes.
     return f"{info['namespace'].replace('%', '%25').replace('/', '%2F')}/{info['session_id']}"
 
 
 def _after(place: str, known: Iterable[SessionInfo]) -> SessionInfo | None:
-    """Return that of *known* which *place* means: as :func:`_place` writes it, else as an id that stands once.
-
-    Raises :exc:`CommandError` for an id that stands in several namespaces.
-    """
+    """Return the session of *known* that *place* names: as :func:`_place` writes it, else by an unambiguous id."""
     named: list[SessionInfo] = []
     for info in known:
         if _place(info) == place:
@@ -126,12 +134,12 @@ def _after(place: str, known: Iterable[SessionInfo]) -> SessionInfo | None:
             named.append(info)
     if len(named) > 1:
         places = ", ".join(sorted(map(_place, named)))
-        raise CommandError(f"--after {place!r} stands in {len(named)} namespaces: name one of {places}")
+        raise CommandError(f"The session {place!r} is in {len(named)} namespaces: name one of {places}")
     return named[0] if named else None
 
 
 async def _found(context: Context, place: str) -> SessionInfo | None:
-    """As :func:`_after`, of all that the store knows and ``--namespace`` lets through."""
+    """As :func:`_after`, of all sessions in the store and ``--namespace``."""
     now, namespace = time.time(), context.options.namespace
     known = await context.store.find(place, now=now)
     _, slash, session_id = place.partition("/")
@@ -141,30 +149,30 @@ async def _found(context: Context, place: str) -> SessionInfo | None:
 
 
 async def _pages(context: Context) -> AsyncIterator[list[Entry]]:
-    """Yield what the options choose, in their order, page by page."""
+    """Yield the selected sessions in the selected order, page by page."""
     options = context.options
     if options.sort == "activity" and not options.reverse:
         after = None if options.after is None else await _found(context, options.after)
         if after is None and options.after is not None:
-            raise CommandError(f"There is no session {options.after!r} to go on after", 1)
+            raise CommandError(f"There is no session {options.after!r} to list from", 1)
         async for page in _filtered(context, after):
             yield page
         return
-    # Any other order takes them all first: the store knows this one.
+    # The store lists by activity only: any other order needs all sessions first.
     found = [entry async for page in _filtered(context, None) for entry in page]
     found.sort(key=_KEYS[options.sort], reverse=options.reverse)
     if options.after is not None:
         infos = [info for info, _ in found]
         last = _after(options.after, infos)
         if last is None:
-            raise CommandError(f"There is no session {options.after!r} in this list to go on after", 1)
+            raise CommandError(f"There is no session {options.after!r} in this list to list from", 1)
         found = found[infos.index(last) + 1 :]
     for start in range(0, len(found), _PAGE):
         yield found[start : start + _PAGE]
 
 
 async def _filtered(context: Context, after: SessionInfo | None) -> AsyncIterator[list[Entry]]:
-    """Yield the sessions after *after* that the filters let through, newest activity first."""
+    """Yield the sessions after *after* that pass the filters, newest activity first."""
     options, now = context.options, time.time()
     since = None if options.newer_than is None else now - options.newer_than
     until = None if options.older_than is None else now - options.older_than
@@ -185,8 +193,8 @@ async def _filtered(context: Context, after: SessionInfo | None) -> AsyncIterato
 
 
 async def _read(context: Context, now: float, status: Status | None, after: SessionInfo | None) -> list[Entry]:
-    store, options = context.store, context.options
-    return await store.list_with_expiry(
+    options = context.options
+    return await context.store.list_with_expiry(
         now=now, namespace=options.namespace, pool=options.pool, status=status, limit=_PAGE, after=after
     )
 
@@ -202,44 +210,46 @@ def _printer(context: Context) -> _Printer:
     if options.json:
         return _Array(context)
     if options.jsonl:
-        return _JsonLines(context)
+        return _Printer(context, _as_json)
     if options.ids:
-        return _Ids(context)
+        return _Printer(context, lambda entry: entry[0]["session_id"])
+    if options.values:
+        return _Values(context, lambda entry: dict(entry[0])[options.values])
     return _Table(context)
 
 
 class _Printer:
-    """Prints page by page."""
+    """Prints page by page, one line per session."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, line: Callable[[Entry], Any] = lambda entry: "") -> None:
         self.context = context
+        self.line = line
 
-    def add(self, page: list[Entry]) -> None:
-        raise NotImplementedError
+    def add(self, page: Sequence[Entry]) -> None:
+        self.context.write_lines(map(self.line, page))
 
     def end(self) -> None:
-        """Nothing comes after the last page."""
+        """Print what comes after the last page."""
 
 
-class _Ids(_Printer):
-    def add(self, page: list[Entry]) -> None:
-        self.context.write_lines(entry[0]["session_id"] for entry in page)
+class _Values(_Printer):
+    _known: frozenset[str | None] = frozenset({None})
 
-
-class _JsonLines(_Printer):
-    def add(self, page: list[Entry]) -> None:
-        self.context.write_lines(map(_as_json, page))
+    def add(self, page: Sequence[Entry]) -> None:
+        found = set(map(self.line, page)) - self._known
+        self._known |= found
+        self.context.write_lines(sorted(found))
 
 
 class _Array(_Printer):
     _before = "[\n"
 
-    def add(self, page: list[Entry]) -> None:
-        self.context.out.file.write(self._before + ",\n".join(map(_as_json, page)))
+    def add(self, page: Sequence[Entry]) -> None:
+        self.context.stdout.write(self._before + ",\n".join(map(_as_json, page)))
         self._before = ",\n"
 
     def end(self) -> None:
-        self.context.out.file.write("[]\n" if self._before == "[\n" else "\n]\n")
+        self.context.stdout.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
 class _Table(_Printer):
@@ -247,9 +257,9 @@ class _Table(_Printer):
         super().__init__(context)
         self._now = time.time()
         self._waiting: list[tuple[str, ...]] = []
-        self._lines: Lines | None = None if context.out.is_terminal else Lines(_HEADERS, _RIGHT)
+        self._lines: Lines | None = None if context.on_terminal else Lines(_HEADERS, _RIGHT)
 
-    def add(self, page: list[Entry]) -> None:
+    def add(self, page: Sequence[Entry]) -> None:
         rows = self._rows(page)
         if self._lines is None:
             self._waiting += rows
@@ -262,7 +272,7 @@ class _Table(_Printer):
         if self._waiting:
             print_table(self.context, _HEADERS, self._waiting, right=_RIGHT)
 
-    def _rows(self, page: list[Entry]) -> list[tuple[str, ...]]:
+    def _rows(self, page: Sequence[Entry]) -> list[tuple[str, ...]]:
         now = self._now
         return [
             (

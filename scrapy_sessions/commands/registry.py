@@ -23,7 +23,7 @@ SUBCOMMANDS = {
     "doctor": "doctor",
     "completion": "completion",
 }
-"""The subcommands and their modules, in the order of the help."""
+"""The module of each subcommand, in the order of the help."""
 
 
 def load(name: str) -> ModuleType:

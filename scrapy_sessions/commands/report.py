@@ -8,28 +8,28 @@ import webbrowser
 from pathlib import Path
 
 from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
-from scrapy_sessions.commands.support.text import parse_age, printable
 from scrapy_sessions.report import gather, is_report, render, templates
 
-__all__ = ["DESCRIPTION", "HELP", "ONLY_LOOKS", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
 
 HELP = "write an HTML report: charts and tables in one file"
 DESCRIPTION = """
-Write one HTML file that shows what sessions did: pages and responses over time, their lives, logins, errors and bans,
-pools and cookies. It loads nothing from the network and holds no secret; ids of sessions and paths of URLs are in it.
-A crawl may run meanwhile.
+Write one HTML file that shows what sessions did: pages and responses over time,
+lifetimes, logins, errors and bans, pools and cookies. It loads nothing from the
+network and contains no secrets; it contains session ids and paths of URLs. A
+crawl may run at the same time.
 
   scrapy sessions report --open
   scrapy sessions report -o shop.html --namespace shop --pool catalog --since 7d
 """
 
-ONLY_LOOKS = True
+READS_ONLY = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     parser.add_argument(
         *("-o", "--output"),
         metavar="FILE",
@@ -38,16 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pool", metavar="NAME", help="only sessions of this pool")
     parser.add_argument(
-        "--since", metavar="AGE", type=parse_age, help="only sessions active within the last 2h, 30d, 1.5w"
+        "--since", metavar="AGE", type=argument_types.age, help="only sessions active within the last 2h, 30d, 1.5w"
     )
-    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument("--yes", action="store_true", help="overwrite a file that isn't a report without asking")
 
 
 async def run(context: Context) -> int:
-    """Write the report, also one that says that there is nothing to tell."""
+    """Write the report, also without any session."""
     options = context.options
-    templates()  # raises if they can't be used: before a long reading, not after it
+    templates()  # raises if jinja2 is missing: checked first, because reading the sessions may take long
     path = None if options.output == STANDARD else _path(context)
     if path is None and options.open:
         raise CommandError("--open needs a file: give -o FILE instead of -o -")
@@ -63,27 +63,27 @@ async def run(context: Context) -> int:
         )
     content = render(report).encode()
     if report.empty:
-        context.err.print("No session matches: the report says so", soft_wrap=True)
+        context.note("No session matches: the report is empty")
     if path is None:
         to_stdout(content)
         return 0
     with atomic_write(path) as file:
         file.write(content)
     sessions = report.totals.states.total()
-    context.write(f"{printable(options.output)}: {sessions:,} sessions, {len(content) / 1000:,.0f} kB")
+    context.write(f"{options.output}: {sessions:,} sessions, {len(content) / 1000:,.0f} kB")
     if options.open and not webbrowser.open(path.as_uri()):
-        context.err.print("No browser could be started: open the file yourself", soft_wrap=True)
+        context.note("No browser could be started: open the file yourself")
     return 0
 
 
 def _path(context: Context) -> Path:
-    """Return where to write, once that is known to be right: before a long reading, not after it."""
+    """Return where to write. Checked first, because reading the sessions may take long."""
     name = context.options.output
-    path = Path(name).resolve()  # so that a link stays, and what it leads to is replaced
+    path = Path(name).resolve()  # the target of a link is replaced, not the link
     if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else "is in a folder that isn't there"
-        raise CommandError(f"{name} {what}: name a file, as in -o report.html")
+        fault = "is a folder" if path.is_dir() else "is in a folder that doesn't exist"
+        raise CommandError(f"{name} {fault}: name a file, as in -o report.html")
     foreign = path.is_file() and path.stat().st_size and not is_report(path)
     if foreign and not context.options.yes and not context.confirm(f"{name} isn't a session report. Overwrite it?"):
-        raise CommandError(f"{name} was left as it is", 1)
+        raise CommandError(f"{name} was not overwritten", 1)
     return path

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import to_json
 from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import SETTINGS_PRIORITIES
 from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.python import global_object_name
 
-from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.context import CommandError, Context, as_json
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import HIDDEN, url_without_password
 from scrapy_sessions.models import Profile
@@ -22,11 +21,12 @@ from scrapy_sessions.settings import SessionsSettings, setting_name, setting_of
 
 __all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
 
-HELP = "show every SESSIONS_* setting in force, and where it was set"
+HELP = "show every SESSIONS_* setting, its value and where it is set"
 DESCRIPTION = """
-Show every SESSIONS_* setting with the value in force and where it comes from: "default", "add-on", "project" (its
-settings.py), "spider" (custom_settings, with --spider) or "command line" (-s). Secrets are hidden: passwords in URLs,
-and the headers of profiles.
+Show the value of every SESSIONS_* setting and where it is set: "default",
+"add-on", "project" (settings.py), "spider" (custom_settings, with --spider) or
+"command line" (-s). Secrets are hidden: passwords in URLs, and the headers of
+profiles.
 
   scrapy sessions settings --changed
   scrapy sessions settings --spider shop -s SESSIONS_IDLE_TIMEOUT=0
@@ -39,9 +39,8 @@ _SECRET = ("key", "password", "secret", "token")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     parser.add_argument("--spider", metavar="NAME", help="with the settings of this spider")
-    parser.add_argument("--changed", action="store_true", help="only those that are set somewhere")
+    parser.add_argument("--changed", action="store_true", help="only settings that are set somewhere")
     parser.add_argument("--json", action="store_true", help="as a JSON object")
 
 
@@ -58,7 +57,7 @@ async def run(context: Context) -> int:
         if field == "store" and context.options.store is not None:
             value, source = context.options.store, "command line"
         if source != "default" or not context.options.changed:
-            rows.append((name, _shown(field, value), source))
+            rows.append((name, _without_secrets(field, value), source))
     if context.options.json:
         content = {name: {"value": value, "source": source} for name, value, source in rows}
         context.write_json(content, indent=2)
@@ -70,31 +69,27 @@ async def run(context: Context) -> int:
 
 
 def _applied(context: Context, spider: str | None) -> Any:
-    """Return the settings as a crawl would have them: with those of the add-ons, and of *spider*."""
+    """Return the settings of a crawl: with those of the add-ons, and of *spider*."""
     spidercls: type[Spider] = Spider
     if spider is not None:
         try:
             spidercls = get_spider_loader(context.settings).load(spider)
         except KeyError:
-            raise CommandError(f"There is no spider {spider!r}: scrapy list shows which there are") from None
+            raise CommandError(f"There is no spider {spider!r}: scrapy list prints the spiders") from None
     crawler = Crawler(spidercls, context.settings)
     crawler.addons.load_settings(crawler.settings)
     return crawler.settings
 
 
 def _source(priority: int | None) -> str:
-    name = next((name for name, number in SETTINGS_PRIORITIES.items() if number == priority), None)
-    if name is None:
-        return f"priority {priority}"
+    name = next((name for name, number in SETTINGS_PRIORITIES.items() if number == priority), f"priority {priority}")
     return _SOURCES.get(name, name)
 
 
-def _shown(field: str, value: Any) -> Any:
-    """Return *value* as JSON has it, without its secrets."""
+def _without_secrets(field: str, value: Any) -> Any:
+    """Return *value*, without its secrets, as JSON can represent it."""
     if isinstance(value, str):
-        if any(word in field for word in _SECRET):
-            return HIDDEN
-        return url_without_password(value)
+        return HIDDEN if any(word in field for word in _SECRET) else url_without_password(value)
     if isinstance(value, Profile):
         content = value.model_dump(exclude_defaults=True)
         if value.headers:
@@ -106,7 +101,8 @@ def _shown(field: str, value: Any) -> Any:
         return value.model_dump(mode="json", exclude_defaults=True)
     if isinstance(value, Mapping):
         return {
-            name: _shown(str(name), each) if isinstance(each, str | BaseModel) else each for name, each in value.items()
+            name: _without_secrets(str(name), each) if isinstance(each, str | BaseModel) else each
+            for name, each in value.items()
         }
     if value is None or isinstance(value, bool | int | float | list):
         return value
@@ -116,4 +112,4 @@ def _shown(field: str, value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else to_json(value).decode()
+    return value if isinstance(value, str) else as_json(value)

@@ -1,4 +1,4 @@
-"""``scrapy sessions stats --watch``: a running crawl, from what reaches its store."""
+"""``scrapy sessions stats --watch``: a running crawl, as its store shows it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.live import Live
@@ -19,86 +17,53 @@ from scrapy_sessions.analytics.model import HourCounts, PoolCounts, summed
 from scrapy_sessions.commands.support.analytics import select
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import age, moment, printable
+from scrapy_sessions.models import Status
 from scrapy_sessions.storage import AnalyticsStore
 
 __all__ = ["watch"]
 
-# Seconds over which rates are taken. Counts reach the store in steps of some seconds: from one look to the next, a rate
-# would be nothing most of the time, and too much once.
+# Seconds over which rates are computed. Counts reach the store every few seconds: from one update to the next, a rate
+# would be zero most of the time, and sometimes much too high.
 _SPAN = 15.0
 
-_HEADERS = (
-    "NAMESPACE",
-    "POOL",
-    "LIVE",
-    "NEW",
-    "READY",
-    "RETIRED",
-    "REQUESTS",
-    "PAGES",
-    "FAILURES",
-    "LOGINS",
-    "BLOCKED",
-)
-_RATES = ("REQUESTS/S", "PAGES/S", "LAST ACTIVITY")
-# What is left out where the terminal is too narrow for all, and in which order.
-_LEAST_NEEDED = ("PAGES/S", "NEW", "READY", "LOGINS", "RETIRED", "PAGES", "LAST ACTIVITY", "REQUESTS", "LIVE")
 
+_Group: TypeAlias = tuple[str, str | None]
+"""Namespace and pool."""
 
-class _Place(NamedTuple):
-    namespace: str
-    pool: str | None
+_Snapshot: TypeAlias = tuple[float, dict[_Group, HourCounts]]
+"""``time.monotonic()``, and the counts in the store at that time."""
 
+_Row: TypeAlias = dict[str, Any]
+"""One pool, as shown."""
 
-@dataclass(frozen=True)
-class _Look:
-    """What the store said at *time* (``time.monotonic()``)."""
-
-    time: float
-    counts: Mapping[_Place, HourCounts]
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One pool, as shown."""
-
-    namespace: str
-    pool: str | None
-    live: int
-    new: int
-    ready: int
-    retired: int
-    requests: int
-    pages: int
-    failures: int
-    logins: int
-    blocked: int
-    requests_per_second: float
-    pages_per_second: float
-    last_activity: float | None
+_STATUSES: tuple[Status, ...] = ("new", "ready", "retired")
+_COUNTS = ("requests", "pages", "failures", "logins", "blocked")
+_RATES = ("requests", "pages")
+# The order in which columns are left out if the terminal is too narrow for all.
+_OPTIONAL = ("PAGES/S", "NEW", "READY", "LOGINS", "RETIRED", "PAGES", "LAST ACTIVITY", "REQUESTS", "LIVE")
 
 
 async def watch(context: Context, store: AnalyticsStore) -> int:
-    """Show what there is every ``--interval`` seconds until Ctrl-C, and return 0."""
+    """Show the pools every ``--interval`` seconds until Ctrl-C, and return 0."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # As a signal of the loop: it ends a wait, and not a query in the middle.
+    # A handler of the loop: the signal ends a wait, and doesn't interrupt a query.
     loop.add_signal_handler(signal.SIGINT, stop.set)
-    looks: deque[_Look] = deque()
+    snapshots: deque[_Snapshot] = deque()
     try:
-        if context.out.is_terminal and not context.options.json:
-            with Live(console=context.out, auto_refresh=False) as live:
+        if context.on_terminal and not context.options.json:
+            with Live(console=context.console, auto_refresh=False) as live:
                 while not stop.is_set():
-                    live.update(_table(await _look(context, store, looks), context.out), refresh=True)
+                    live.update(_table(await _rows(context, store, snapshots), context.console), refresh=True)
                     await _pause(stop, context.options.interval)
         else:
             while not stop.is_set():
-                lines = await _look(context, store, looks)
+                rows = await _rows(context, store, snapshots)
                 if context.options.json:
-                    context.write_json({"time": time.time(), "pools": lines})
+                    context.write_json({"time": time.time(), "pools": rows})
                 else:
-                    context.write(_line(lines))
-                context.out.file.flush()
+                    context.write(_total(rows))
+                context.stdout.flush()
                 await _pause(stop, context.options.interval)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
@@ -112,88 +77,70 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _look(context: Context, store: AnalyticsStore, looks: deque[_Look]) -> list[_Line]:
-    """Look at the store, add that to *looks*, and return the pools."""
-    rows = await select(context, store)
-    pools = {
-        _Place(pool.namespace, pool.pool): pool
+async def _rows(context: Context, store: AnalyticsStore, snapshots: deque[_Snapshot]) -> list[_Row]:
+    """Read the store, add what it contains to *snapshots*, and return the pools."""
+    hours = await select(context, store)
+    pools: dict[_Group, PoolCounts] = {
+        (pool.namespace, pool.pool): pool
         for pool in await store.pool_counts(context.options.namespace, now=time.time())
         if context.options.pool in (None, pool.pool)
     }
-    look = _Look(time.monotonic(), summed(rows, lambda row: _Place(row.namespace, row.pool)))
-    looks.append(look)
-    while len(looks) > 2 and looks[1].time <= look.time - _SPAN:
-        looks.popleft()
-    places = sorted({*pools, *look.counts}, key=lambda place: (place.namespace, place.pool or ""))
-    return [_line_of(place, pools.get(place), look, looks[0]) for place in places]
+    now, counts = time.monotonic(), summed(hours, lambda row: (row.namespace, row.pool))
+    snapshots.append((now, counts))
+    while len(snapshots) > 2 and snapshots[1][0] <= now - _SPAN:
+        snapshots.popleft()
+    before, earlier = snapshots[0]
+    return [
+        _row(group, pools.get(group), counts.get(group), earlier.get(group), now - before)
+        for group in sorted({*pools, *counts}, key=lambda group: (group[0], group[1] or ""))
+    ]
 
 
-def _line_of(place: _Place, pool: PoolCounts | None, look: _Look, before: _Look) -> _Line:
-    counts = look.counts.get(place, HourCounts(*place, "", 0))
-    past = before.counts.get(place, HourCounts(*place, "", 0))
-    seconds = look.time - before.time
-    by_status = {} if pool is None else pool.by_status
-
-    def rate(grown: int) -> float:
-        # Less than nothing, when an hour has left what is looked at.
-        return max(grown, 0) / seconds if seconds else 0.0
-
-    return _Line(
-        *place,
-        live=0 if pool is None else pool.active,
-        new=by_status.get("new", 0),
-        ready=by_status.get("ready", 0),
-        retired=by_status.get("retired", 0),
-        requests=counts.requests,
-        pages=counts.pages,
-        failures=counts.failures,
-        logins=counts.logins,
-        blocked=counts.blocked,
-        requests_per_second=round(rate(counts.requests - past.requests), 2),
-        pages_per_second=round(rate(counts.pages - past.pages), 2),
-        last_activity=None if pool is None else pool.last_activity,
-    )
+def _row(
+    group: _Group, pool: PoolCounts | None, counts: HourCounts | None, earlier: HourCounts | None, seconds: float
+) -> _Row:
+    sums = {name: getattr(counts, name, 0) for name in _COUNTS}
+    # Negative when an hour has left the selected period.
+    growth = {name: max(sums[name] - getattr(earlier, name, 0), 0) for name in _RATES}
+    return {
+        "namespace": group[0],
+        "pool": group[1],
+        "live": pool.active if pool else 0,
+        **{status: pool.by_status.get(status, 0) if pool else 0 for status in _STATUSES},
+        **sums,
+        **{f"{name}_per_second": round(n / seconds, 2) if seconds else 0.0 for name, n in growth.items()},
+        "last_activity": pool.last_activity if pool else None,
+    }
 
 
-def _table(lines: list[_Line], console: Console) -> Table:
-    """Return the table of *lines*, with as many of its columns as the *console* is wide enough for."""
-    columns = _columns(lines, time.time())
-    for name in ("", *_LEAST_NEEDED):
-        columns.pop(name, None)
-        # Each as wide as its widest cell, with two blanks between them.
-        if sum(max(map(len, (head, *cells))) + 2 for head, cells in columns.items()) - 2 <= console.width:
+def _table(rows: list[_Row], console: Console) -> Table:
+    """Return the table of *rows*, with as many columns as fit the *console*."""
+    names = rows[0] if rows else _row(("", None), None, None, None, 0.0)
+    columns = {
+        name.replace("_per_second", "/s").replace("_", " ").upper(): [_cell(name, row[name]) for row in rows]
+        for name in names
+    }
+    for header in ("", *_OPTIONAL):
+        columns.pop(header, None)
+        # Each column is as wide as its widest cell, with two spaces between columns.
+        if sum(max(map(len, (header, *cells))) + 2 for header, cells in columns.items()) - 2 <= console.width:
             break
     table = Table(box=None, pad_edge=False, header_style="bold", caption=f"{moment(time.time())}  Ctrl-C ends it")
     for header in columns:
-        table.add_column(header, justify="left" if header in _HEADERS[:2] else "right", no_wrap=True)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*map(Text, row))
+        table.add_column(header, justify="left" if header in {"NAMESPACE", "POOL"} else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, cells))
     return table
 
 
-def _columns(lines: list[_Line], now: float) -> dict[str, list[str]]:
-    rows = []
-    for line in lines:
-        numbers = (line.live, line.new, line.ready, line.retired)
-        counts = (line.requests, line.pages, line.failures, line.logins, line.blocked)
-        rows.append(
-            (
-                printable(line.namespace),
-                "-" if line.pool is None else printable(line.pool),
-                *map(str, numbers + counts),
-                f"{line.requests_per_second:.1f}",
-                f"{line.pages_per_second:.1f}",
-                "-" if line.last_activity is None else age(line.last_activity, now),
-            )
-        )
-    return {header: [row[number] for row in rows] for number, header in enumerate((*_HEADERS, *_RATES))}
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "last_activity":
+        return age(value, time.time())
+    return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
 
 
-def _line(lines: list[_Line]) -> str:
-    now = time.time()
-    sums = {
-        name: sum(getattr(line, name) for line in lines)
-        for name in (*("live", "new", "ready", "retired", "requests", "pages", "failures", "logins", "blocked"),)
-    }
-    rate = sum(line.requests_per_second for line in lines)
-    return f"{moment(now)}  {'  '.join(f'{name} {number}' for name, number in sums.items())}  requests/s {rate:.1f}"
+def _total(rows: list[_Row]) -> str:
+    sums = "  ".join(f"{name} {sum(row[name] for row in rows)}" for name in ("live", *_STATUSES, *_COUNTS))
+    return f"{moment(time.time())}  {sums}  requests/s {sum(row['requests_per_second'] for row in rows):.1f}"

@@ -63,7 +63,7 @@ ALL = [("bank", "aged"), ("bank", "alice"), ("shop", "alice"), ("shop", "bob"), 
 
 
 def test_delete_some(folder: Path) -> None:
-    """Those that are there are deleted; one that isn't is named, and the status is 1."""
+    """Existing sessions are deleted; a missing one is named, and the exit code is 1."""
     done = sessions(project_on(folder), "delete", "bob", "zoe", "alice", "--namespace", "shop", "--yes")
     assert (done.code, done.out) == (1, "2 sessions deleted\n")
     assert done.err.startswith("There is no session 'zoe' in namespace 'shop'")
@@ -71,7 +71,7 @@ def test_delete_some(folder: Path) -> None:
 
 
 def test_delete_is_all_or_nothing_when_an_id_is_ambiguous(folder: Path) -> None:
-    """An id that stands in two namespaces stops the command before anything is deleted."""
+    """An id that two namespaces contain ends the command before anything is deleted."""
     done = called(folder, "delete", "bob", "alice", "--yes")
     assert done.code == 2
     assert "with --namespace" in done.err
@@ -79,10 +79,10 @@ def test_delete_is_all_or_nothing_when_an_id_is_ambiguous(folder: Path) -> None:
 
 
 def test_delete_asks(folder: Path) -> None:
-    """A terminal is asked and a no changes nothing; where nobody can be asked, the command is refused."""
+    """On a terminal the command asks, and a no changes nothing; without a terminal it is refused."""
     done = called(folder, "delete", "bob")
     assert (done.code, done.out) == (2, "")
-    assert done.err.endswith("Nobody can be asked here: add --yes\n")
+    assert done.err.endswith("There is no terminal to ask on: add --yes\n")
     asked = on_terminal(folder, "delete", "bob", typed="no\n")
     assert "Delete the session 'bob' in " in asked.out
     assert (asked.code, "Nothing was deleted" in asked.out) == (1, True)
@@ -93,15 +93,15 @@ def test_delete_asks(folder: Path) -> None:
 
 @pytest.mark.parametrize("chosen", [[], ["bob", "--expired"], ["--expired", "--all"]])
 def test_delete_needs_one_choice(folder: Path, chosen: list[str]) -> None:
-    """Nothing is deleted where nothing was chosen, or two things were: one line tells the choices."""
+    """Without a choice, or with two, nothing is deleted: one line names the choices."""
     done = called(folder, "delete", *chosen, "--yes")
     assert (done.code, done.out) == (2, "")
-    assert done.err == "scrapy sessions: Say what to delete, by one of: ids, --expired, --all\n"
+    assert done.err == "scrapy sessions: Which sessions? Give one of: ids, --expired, --all\n"
     assert left(folder) == ALL
 
 
 def test_delete_all(folder: Path) -> None:
-    """--all deletes in pages what --namespace and --pool choose, more than a page of it too, and says how many."""
+    """--all deletes the sessions of --namespace and --pool, more than a page of them too, and prints how many."""
     many = [record(f"s{number}", namespace="shop", pool="crowd") for number in range(1200)]
     fill(folder / ".scrapy" / "sessions" / "sessions.db", *many)
     assert called(folder, "delete", "--all", "--pool", "crowd", "--yes").out == "1200 sessions deleted\n"
@@ -124,7 +124,7 @@ def test_cleanup(folder: Path) -> None:
 
 
 def test_fork(folder: Path) -> None:
-    """A copy has the cookies and the login, numbers of its own, and stands in the namespace of the original."""
+    """A copy has the cookies and the login, counters of its own, and the namespace of the original."""
     assert sessions(project_on(folder), "fork", "alice", "bob", "--namespace", "bank").code == 0  # bob is free there
     done = called(folder, "fork", "alice", "copy", "--namespace", "shop")
     assert (done.code, done.out) == (0, "'copy' is a copy of 'alice' in namespace 'shop'\n")
@@ -149,7 +149,7 @@ def test_retire(folder: Path) -> None:
     strange = called(folder, "retire", "alice", "--namespace", "shop", "--reason", "a\nb\x1b[31m").out
     assert strange == "'alice' in namespace 'shop' is retired: a\\nb\\x1b[31m\n"
     again = called(folder, "retire", "bob")
-    assert (again.code, "is retired already" in again.err) == (1, True)
+    assert (again.code, "is already retired" in again.err) == (1, True)
     expired = called(folder, "retire", "idle")
     assert (expired.code, "has expired" in expired.err) == (1, True)
     assert left(folder) == ALL

@@ -73,7 +73,7 @@ def test_a_site_without_cookies_is_said(folder: Path) -> None:
 
 
 def test_what_can_not_be_done_is_said(folder: Path) -> None:
-    """A wrong URL or id is told in one line."""
+    """A wrong URL or id is reported in one line."""
     cases = [("alice", "shop.example"), ("alice", "file:///etc/hostname"), ("alice", "http://[::1/"), ("nobody", SHOP)]
     *urls, unknown = complaints(folder, *(["curl", *case] for case in cases))
     assert [(code, "http://" in errors) for code, errors in urls] == [(2, True)] * 3

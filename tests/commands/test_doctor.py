@@ -1,9 +1,10 @@
-"""``scrapy sessions doctor`` and ``settings``: what is wrong, how to mend it, and where a setting comes from."""
+"""``scrapy sessions doctor`` and ``settings``: what is wrong, how to repair it, and where a setting comes from."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -29,7 +30,7 @@ def findings(done: Done) -> dict[str, list[tuple[str, str]]]:
 
 
 def troubles(done: Done) -> dict[str, str]:
-    """What isn't in order, by the name of the check."""
+    """Errors and warnings, by the name of the check."""
     return {
         check: f"{level}: {text}" for check, each in findings(done).items() for level, text in each if level != "ok"
     }
@@ -37,7 +38,7 @@ def troubles(done: Done) -> dict[str, str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project in good order, with one session."""
+    """A project without faults, with one session."""
     folder = make_project(tmp_path / "project")
     now = time.time()
     alice = PersistentSession(session_id="alice", namespace="shop", start_time=now, last_activity=now)
@@ -50,7 +51,7 @@ def file_of(project: Path) -> Path:
 
 
 def test_all_is_well(project: Path) -> None:
-    """In good order everything was looked at, nothing is to be done, and the missing encryption is told."""
+    """Without faults every check is ok, there is nothing to do, and the missing encryption is mentioned."""
     done = sessions(project, "doctor", "--json")
     assert (done.code, troubles(done)) == (0, {})
     looked_at = {"packages", "settings", "asyncio", "store", "permissions", "schema", "integrity", "quarantine"}
@@ -58,12 +59,11 @@ def test_all_is_well(project: Path) -> None:
     ((_, protection),) = findings(done)["protection"]
     assert "no encryption key" in protection
     text = sessions(project, "doctor").out
-    assert text.endswith(" in order\n")
-    assert "\n0 wrong, " in text
+    assert re.search(r"\n\n0 errors, 0 warnings, \d+ ok\n\Z", text)
 
 
 def test_no_store_yet(tmp_path: Path) -> None:
-    """A store that isn't there yet is in order, and is not made; a folder that can't be written to is not."""
+    """A store that doesn't exist yet is ok, and is not created; memory:// is a warning."""
     folder = make_project(tmp_path / "project")
     done = sessions(folder, "doctor", "--json")
     assert done.code == 0
@@ -74,33 +74,33 @@ def test_no_store_yet(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_wrong(tmp_path: Path) -> None:
-    """Bad settings, a project without the add-on and another reactor are told, each with what to do."""
+    """Bad settings, a project without the add-on and another reactor are reported, each with a remedy."""
     folder = make_project(
         tmp_path / "project", SESSIONS_POOL_SIZE=0, TWISTED_REACTOR=REACTOR, ADDONS={}, SESSIONS_STORE="sqlite://"
     )
     done = sessions(folder, "doctor", "--json")
     assert done.code == 1
     found = troubles(done)
-    assert found["settings"].startswith("wrong: Bad session settings: SESSIONS_POOL_SIZE")
+    assert found["settings"].startswith("error: Bad session settings: SESSIONS_POOL_SIZE")
     assert found["set-up"].startswith("warning: ")
     assert "scrapy_sessions.SessionsAddon" in found["set-up"]
-    assert found["asyncio"].startswith("wrong: ")
+    assert found["asyncio"].startswith("error: ")
     assert "Remove TWISTED_REACTOR" in found["asyncio"]
 
 
 def test_permissions(project: Path) -> None:
-    """A file or folder that others may open is wrong, and the remedy is the command that mends it."""
+    """A file or folder that others may open is an error, and the remedy is the command that repairs it."""
     file = file_of(project)
     file.chmod(0o644)
     file.parent.chmod(0o755)
     done = sessions(project, "doctor", "--json")
     assert done.code == 1
-    remedies = [text.partition(" -> ")[2] for level, text in findings(done)["permissions"] if level == "wrong"]
+    remedies = [text.partition(" -> ")[2] for level, text in findings(done)["permissions"] if level == "error"]
     assert remedies == [f"chmod 700 {file.parent}", f"chmod 600 {file}"]
 
 
 def test_a_damaged_file(project: Path, tmp_path: Path) -> None:
-    """A damaged file, and a file of a newer version, are wrong, and are left as they are."""
+    """A damaged file, and a file of a newer version, are errors, and are not changed."""
     file = file_of(project)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA user_version = {LATEST + 1}")
@@ -113,12 +113,12 @@ def test_a_damaged_file(project: Path, tmp_path: Path) -> None:
     file.write_bytes(content)
     damaged = called(tmp_path, "doctor", "--json", "--store", str(file_of(project)))
     assert damaged.code == 1
-    assert troubles(damaged)["integrity"].startswith("wrong: ")
+    assert troubles(damaged)["integrity"].startswith("error: ")
     assert file.read_bytes() == content
 
 
 def test_records_and_clock(project: Path, tmp_path: Path) -> None:
-    """Records set aside, sessions from the future and expired ones are told; only the clock is a fault."""
+    """Quarantined records, sessions from the future and expired ones are reported; only the clock is an error."""
     now = time.time()
     fill(
         file_of(project),
@@ -136,16 +136,16 @@ def test_records_and_clock(project: Path, tmp_path: Path) -> None:
     done = called(tmp_path, "doctor", "--json", "--store", str(file_of(project)))
     assert done.code == 1
     found = troubles(done)
-    assert found["clock"].startswith("wrong: 1 session was last active in the future, 'marty' in ")
-    assert found["expired"].startswith("warning: 1 expired session waits")
+    assert found["clock"].startswith("error: 1 session was last active in the future, 'marty' in ")
+    assert found["expired"].startswith("warning: 1 expired session in the store")
     assert found["quarantine"].startswith(
-        "warning: 1 record could not be read and set aside ('alice' in 'shop': it isn't"
+        "warning: 1 record could not be read and was quarantined ('alice' in 'shop': it isn't"
     )
     assert str(file_of(project)) in found["quarantine"]
 
 
 def test_the_other_package(project: Path, tmp_path: Path) -> None:
-    """The distribution ``scrapy-sessions``, which installs into the same folder, is wrong."""
+    """The distribution ``scrapy-sessions``, which installs into the same folder, is an error."""
     metadata = tmp_path / "site" / "scrapy_sessions-0.1.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text("Metadata-Version: 2.1\nName: scrapy-sessions\nVersion: 0.1\n")
@@ -166,7 +166,7 @@ class ShopSpider(Spider):
 
 @pytest.fixture(scope="module")
 def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose settings come from everywhere and hold secrets."""
+    """A project whose settings come from every source and contain secrets."""
     folder = make_project(
         tmp_path_factory.mktemp("settings"),
         SPIDER,

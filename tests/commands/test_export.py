@@ -126,9 +126,9 @@ def test_several_sessions_need_a_folder(folder: Path) -> None:
 
 
 def test_one_name_for_two_files_is_refused(folder: Path) -> None:
-    """Two sessions that would share a file are named, and no file is made."""
+    """Two sessions whose files would have the same name are named, and no file is written."""
     _, errors = delivered(folder, "export", "--all", "-o", "clash/", code=2)
-    assert "'bob' is in several namespaces" in errors
+    assert "Several namespaces contain the session 'bob'" in errors
     assert not (folder / "clash").exists()
 
 
@@ -169,18 +169,18 @@ def test_any_id_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_fills_up_is_told(tmp_path: Path) -> None:
-    """A fault in the middle of a folder names the file, and how many were written by then."""
+    """An error names the file that can't be written, and how many files were written before it."""
     saved(tmp_path, rich_record("a", last_activity=time.time() + 5), rich_record("b"))
     (tmp_path / "made" / "b.json").mkdir(parents=True)
     _, errors = delivered(tmp_path, "export", "--all", "-o", "made/", code=1)
-    assert "made/b.json. Of 2 sessions 1 were written to made" in errors
+    assert "made/b.json. 1 of 2 sessions were written to made" in errors
     assert records((tmp_path / "made" / "a.json").read_text())[0].session_id == "a"
 
 
 def test_what_can_not_be_done_is_said(folder: Path) -> None:
-    """A wrong call is told in one line, with the way out."""
+    """A usage error is reported in one line, with the remedy."""
     cases = [
-        (["alice", "--format", "har"], 2, "imported only"),
+        (["alice", "--format", "har"], 2, "import only"),
         (["alice", "--format", "yaml"], 2, "netscape"),
         (["alice", "--format", "header"], 2, "--url"),
         (["alice", "--url", "https://shop.example/"], 2, "--format header"),
@@ -197,7 +197,7 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
 
 
 def test_a_header_is_for_one_url(folder: Path) -> None:
-    """A header holds only the cookies that go to its URL."""
+    """A header contains only the cookies for its URL."""
     out, _ = delivered(folder, "export", "alice", "--format", "header", "--url", "https://shop.example/")
     assert out == f"Cookie: sid={SECRET}\n".encode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -40,7 +41,7 @@ def test_loading_the_command_is_light() -> None:
 
 
 def test_public_names_come_at_first_use() -> None:
-    """A name of the package loads its module when it is asked for; there is no other name, and dir() has them all."""
+    """A name of the package loads its module at first use; another name is an error, and dir() lists them all."""
     statement = "import scrapy_sessions; assert {0} dir(scrapy_sessions); from scrapy_sessions import {1}"
     loaded = loaded_by(statement.format("'Cookie' in", "Cookie"))
     assert "scrapy_sessions.models" in loaded
@@ -53,8 +54,8 @@ def test_without_a_subcommand_it_lists_them(folder: Path) -> None:
     """``scrapy sessions`` alone prints its help, with every subcommand, as --help does."""
     done = called(folder)
     assert (done.code, done.err) == (0, "")
-    listed = [line.split()[0] for line in done.out.partition("Subcommands:\n")[2].splitlines() if line[:3].strip()]
-    assert [name for name in listed if name in SUBCOMMANDS] == list(SUBCOMMANDS)
+    assert re.findall(r"^    ([a-z]+)(?: |$)", done.out, re.MULTILINE) == list(SUBCOMMANDS)
+    assert called(folder, "--help") == called(folder, "--help", "list") == done
 
 
 @pytest.mark.parametrize(
@@ -74,13 +75,13 @@ def test_without_a_subcommand_it_lists_them(folder: Path) -> None:
         (["show", ""], "argument ID: an id has at least one character"),
         (["delete", "x", ""], "argument ID: an id has at least one character"),
         (["show", "-dash"], "required: ID; if -dash is no option, put it last, after --"),
-        (["show", "--", "-dash", "--store", "x"], "what stands after -- is no option: put --store before it"),
+        (["show", "--", "-dash", "--store", "x"], "arguments after -- are no options: put --store before it"),
         (["list", "-s", "SESSIONS_IDLE_TIMEOUT"], "Invalid -s value, use -s NAME=VALUE"),
         (["show", "x", "\x1b[2J\nz"], "unrecognized arguments: \\x1b[2J\\nz"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Arguments that aren't understood end with status 2 and one line on standard error."""
+def test_a_usage_error_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A usage error ends with exit code 2 and one line on standard error."""
     with pytest.raises(SystemExit) as ended:
         execute(["scrapy", "sessions", *arguments], Settings())
     shown = capsys.readouterr()
@@ -99,8 +100,8 @@ def test_a_mistake_is_told_in_one_line(arguments: list[str], message: str, capsy
         (["list", "--namespace", "", "--store", "one.db"], "--namespace needs a name"),
     ],
 )
-def test_what_can_not_be_done_so_is_told_in_one_line(folder: Path, arguments: list[str], message: str) -> None:
-    """A store, setting or name that can't be one ends with status 2 and one line, which holds no password."""
+def test_bad_values_are_reported_in_one_line(folder: Path, arguments: list[str], message: str) -> None:
+    """A bad store, setting or name ends with exit code 2 and one line, which contains no password."""
     done = called(folder, *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("scrapy sessions: ")
@@ -109,7 +110,7 @@ def test_what_can_not_be_done_so_is_told_in_one_line(folder: Path, arguments: li
     assert "hunter2" not in done.err
 
 
-def test_options_stand_before_and_after_the_subcommand(folder: Path) -> None:
+def test_options_before_and_after_the_subcommand(folder: Path) -> None:
     """The store, the namespace and settings are taken on both sides of the subcommand, and the later one wins."""
     assert called(folder, "--store", "one.db", "list", "--ids", "--namespace", "bank").out == "bob\n"
     assert called(folder, "--store", "one.db", "list", "--ids", "--store", "sqlite:///two.db").out == "carol\n"
@@ -117,7 +118,7 @@ def test_options_stand_before_and_after_the_subcommand(folder: Path) -> None:
     assert sorted(called(folder, *both).out.split()) == ["alice", "bob"]
 
 
-def test_options_stand_between_ids(folder: Path) -> None:
+def test_options_between_ids(folder: Path) -> None:
     """Options are taken before, between and after the ids, and an id that begins with a dash after ``--``."""
     for arguments in (["zoe", "-y", "yan"], ["-y", "zoe", "yan"], ["zoe", "yan", "-y"], ["zoe", "-y", "--", "-yan"]):
         done = called(folder, "delete", "--store", "one.db", *arguments)
@@ -134,8 +135,8 @@ def test_a_project_names_the_store(folder: Path, tmp_path: Path) -> None:
     assert sessions(project, "list", "--ids", "-s", f"SESSIONS_STORE=sqlite:///{folder}/one.db").out.count("\n") == 2
 
 
-def test_looking_makes_no_store(tmp_path: Path) -> None:
-    """A store that isn't there is said not to be, and where it was looked for, and isn't made."""
+def test_reading_creates_no_store(tmp_path: Path) -> None:
+    """A missing store is reported with its place, and isn't created."""
     done = called(tmp_path, "list", "--json")
     place = tmp_path / ".scrapy" / "sessions" / "sessions.db"
     assert (done.code, done.out) == (1, "")
@@ -145,18 +146,18 @@ def test_looking_makes_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_looking_leaves_an_empty_file_empty(tmp_path: Path) -> None:
-    """An empty file is said to be no store yet, by commands that look and by those that change, and stays as it is."""
+def test_an_empty_file_stays_empty(tmp_path: Path) -> None:
+    """An empty file is reported as no store yet, by commands that read and by those that write, and isn't changed."""
     (tmp_path / "empty.db").touch()
     for arguments in (["list"], ["show", "alice"], ["stats"], ["delete", "alice", "--yes"], ["cleanup"]):
         done = called(tmp_path, *arguments, "--store", "empty.db")
         assert (done.code, done.out) == (1, "")
-        assert "is empty, and no session store yet" in done.err
+        assert "is empty, it is no session store yet" in done.err
     assert [(file.name, file.stat().st_size) for file in tmp_path.iterdir()] == [("empty.db", 0)]
 
 
-def test_a_store_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
-    """A file that is no store ends with status 1, says so, and stays as it is."""
+def test_a_failing_store_is_reported_in_one_line(tmp_path: Path) -> None:
+    """A file that is no store ends with exit code 1 and a message, and isn't changed."""
     (tmp_path / "notes.db").write_text("no database, but a text that is long enough to be looked at" * 3)
     done = called(tmp_path, "list", "--store", "notes.db")
     assert done.code == 1

@@ -1,4 +1,4 @@
-"""``scrapy sessions import``: what a file changes, what it must not, and what is said."""
+"""``scrapy sessions import``: what a file changes, what it must not change, and the messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def har(agent: str, value: str = SECRET) -> str:
 
 
 def test_a_new_session_is_made(tmp_path: Path) -> None:
-    """Cookies make a session that counts as logged in, in the namespace named, under the project's limits."""
+    """Cookies create a session that counts as logged in, in the given namespace, with the project's limits."""
     (tmp_path / "cookies.txt").write_text(LINE.format("sid", SECRET) + "#HttpOnly_" + LINE.format("two", SECRET))
     out, errors = sessions(
         *(tmp_path, "import", "cookies.txt", "alice", "--namespace", "shop", "--user-agent", "Browser/1"),
@@ -58,7 +58,7 @@ def test_a_new_session_is_made(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
-    """A dry run says what would be, refusals included, and makes not even a store."""
+    """A dry run prints what would change, refusals included, and doesn't even create a store."""
     text = LINE.format("sid", SECRET) + ".co.uk\tTRUE\t/\tFALSE\t0\tevil\t1\n" + LINE.format("__Host-x", "1")
     (tmp_path / "cookies.txt").write_text(text)
     out, errors = delivered(tmp_path, "import", "cookies.txt", "alice", "--namespace", "shop", "--dry-run")
@@ -92,7 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_can_not_be_done_is_said(folder: Path) -> None:
-    """A bad file is told by line or path and field, a wrong call by its way out; nothing is changed or quoted."""
+    """A bad file is reported by line or path and field, a usage error with its remedy; nothing is changed or quoted."""
     there = ["--namespace", "shop"]
     cases = [
         (["bad.txt", "alice"], 1, "bad.txt was not imported, nothing is changed: line 2: the field 'secure'"),
@@ -100,7 +100,7 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
         (["odd", "alice"], 1, "--format"),
         (["good.txt", "alice", "--format", "har"], 1, "line 1"),
         (["good.txt", "alice", "--format", "yaml"], 2, "netscape"),
-        (["good.txt"], 2, "Name its id"),
+        (["good.txt"], 2, "Give its id"),
         (["good.txt", "bob"], 2, "--namespace"),
         (["good.txt", "b\nb", *there], 2, "printable"),
         (["empty.json", "alice"], 1, "no cookie"),
@@ -113,7 +113,7 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
         (["header", "alice"], 1, "name it with --url"),
         (["header", "alice", "--domain", "shop.example:80"], 2, "--domain: 'shop.example:80' is no host name"),
         (["set", "alice"], 1, "a Set-Cookie header"),
-        (["records.json"], 1, "There already: alice. Nothing is changed; --replace"),
+        (["records.json"], 1, "These sessions exist: alice. Nothing is changed; --replace"),
         (["records.json", "dave"], 2, "2 sessions"),
         (["one.json", "--user-agent", "x"], 2, "--user-agent"),
         (["missing.txt", "alice"], 1, "missing.txt"),
@@ -129,7 +129,7 @@ def test_what_can_not_be_done_is_said(folder: Path) -> None:
 
 
 def test_nothing_fit_makes_no_session(folder: Path) -> None:
-    """A file of cookies that have all expired makes no session, and fails."""
+    """A file whose cookies have all expired creates no session, and fails."""
     out, errors = delivered(folder, "import", "expired.txt", "bob", "--namespace", "shop", code=1)
     assert out.decode().splitlines()[1].startswith("expired  old")
     assert "the session is not created" in errors
@@ -138,20 +138,20 @@ def test_nothing_fit_makes_no_session(folder: Path) -> None:
 
 @pytest.mark.parametrize("dry", [["--dry-run"], []])
 def test_an_expired_session_is_replaced_with_a_word(tmp_path: Path, dry: list[str]) -> None:
-    """What stands in the place of an expired session is a new one, which is said, in a dry run too."""
+    """A new session replaces an expired one, with a note about it, in a dry run too."""
     saved(tmp_path, rich_record(last_activity=5.0))
     (tmp_path / "good.txt").write_text(LINE.format("new", SECRET))
     out, errors = delivered(tmp_path, "import", "good.txt", "alice", *dry)
     assert f"alice of shop {'would be ' if dry else ''}replaced: cookies 1 added" in out.decode()
-    assert "had expired (by its idle_timeout): the new one has nothing of its 2 cookies" in errors
+    assert "had expired (by its idle_timeout): the new one keeps none of its 2 cookies" in errors
     assert ("new" in {cookie.name for cookie in loaded(tmp_path, "alice").cookies}) is not bool(dry)
 
 
 def test_the_field_of_a_control_character_is_named(tmp_path: Path) -> None:
-    """A cookie refused for a control character is told with the field that holds it, and without its value."""
+    """A cookie refused for a control character is reported with the field that contains it, without its value."""
     (tmp_path / "odd.txt").write_bytes((LINE.format("odd", f"{SECRET}\r\r") + LINE.format("good", "1")).encode())
     _, errors = delivered(tmp_path, "import", "odd.txt", "alice", "--namespace", "shop", "--dry-run")
-    assert "odd of shop.example: a control character is in its value" in errors
+    assert "odd of shop.example: its value contains a control character" in errors
     assert SECRET not in errors
 
 
@@ -183,7 +183,7 @@ def test_cookies_are_merged_or_replaced(tmp_path: Path) -> None:
 
 
 def test_a_recording_brings_its_agent(tmp_path: Path) -> None:
-    """A new session takes the user agent and language of the HAR, and says so; one that is there keeps its own."""
+    """A new session gets the user agent and language of the HAR, with a note; an existing one keeps its own."""
     (tmp_path / "x.har").write_text(har("Browser/2"))
     _, errors = delivered(tmp_path, "import", "x.har", "alice", "--namespace", "shop")
     record = loaded(tmp_path, "alice")
@@ -197,7 +197,7 @@ def test_a_recording_brings_its_agent(tmp_path: Path) -> None:
 
 
 def test_a_header_comes_from_standard_input(tmp_path: Path) -> None:
-    """A header, pasted, makes a session for the site that is named, in the namespace of the settings, of its pool."""
+    """A pasted header creates a session for the given site, in the namespace of the settings, in its pool."""
     setting = ["-s", "SESSIONS_NAMESPACE=shop", "-s", 'SESSIONS_POOLS={"staff": {"sessions": ["alice"]}}']
     stdin = f"sid={SECRET}; raw=a\xe9".encode("latin-1")
     delivered(
@@ -234,7 +234,7 @@ def test_our_json_keeps_everything(tmp_path: Path) -> None:
     expected = alice.model_dump() | {"revision": 1}
     assert loaded(tmp_path, "alice").model_dump() == expected
     assert "1 refused (public_suffix)" in errors
-    assert "bob has expired by its own idle_timeout" in errors
+    assert "bob has expired by its idle_timeout" in errors
     assert SECRET not in out.decode() + errors
     file.write_text(dump([alice]))
     delivered(tmp_path, "import", "all.json", "eve", "--namespace", "other", "--yes")
@@ -242,7 +242,7 @@ def test_our_json_keeps_everything(tmp_path: Path) -> None:
 
 
 def test_our_json_replaces_if_asked(tmp_path: Path) -> None:
-    """With --replace the session of the file takes the place of the one there, of the same birth or of another."""
+    """With --replace the session of the file replaces the existing one, with the same start time or another."""
     older = rich_record(start_time=1.0, data={"which": "older"})
     now = rich_record(data={"which": "now"})
     saved(tmp_path, now)
@@ -256,7 +256,7 @@ def test_our_json_replaces_if_asked(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_what_curl_has_written_is_a_login(site: Site, tmp_path: Path) -> None:
-    """The cookies.txt of a login by curl makes a session that is logged in, in curl's eyes and the site's."""
+    """The cookies.txt of a login by curl creates a session that the site takes for logged in."""
 
     def curl(*arguments: str) -> str:
         command = ["curl", "--silent", "--noproxy", "*", *arguments]

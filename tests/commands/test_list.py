@@ -14,10 +14,11 @@ import pytest
 from scrapy.settings import Settings
 
 from scrapy_sessions.commands import list_
+from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.arguments import subcommand
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.tables import Lines
-from scrapy_sessions.commands.support.text import age, moment, parse_age
+from scrapy_sessions.commands.support.text import age, moment
 from scrapy_sessions.models import Metrics, PersistentSession
 from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.storage.codec import encode
@@ -136,17 +137,17 @@ async def test_nothing_matches(chosen: Any) -> None:
         await chosen("--after", "zoe")
 
 
-def test_the_next_page_is_told(project: Path) -> None:
-    """A list that was cut says how to go on, on standard error; one that ends with the limit doesn't."""
+def test_the_note_about_the_next_page(project: Path) -> None:
+    """A list that --limit cuts ends with a note on standard error; one that ends with the limit doesn't."""
     done = sessions(project, "list", "--limit", "1", "--namespace", "shop", "--json")
     assert [entry["session_id"] for entry in json.loads(done.out)] == ["alice"]
-    assert done.err == "There are more: add --after shop/alice for the next page\n"
+    assert done.err == "There are more sessions: add --after shop/alice for the next page\n"
     assert sessions(project, "list", "--limit", "4", "--namespace", "shop").err == ""
 
 
 @pytest.mark.parametrize("order", [[], ["--sort", "id"], ["--sort", "started", "--reverse"]])
-def test_paging_by_what_is_told(tmp_path: Path, order: list[str]) -> None:
-    """Whoever adds what the end of each page says meets every session once, also where ids and slashes repeat."""
+def test_paging_by_the_notes(tmp_path: Path, order: list[str]) -> None:
+    """The options in the notes list every session once, also if ids and slashes repeat."""
     places = [
         ("a", "two"),
         ("b", "two"),
@@ -157,23 +158,25 @@ def test_paging_by_what_is_told(tmp_path: Path, order: list[str]) -> None:
         ("b", "it's"),
     ]
     fill(tmp_path / "s.db", *(record(each, 60, namespace=namespace) for namespace, each in places))
-    met: list[tuple[str, str]] = []
-    going_on: list[str] = []
+    listed: list[tuple[str, str]] = []
+    options: list[str] = []
     for _ in places:
-        done = called(tmp_path, "list", "--store", "s.db", "--limit", "1", "--jsonl", *order, *going_on)
-        met += [(entry["namespace"], entry["session_id"]) for entry in map(json.loads, done.out.splitlines())]
-        going_on = shlex.split(done.err.removeprefix("There are more: add ").removesuffix(" for the next page\n"))
-    assert going_on == []
-    assert sorted(met) == sorted(places)
+        done = called(tmp_path, "list", "--store", "s.db", "--limit", "1", "--jsonl", *order, *options)
+        listed += [(entry["namespace"], entry["session_id"]) for entry in map(json.loads, done.out.splitlines())]
+        options = shlex.split(
+            done.err.removeprefix("There are more sessions: add ").removesuffix(" for the next page\n")
+        )
+    assert options == []
+    assert sorted(listed) == sorted(places)
 
 
 @pytest.mark.parametrize("order", [[], ["--sort", "id"]])
-def test_an_id_to_go_on_after_stands_once(project: Path, tmp_path: Path, order: list[str]) -> None:
-    """An id alone names the place only where it stands once: else its namespaces are told."""
+def test_an_ambiguous_id_is_no_place(project: Path, tmp_path: Path, order: list[str]) -> None:
+    """An id alone is enough for --after only if one namespace contains it: else its namespaces are named."""
     store = str(project / "s.db")
     done = called(tmp_path, "list", "--store", store, "--after", "alice", *order)
     assert (done.code, done.out) == (2, "")
-    assert done.err == "scrapy sessions: --after 'alice' stands in 2 namespaces: name one of bank/alice, shop/alice\n"
+    assert done.err == "scrapy sessions: The session 'alice' is in 2 namespaces: name one of bank/alice, shop/alice\n"
     assert called(tmp_path, "list", "--store", store, "--after", "carol", "--ids").out == "dave\n"
     assert called(tmp_path, "list", "--store", store, "--after", "bank/dave", *order).code == 1
 
@@ -234,14 +237,14 @@ def test_columns_only_widen() -> None:
 )
 def test_an_age_is_read(text: str, seconds: float) -> None:
     """An age is a number with its unit."""
-    assert parse_age(text) == seconds
+    assert argument_types.age(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "-2h", "2 h", "2y", "nan"])
 def test_no_age(text: str) -> None:
     """What isn't an age is refused, with an example of one."""
     with pytest.raises(argparse.ArgumentTypeError, match="as in 2h or 30d"):
-        parse_age(text)
+        argument_types.age(text)
 
 
 def test_ages_and_moments_are_told() -> None:

@@ -1,4 +1,4 @@
-"""``scrapy sessions`` on a store that can't be written: what can be read is shown, and what can't is explained."""
+"""``scrapy sessions`` on a store that can't be written: it is read, and refused writes are explained."""
 
 from __future__ import annotations
 
@@ -82,16 +82,16 @@ def without_rights(folder: Path, *arguments: str) -> Done:
         (["curl", "alice", "http://shop.example/"], "--url http://shop.example/"),
     ],
 )
-def test_looking_needs_no_right_to_write(folder: Path, arguments: list[str], shown: str) -> None:
-    """A store that may be read only is looked at, and no file is made beside it."""
+def test_reading_needs_no_right_to_write(folder: Path, arguments: list[str], shown: str) -> None:
+    """A store that this user can only read is read, and no file is created beside it."""
     files = close_for_writing(folder)
     done = without_rights(folder, *arguments)
     assert shown in done.out
     assert files_of(folder) == files
 
 
-def test_looking_while_another_user_writes(folder: Path) -> None:
-    """What the owner of the store has written meanwhile is seen, though it isn't in the file itself yet."""
+def test_reading_while_another_user_writes(folder: Path) -> None:
+    """What the owner of the store has just written is read, though the file itself doesn't contain it yet."""
     with closing(sqlite3.connect(folder / "kept" / "s.db")) as connection:
         connection.execute("UPDATE sessions SET pages_visited = 77")
         connection.commit()
@@ -112,7 +112,7 @@ def test_changing_needs_the_right_to_write(folder: Path) -> None:
 
 
 def test_an_older_schema_is_not_read(folder: Path) -> None:
-    """A store of an older schema, which only its opening could change, is told, with what to do."""
+    """A store of an older schema, which only a migration could make readable, is reported with a remedy."""
     with closing(sqlite3.connect(folder / "kept" / "s.db")) as connection:
         connection.execute(f"PRAGMA user_version = {LATEST - 1}")
         connection.commit()
@@ -120,15 +120,15 @@ def test_an_older_schema_is_not_read(folder: Path) -> None:
     done = without_rights(folder, "list")
     assert (done.code, done.out) == (1, "")
     assert f"schema version {LATEST - 1}" in done.err
-    assert "copy it" in done.err
+    assert "copy the file" in done.err
 
 
-def test_the_doctor_at_a_closed_door(folder: Path) -> None:
-    """A folder that this user may not enter is a finding of the doctor, with the command that opens it."""
+def test_doctor_reports_an_inaccessible_folder(folder: Path) -> None:
+    """A folder that this user can't enter is a finding of doctor, with the command that opens it."""
     (folder / "kept").chmod(0o000)
     done = without_rights(folder, "doctor", "--json")
     assert done.code == 1
-    (finding,) = [each for each in json.loads(done.out) if each["level"] == "wrong"]
+    (finding,) = [each for each in json.loads(done.out) if each["level"] == "error"]
     assert finding["check"] == "permissions"
     assert "Permission denied" in finding["text"]
     assert f"chmod u+rwx {folder / 'kept'}" in finding["remedy"]

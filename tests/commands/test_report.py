@@ -86,7 +86,7 @@ def test_it_can_be_narrowed_and_piped(report: Report, tmp_path: Path) -> None:
     assert "catalog-1" in done.stdout
     assert not any(name in done.stdout for name in ("catalog-2", "alice"))
     nothing = report("-o", "-", "--pool", "other")
-    assert (nothing.returncode, nothing.stderr) == (0, "No session matches: the report says so\n")
+    assert (nothing.returncode, nothing.stderr) == (0, "No session matches: the report is empty\n")
     assert "Nothing to show yet" in nothing.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -99,7 +99,7 @@ def test_what_is_not_a_report_stays(report: Report, tmp_path: Path) -> None:
     done = report("-o", "link.html")
     assert done.returncode == 2
     assert done.stderr == (
-        "scrapy sessions: link.html isn't a session report. Overwrite it? Nobody can be asked here: add --yes\n"
+        "scrapy sessions: link.html isn't a session report. Overwrite it? There is no terminal to ask on: add --yes\n"
     )
     assert notes.read_text() == "<p>scrapy_sessions report: my notes"
     assert report("-o", "link.html", "--yes").returncode == 0
@@ -111,7 +111,7 @@ def test_what_is_not_a_report_stays(report: Report, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (("-o", "."), 2, ". is a folder: name a file"),
-        (("-o", "none/report.html"), 2, "none/report.html is in a folder that isn't there"),
+        (("-o", "none/report.html"), 2, "none/report.html is in a folder that doesn't exist"),
         (("-o", "-", "--open"), 2, "--open needs a file"),
         (("--since", "yesterday"), 2, "an age is a number and a unit"),
         (("--store", "none.db"), 1, "There is no session store at"),
@@ -120,7 +120,7 @@ def test_what_is_not_a_report_stays(report: Report, tmp_path: Path) -> None:
 def test_mistakes_are_told_in_one_line(
     store: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    """What can't be done is said in one line, with the status for it, and nothing is written."""
+    """An error is reported in one line, with its exit code, and nothing is written."""
     done = called(tmp_path, "report", *("--store", str(store)), *arguments)
     assert done.code == code
     assert words in done.err

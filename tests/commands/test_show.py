@@ -154,8 +154,8 @@ def test_what_a_site_sent_can_not_trick_a_terminal(tmp_path: Path) -> None:
     assert "stands in the namespaces 'bank' and 'shop': say which one is meant, with --namespace" in ambiguous.err
 
 
-def test_a_look_changes_nothing(tmp_path: Path) -> None:
-    """A record that can't be read is told, with the reason, and stays where it is: show puts nothing in quarantine."""
+def test_showing_changes_nothing(tmp_path: Path) -> None:
+    """A record that can't be read is reported with the reason, and isn't changed: show quarantines nothing."""
     now = time.time()
     fill(tmp_path / "s.db", PersistentSession(session_id="bob", namespace="shop", start_time=now, last_activity=now))
     with closing(sqlite3.connect(tmp_path / "s.db")) as connection, connection:
@@ -163,9 +163,8 @@ def test_a_look_changes_nothing(tmp_path: Path) -> None:
     for _ in range(2):
         done = called(tmp_path, "show", "bob", "--store", "s.db")
         assert (done.code, done.out) == (1, "")
-        assert (
-            "record of session 'bob' in namespace 'shop' can't be read: it isn't JSON. It was left as it is" in done.err
-        )
+        assert "record of session 'bob' in namespace 'shop' can't be read: it isn't JSON. The record was" in done.err
+        assert "The record was left as it is" in done.err
     with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
         assert connection.execute("SELECT body FROM sessions").fetchall() == [("{",)]
         assert connection.execute("SELECT count(*) FROM quarantine").fetchone() == (0,)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, HourCounts, hour_of
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, HourCounts, PoolCounts, hour_of
 from scrapy_sessions.commands import stats_watch
 from scrapy_sessions.commands.support.text import moment
 from scrapy_sessions.storage import MemoryStore, SQLiteStore
@@ -145,7 +145,7 @@ def test_json(stats: Project) -> None:
 
 
 def test_nothing_was_counted(stats: Project) -> None:
-    """Where there is nothing, it says so beside an empty result, and the exit code is 1."""
+    """Without counts there is a note beside an empty result, and the exit code is 1."""
     done = stats.shown("--pool", "other")
     assert (done.code, done.out) == (1, "")
     assert done.err == "Nothing was counted in the last 24 h\n"
@@ -173,7 +173,7 @@ def test_the_commands_of_the_documentation(stats: Project) -> None:
     ],
 )
 def test_what_cannot_be_shown(stats: Project, arguments: list[str], code: int, message: str) -> None:
-    """What makes no sense, and a store without analytics, end in one line that says so."""
+    """A usage error, and a store without analytics, end with one line about it."""
     done = stats(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
@@ -181,18 +181,18 @@ def test_what_cannot_be_shown(stats: Project, arguments: list[str], code: int, m
 
 
 async def test_rates_are_taken_over_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts come in steps: a rate is taken from a look some seconds ago, and falls when they stop."""
-    store, looks = MemoryStore(), deque[Any]()
+    """Counts arrive in steps: a rate is computed over some seconds, and falls when they stop."""
+    store, snapshots = MemoryStore(), deque[Any]()
     context: Any = SimpleNamespace(options=SimpleNamespace(since=3600.0, namespace=None, pool=None, by=None))
     rates = []
-    for moment_of_look, requests in ((0.0, 1), (2.0, 0), (4.0, 10), (10.0, 0), (40.0, 0), (60.0, 0)):
+    for seconds, requests in ((0.0, 1), (2.0, 0), (4.0, 10), (10.0, 0), (40.0, 0), (60.0, 0)):
         await store.add_analytics([HourCounts("shop", "p", "a", hour_of(time.time()), requests)], [])
-        clock = SimpleNamespace(time=time.time, monotonic=lambda now=moment_of_look: now)
+        clock = SimpleNamespace(time=time.time, monotonic=lambda now=seconds: now)
         monkeypatch.setattr(stats_watch, "time", clock)
-        (line,) = await stats_watch._look(context, store, looks)
-        rates.append(line.requests_per_second)
+        (row,) = await stats_watch._rows(context, store, snapshots)
+        rates.append(row["requests_per_second"])
     assert rates == [0.0, 0.0, 2.5, 1.0, 0.0, 0.0]
-    assert len(looks) == 2
+    assert len(snapshots) == 2
 
 
 @pytest.fixture
@@ -249,6 +249,12 @@ def test_watching_in_plain_text(stats: Project) -> None:
     ]
 
 
+HEADERS = (
+    *("NAMESPACE", "POOL", "LIVE", "NEW", "READY", "RETIRED", "REQUESTS", "PAGES", "FAILURES", "LOGINS", "BLOCKED"),
+    *("REQUESTS/S", "PAGES/S", "LAST ACTIVITY"),
+)
+
+
 @pytest.mark.parametrize(
     ("width", "left_out"),
     [
@@ -258,13 +264,16 @@ def test_watching_in_plain_text(stats: Project) -> None:
     ],
 )
 def test_watching_on_a_narrow_terminal(width: int, left_out: set[str]) -> None:
-    """Heads and numbers are whole: where there is no room for all columns, those that matter least are left out."""
-    line = stats_watch._Line("shop", "catalog", 10, 2, 8, 0, 123_456, 98_765, 3, 10, 1, 12.5, 10.0, time.time())
+    """Headers and numbers are whole: on a narrow terminal the least important columns are left out."""
+    numbers = {"requests": 123_456, "pages": 98_765, "failures": 3, "logins": 10, "blocked": 1}
+    counts = HourCounts("shop", "catalog", "", 0, **numbers)
+    pool = PoolCounts("shop", "catalog", {"new": 2, "ready": 8}, 10, 0, time.time())
+    row = stats_watch._row(("shop", "catalog"), pool, counts, replace(counts, requests=123_431), 2.0)
     shown = io.StringIO()
     console = Console(file=shown, width=width)
-    console.print(stats_watch._table([line, line], console))
+    console.print(stats_watch._table([row, row], console))
     heads, first, *_ = shown.getvalue().splitlines()
-    columns = [head for head in (*stats_watch._HEADERS, *stats_watch._RATES) if head not in left_out]
+    columns = [head for head in HEADERS if head not in left_out]
     assert heads.split() == " ".join(columns).split()
     assert "…" not in first
     assert "12.5" in first

@@ -1,4 +1,4 @@
-"""The pages on the command line: the help is what the commands print, and the commands shown are commands."""
+"""The pages on the command line: the help is that of the commands, and the commands shown exist."""
 
 from __future__ import annotations
 
@@ -18,22 +18,34 @@ SHOWN = re.compile(r"^ *(?:\$ )?scrapy sessions ([a-z]+\b[^|;\n]*)", re.MULTILIN
 
 
 def test_the_reference_is_what_the_commands_say() -> None:
-    """The committed page has the help of every subcommand as it is now: else run docs/_ext/commands_page.py."""
-    assert text_of(commands_page.PAGE) == commands_page.page().rstrip() + "\n"
+    """The committed page contains the help of every subcommand as it is now: else run docs/_ext/commands_page.py."""
+    assert text_of(commands_page.PAGE) == commands_page.page()
     for name in SUBCOMMANDS:
         assert f"\nscrapy sessions {name}\n===" in text_of(commands_page.PAGE)
 
 
 @pytest.mark.parametrize("name", ["list", "import"])
 def test_the_reference_is_what_help_prints(tmp_path: Path, name: str) -> None:
-    """--help prints what the page shows, at a width of 100 columns."""
-    printed = sessions(tmp_path, name, "--help", COLUMNS="100").out
-    block = "\n".join(f"    {line}".rstrip() for line in printed.rstrip().splitlines())
-    assert f"\n{block}\n" in text_of(commands_page.PAGE)
+    """--help prints the options that the page describes, and no others, in the same words."""
+    shared, *sections = re.split(r"^\.\. _command-scrapy-sessions-", text_of(commands_page.PAGE), flags=re.MULTILINE)
+    (section,) = (each for each in sections if each.startswith(f"{name}:"))
+    described = re.findall(r"^\.\. option:: (.+)\n\n   (.+)\.$", shared + section, re.MULTILINE)
+    printed = sessions(tmp_path, name, "--help").out
+    for invocation, text in described:
+        for option in re.findall(r"(?<!\S)--?[a-z-]+", invocation):
+            assert re.search(rf"^  .*{option}\b", printed, re.MULTILINE)
+        assert without_layout(text) in without_layout(printed)
+    options = set(re.findall(r"^  (?:-\S.*, )?(--[a-z-]+)", printed, re.MULTILINE))
+    assert options - {"--help"} == set(re.findall(r"(?<!\S)--[a-z-]+", " ".join(each for each, _ in described)))
+
+
+def without_layout(text: str) -> str:
+    """*text* in lower case, without spaces, line breaks and escapes of the page."""
+    return re.sub(r"[\s\\]", "", text).lower()
 
 
 def test_commands_in_the_documentation_are_understood() -> None:
-    """Every ``scrapy sessions`` command in a page, and in a help text, has a subcommand and options that there are."""
+    """Every ``scrapy sessions`` command in a page, and in a help text, has an existing subcommand and options."""
     texts = [text_of(page) for page in PAGES if page != commands_page.PAGE]
     texts += [load(name).DESCRIPTION for name in SUBCOMMANDS]
     shown = [command.partition("  #")[0] for text in texts for command in SHOWN.findall(text)]

@@ -12,7 +12,7 @@ __all__ = ["analytics_of", "select"]
 
 
 def analytics_of(context: Context) -> AnalyticsStore:
-    """Return the store, if it stores analytics. Raises :exc:`CommandError` otherwise."""
+    """Return the store if it stores analytics. Raises :exc:`CommandError` otherwise."""
     store = context.store
     if not isinstance(store, AnalyticsStore):
         raise CommandError(
@@ -22,7 +22,7 @@ def analytics_of(context: Context) -> AnalyticsStore:
 
 
 async def select(context: Context, store: AnalyticsStore) -> list[HourCounts]:
-    """Return the rows that the options choose."""
+    """Return the rows that the options select."""
     options = context.options
     since = hour_of(time.time() - options.since)
     found = await store.hour_counts(options.namespace, since, by_session=options.by == "session")

@@ -1,175 +1,239 @@
-"""What a subcommand works with: its options, the settings, the store, and where to write."""
+"""What a subcommand works with: its options, the settings, the store and the output."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
-from rich.console import Console
 from scrapy.settings import Settings
 
-from scrapy_sessions.commands.support.read_only import looking_store
+from scrapy_sessions.commands.support.read_only import read_only_store
 from scrapy_sessions.commands.support.stdio import interruptible
 from scrapy_sessions.commands.support.text import printable
-from scrapy_sessions.models import SessionInfo
-from scrapy_sessions.sessions.manager import SessionManager
-from scrapy_sessions.settings import SessionsSettings, setting_of
+from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.resolve import resolve_store
+
+if TYPE_CHECKING:  # the modules of these load pydantic's models and rich: many subcommands do without
+    from rich.console import Console
+
+    from scrapy_sessions.models import PersistentSession, SessionInfo
+    from scrapy_sessions.sessions.manager import SessionManager
+    from scrapy_sessions.settings import SessionsSettings
 
 __all__ = ["CommandError", "Context", "as_json", "missing_store"]
 
 _CLASS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.[A-Z]\w*")
+_FORCE_TERMINAL = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # environment variables that rich obeys
 
 
 class CommandError(Exception):
-    """Ends a subcommand with one line on standard error. Status 2: not done, as it was asked wrongly; 1: it failed."""
+    """Ends a subcommand with one line on standard error. Exit code 2: a usage error; 1: the operation failed."""
 
     def __init__(self, message: str, exit_code: int = 2) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # the frame ends the command; rich would exit by itself, with a status that says failure
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        # A name, a reason or a message may hold what a terminal obeys: whoever prints it needn't think of it.
-        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
-
-
 class Context:
-    """What a subcommand works with.
-
-    ``out`` and ``err`` are consoles that take no markup: ids and values are printed as they are. ``options`` are the
-    subcommand's, ``settings`` Scrapy's.
-    """
+    """What a subcommand works with. ``options`` are the subcommand's, ``settings`` Scrapy's."""
 
     def __init__(self, options: argparse.Namespace, settings: Settings) -> None:
         self.options = options
         self.settings = settings
-        self.out = _console(sys.stdout)
-        self.err = _console(sys.stderr)
-        self._manager: SessionManager | None = None
+        self.stdout = sys.stdout  # configure_logging() replaces sys.stdout if LOG_STDOUT is set
+        self.stderr = sys.stderr
 
     @cached_property
     def session_settings(self) -> SessionsSettings:
         """The ``SESSIONS_*`` settings. Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError`."""
+        from scrapy_sessions.settings import SessionsSettings  # noqa: PLC0415  # see TYPE_CHECKING above
+
         return SessionsSettings.from_settings(self.settings)
 
     @cached_property
     def store(self) -> SessionStore:
-        """The store that ``--store`` names, else ``SESSIONS_STORE``, else the default one of the folder."""
+        """The store that ``--store`` names, else ``SESSIONS_STORE``, else the project's default store."""
         given = self.options.store
         if given is None:
-            return resolve_store(url=setting_of(self.settings, "store"))
-        # An import path ends in a class, which begins with a capital letter: "sessions.db" is a file.
+            url = self.settings["SESSIONS_STORE"] if "SESSIONS_STORE" in self._given() else None
+            return resolve_store(url="sqlite://" if url is None else url)
+        # The last part of an import path is a class, which begins with a capital letter: "sessions.db" is a file.
         if "://" in given or (_CLASS_PATH.fullmatch(given) and not Path(given).exists()):
             return resolve_store(url=given)
         if not given:
             raise CommandError("--store needs a URL or the path of a file")
         return resolve_store(given)
 
-    @property
+    def _given(self) -> set[str]:
+        """The names of the ``SESSIONS_*`` settings that are set. At default priority they belong to others."""
+        names = (name for name in self.settings if str(name).startswith("SESSIONS_"))
+        return {name for name in names if self.settings.getpriority(name)}
+
+    @cached_property
     def manager(self) -> SessionManager:
-        """The opened manager, of ``--namespace`` or of all."""
-        if self._manager is None:
-            raise RuntimeError("The manager isn't open: this subcommand needs no store")
-        return self._manager
+        """The manager of ``--namespace``, or of all namespaces."""
+        return self.manager_of(self.options.namespace)
 
     def manager_of(self, namespace: str | None) -> SessionManager:
         """Return another manager on the same store, to be used with ``async with``."""
+        from scrapy_sessions.sessions.manager import SessionManager  # noqa: PLC0415  # see TYPE_CHECKING above
+
         return SessionManager(store=self.store, namespace=namespace, settings=self.session_settings)
 
-    async def open(self, *, must_exist: bool = True, only_looks: bool = False) -> None:
-        """Open store and manager. *only_looks*: one that can't be written will do.
+    async def open(self, *, must_exist: bool = True, reads_only: bool = False) -> None:
+        """Open the store. *reads_only*: a store that this user can't write to is enough.
 
-        Raises :exc:`CommandError` if it *must_exist* and doesn't: to look at a store is no reason to make one.
+        Raises :exc:`CommandError` if it *must_exist* and doesn't: reading creates no store.
         """
-        if only_looks:
-            self.store = looking_store(self.store)
-        manager = self.manager_of(self.options.namespace)
-        if must_exist:
-            missing = missing_store(self.store)
-            if missing:
-                raise CommandError(missing, 1)
+        if reads_only:
+            self.store = read_only_store(self.store)
+        self._check()
+        missing = missing_store(self.store) if must_exist else None
+        if missing:
+            raise CommandError(missing, 1)
         await self.store.open()
-        await manager.open()
-        self._manager = manager
+
+    def _check(self) -> None:
+        """Refuse bad settings and a bad namespace, also in subcommands that use neither."""
+        if self._given() - {"SESSIONS_STORE"}:  # that one is checked where it is used
+            _ = self.session_settings
+        if self.options.namespace is not None:
+            from scrapy_sessions.models import check_session_id  # noqa: PLC0415  # see TYPE_CHECKING above
+
+            check_session_id(self.options.namespace)
 
     async def close(self) -> None:
-        """Close what :meth:`open` opened."""
-        manager, self._manager = self._manager, None
-        if manager is not None:
-            try:
-                await manager.close()
-            finally:
+        """Close what was opened."""
+        try:
+            if "manager" in vars(self):
+                await self.manager.close()
+        finally:
+            if "store" in vars(self):
                 await self.store.close()
 
     async def info(self, session_id: str) -> SessionInfo:
-        """Return what is known of *session_id*, in the one namespace it stands in.
+        """Return the listing entry of *session_id*.
 
-        Raises :exc:`CommandError` if it isn't there, and :exc:`~scrapy_sessions.exceptions.AmbiguousSession`.
+        Raises :exc:`CommandError` if there is none, and :exc:`~scrapy_sessions.exceptions.AmbiguousSession`.
         """
         info = await self.manager.get_session_info(session_id)
         if info is None:
-            where = f" in namespace {self.options.namespace!r}" if self.options.namespace else ""
-            raise CommandError(f"There is no session {session_id!r}{where} in {self.store.location}", 1)
+            raise CommandError(f"There is no session {session_id!r}{self.where()}", 1)
         return info
 
+    async def record(self, session_id: str) -> PersistentSession:
+        """Return the record of *session_id*, which is left as it is. Raises as :meth:`info`."""
+        from scrapy_sessions.storage.base import Key  # noqa: PLC0415  # see TYPE_CHECKING above
+        from scrapy_sessions.storage.codec import decode  # noqa: PLC0415  # see TYPE_CHECKING above
+
+        info = await self.info(session_id)
+        # Not by the manager, which quarantines a record that can't be read.
+        row = await self.store.load(Key(info["namespace"], session_id))
+        if row is None:
+            raise CommandError(f"The session {session_id!r} was just deleted", 1)
+        try:
+            return decode(row)
+        except CorruptRecord as e:
+            raise CommandError(
+                f"{e}. The record was left as it is. A spider that needs this session quarantines it", 1
+            ) from e
+
+    def where(self) -> str:
+        """Return where sessions are looked for: ``" in namespace 'shop' in /srv/sessions.db"``."""
+        namespace = f" in namespace {self.options.namespace!r}" if self.options.namespace else ""
+        return f"{namespace} in {self.store.location}"
+
+    async def pages(self, size: int = 500) -> AsyncIterator[list[SessionInfo]]:
+        """Yield the sessions of ``--namespace`` and ``--pool``, newest activity first, page by page.
+
+        A session that a crawl saves meanwhile moves to the front, before the current page: it isn't yielded twice.
+        """
+        page: list[SessionInfo] = []
+        while True:
+            page = await self.store.list(
+                now=time.time(),
+                namespace=self.options.namespace,
+                pool=getattr(self.options, "pool", None),
+                limit=size,
+                after=page[-1] if page else None,
+            )
+            if page:
+                yield page
+            if len(page) < size:
+                return
+
+    @cached_property
+    def on_terminal(self) -> bool:
+        """Whether standard output is a terminal, or is to be treated as one."""
+        possible = self.stdout.isatty() or not _FORCE_TERMINAL.isdisjoint(os.environ)
+        return possible and self.console.is_terminal
+
+    @cached_property
+    def console(self) -> Console:
+        """Standard output as a console of rich, for output on a terminal."""
+        from scrapy_sessions.commands.support.terminal import console  # noqa: PLC0415  # see TYPE_CHECKING above
+
+        return console(self.stdout)
+
     def write(self, line: str) -> None:
-        """Write *line* to standard output: no colours, no wrapping, what isn't printable written out."""
+        """Write *line* to standard output: without colours or wrapping, with escapes for what isn't printable."""
         self.write_lines((line,))
 
     def write_lines(self, lines: Iterable[str]) -> None:
-        """Write each of *lines* as :meth:`write` does. Much faster than ``out.print()``."""
-        self.out.file.write("".join([f"{printable(line)}\n" for line in lines]))
+        """Write each of *lines* as :meth:`write` does."""
+        self.stdout.write("".join([f"{printable(line)}\n" for line in lines]))
+
+    def write_styled(self, *parts: str | tuple[str, str]) -> None:
+        """Write one line of *parts*: texts, or pairs of a text and the style that it has on a terminal."""
+        if self.on_terminal:
+            from rich.text import Text  # noqa: PLC0415  # see TYPE_CHECKING above
+
+            self.console.print(Text.assemble(*parts), soft_wrap=True)
+        else:
+            self.stdout.write("".join(part if isinstance(part, str) else part[0] for part in parts) + "\n")
 
     def write_json(self, value: Any, *, indent: int | None = None) -> None:
-        """Write *value* to standard output, as :func:`as_json` has it."""
-        self.out.file.write(f"{as_json(value, indent=indent)}\n")
+        """Write *value* to standard output, encoded by :func:`as_json`."""
+        self.stdout.write(f"{as_json(value, indent=indent)}\n")
 
-    @contextmanager
-    def progress(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """Show a bar on standard error, if that is a terminal. Yields what to call with how many more are done."""
-        if not self.err.is_terminal:  # where old versions of rich end even a bar that isn't shown with a line break
-            yield lambda n: None
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415  # for few
+    def note(self, text: str) -> None:
+        """Write *text*, which is no part of the result, to standard error, with escapes for what isn't printable."""
+        self.stderr.write(f"{printable(text)}\n")
 
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            console=self.err,
-            transient=True,
-        ) as bar:
-            task = bar.add_task(text, total=total)
-            yield lambda n: bar.advance(task, n)
+    def progress(self, text: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
+        """Show a progress bar on standard error, if that is a terminal. Call the value with how many more are done."""
+        if not self.stderr.isatty():
+            return nullcontext(lambda done: None)
+        from scrapy_sessions.commands.support.terminal import progress  # noqa: PLC0415  # see TYPE_CHECKING above
+
+        return progress(self.stderr, text, total)
 
     def confirm(self, question: str) -> bool:
-        """Ask, and return whether the answer was yes.
+        """Ask *question*, and return whether the answer was yes.
 
-        Raises :exc:`CommandError` where nobody can be asked: without a terminal, ``--yes`` is needed.
+        Raises :exc:`CommandError` without a terminal, where nobody can answer.
         """
         if not sys.stdin.isatty():
-            raise CommandError(f"{question} Nobody can be asked here: add --yes")
+            raise CommandError(f"{question} There is no terminal to ask on: add --yes")
         with interruptible():
-            self.err.print(f"{question} [y/N] ", end="", soft_wrap=True)
+            self.stderr.write(f"{printable(question)} [y/N] ")
+            self.stderr.flush()
             return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Return *value* as JSON, with escapes of JSON for what isn't printable, but for its own line breaks."""
+    """Return *value* as JSON, with JSON's escapes for what isn't printable, except its own line breaks."""
     text = to_json(value, indent=indent).decode()
     if text.isprintable():
         return text
@@ -177,24 +241,18 @@ def as_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def missing_store(store: SessionStore) -> str | None:
-    """Say why there is nothing in *store* to look at, ``None`` if there may be."""
-    if isinstance(store, SQLiteStore):
-        try:
-            empty = not Path(store.location).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return (
-                f"There is no session store at {store.location}: a crawl makes it when it saves its first session. "
-                f"Name another with --store or SESSIONS_STORE"
-            )
-        if empty:
-            return (
-                f"The file {store.location} is empty, and no session store yet: a crawl makes it one when it saves its "
-                f"first session. Name another with --store or SESSIONS_STORE"
-            )
+    """Return why *store* can't contain a session; ``None`` if it can."""
     if isinstance(store, MemoryStore):
-        return "The store is memory://, which ends with its process: there is nothing in it. Name another with --store"
-    return None
-
-
-def _console(file: IO[str]) -> Console:
-    return _Console(file=file, markup=False, highlight=False, emoji=False)
+        return "The store is memory://, which ends with its process: it is empty. Name another store with --store"
+    if not isinstance(store, SQLiteStore):
+        return None
+    try:
+        if Path(store.location).stat().st_size:
+            return None
+        fault = f"The file {store.location} is empty, it is no session store yet"
+    except (FileNotFoundError, NotADirectoryError):
+        fault = f"There is no session store at {store.location}"
+    return (
+        f"{fault}: a crawl creates it when it saves its first session. Name another store with --store or "
+        f"SESSIONS_STORE"
+    )

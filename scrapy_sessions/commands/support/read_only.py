@@ -1,4 +1,4 @@
-"""A store that can't be written, as on a disk mounted read-only, for commands that only look."""
+"""A store that this user can't write to, as on a disk that is mounted read-only."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from scrapy_sessions.storage import SessionStore, SQLiteStore
 from scrapy_sessions.storage.sqlite.file import open_to_read
 
-__all__ = ["looking_store"]
+__all__ = ["read_only_store"]
 
 
-def looking_store(store: SessionStore) -> SessionStore:
-    """Return *store*, or one that only reads its file, if this user can read that and not write it."""
+def read_only_store(store: SessionStore) -> SessionStore:
+    """Return *store*; if this user can read its file but not write to it, a store that only reads the file."""
     if not isinstance(store, SQLiteStore):
         return store
     file = Path(store.location)
     readable = os.access(file, os.R_OK)
     writable = os.access(file, os.W_OK) and os.access(file.resolve().parent, os.W_OK | os.X_OK)
-    return _ReadOnly(file) if readable and not writable else store
+    return _ReadOnlyStore(file) if readable and not writable else store
 
 
-class _ReadOnly(SQLiteStore):
-    """Reads the file, and makes none beside it. Whatever writes raises StoreError."""
+class _ReadOnlyStore(SQLiteStore):
+    """Reads the file and creates none beside it. Methods that write raise StoreError."""
 
     def _open(self) -> None:
         if self._connection is None:

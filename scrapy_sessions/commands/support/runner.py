@@ -1,4 +1,4 @@
-"""Runs a subcommand: opens what it needs, turns every foreseen fault into one line, and returns the exit code."""
+"""Runs a subcommand: opens its store, reports every expected error in one line, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from scrapy_sessions.exceptions import AmbiguousSession, InvalidSessionId, Sessi
 
 __all__ = ["BROKEN_PIPE", "INTERRUPTED", "run_subcommand"]
 
-# As a shell has it for a process that a signal ended: 128 and the signal's number.
+# As a shell reports a process that a signal ended: 128 plus the signal's number.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-# Rows by the thousand hold no cycles: to look for some every 700 objects takes a fifth of the time of a long list.
+# Thousands of rows contain no cycles: the default, a collection every 700 objects, takes a fifth of a long list's time.
 _GARBAGE_THRESHOLD = 100_000
 
-_MISTAKES = (SessionConfigurationError, InvalidSessionId, AmbiguousSession)
+_USAGE_ERRORS = (SessionConfigurationError, InvalidSessionId, AmbiguousSession)
 
 
 def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
     """Run the subcommand of *options*, or print the help if there is none, and return the exit code."""
     try:
-        if not options.subcommand:
+        if options.help or not options.subcommand:
             sys.stdout.write(overview())
             sys.stdout.flush()
             return 0
@@ -40,22 +40,22 @@ def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
             raise CommandError("--namespace needs a name: leave it out for all namespaces")
         gc.set_threshold(_GARBAGE_THRESHOLD)
         context = Context(options, settings)
-        configure_logging(settings)  # after the consoles, which keep the true standard output whatever LOG_STDOUT says
+        configure_logging(settings)  # after Context, which keeps the real standard output if LOG_STDOUT is set
         code = asyncio.run(_run(context))
-        context.out.file.flush()
+        context.stdout.flush()
     except BrokenPipeError:
-        # What is left in the buffer would be written at the end of the interpreter, and fail again.
+        # The interpreter writes the rest of the buffer when it exits, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return _say("Interrupted", INTERRUPTED)
+        return _fail("Interrupted", INTERRUPTED)
     except CommandError as e:
-        return _say(str(e), e.exit_code)
+        return _fail(str(e), e.exit_code)
     except SessionError as e:
         hint = ", with --namespace" if isinstance(e, AmbiguousSession) else ""
-        return _say(f"{e}{hint}", 2 if isinstance(e, _MISTAKES) else 1)
+        return _fail(f"{e}{hint}", 2 if isinstance(e, _USAGE_ERRORS) else 1)
     except OSError as e:
-        return _say(f"{e.strerror or type(e).__name__}{f': {e.filename}' if e.filename else ''}", 1)
+        return _fail(f"{e.strerror or type(e).__name__}{f': {e.filename}' if e.filename else ''}", 1)
     return code
 
 
@@ -63,13 +63,13 @@ async def _run(context: Context) -> int:
     module = load(context.options.subcommand)
     try:
         if getattr(module, "NEEDS_STORE", True):
-            await context.open(only_looks=getattr(module, "ONLY_LOOKS", False))
+            await context.open(reads_only=getattr(module, "READS_ONLY", False))
         code: int = await module.run(context)
     finally:
         await context.close()
     return code
 
 
-def _say(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> int:
     sys.stderr.write(f"scrapy sessions: {printable(message)}\n")
     return code

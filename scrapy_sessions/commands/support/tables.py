@@ -1,35 +1,19 @@
-"""Tables: drawn by rich on a terminal, aligned lines everywhere else, where nothing is cut off and no colour shows."""
+"""Tables: drawn with colours on a terminal, aligned lines everywhere else. No cell is truncated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import printable
 
-__all__ = ["STYLES", "Lines", "print_table"]
-
-_WIDEST = 10_000  # characters of a line
-
-STYLES = {
-    "active": "green",
-    "expired": "yellow",
-    "retired": "red",
-    "ok": "green",
-    "warning": "yellow",
-    "wrong": "bold red",
-}
-"""The styles of cells that hold just this word."""
+__all__ = ["Lines", "print_table"]
 
 
 class Lines:
-    """Aligns rows page by page: a column is as wide as its widest cell up to then, so that no page waits for the next.
+    """Aligns rows page by page: no page waits for the next one.
 
-    *right* are the columns, by their number, whose cells stand at the right.
+    A column is as wide as its widest cell so far. *right* are the numbers of the columns that are aligned right.
     """
 
     def __init__(self, headers: Sequence[str], right: Iterable[int] = ()) -> None:
@@ -39,25 +23,23 @@ class Lines:
         self._set_form()
 
     def add(self, rows: Sequence[Sequence[str]]) -> list[str]:
-        """Return the lines of *rows*, after that of the headers if they are the first."""
+        """Return the lines of *rows*; before the first of them, the line of the headers."""
         if self._headers is not None:
             rows, self._headers = [self._headers, *rows], None
         cells = list(map(tuple, rows))
         lines = [self._form % row for row in cells]
-        # One length a line instead of one a cell: it is exceeded only if a cell is wider than its column.
+        # One length per line instead of one per cell: only a cell that is wider than its column exceeds it.
         if max(map(len, lines), default=0) > self._width:
-            self._widen(cells)
+            self._widths = [
+                max(width, *map(len, column))
+                for width, column in zip(self._widths, zip(*cells, strict=True), strict=True)
+            ]
+            self._set_form()
             lines = [self._form % row for row in cells]
         return [line.rstrip() for line in lines]
 
-    def _widen(self, rows: Sequence[Sequence[str]]) -> None:
-        self._widths = [
-            max(width, *map(len, column)) for width, column in zip(self._widths, zip(*rows, strict=True), strict=True)
-        ]
-        self._set_form()
-
     def _set_form(self) -> None:
-        # Not for str.format(), which takes half as long again.
+        # For the % operator, because str.format() takes 1.5 times as long.
         self._form = "  ".join(
             f"%{'' if number in self._right else '-'}{width}s" for number, width in enumerate(self._widths)
         )
@@ -67,20 +49,11 @@ class Lines:
 def print_table(
     context: Context, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()
 ) -> None:
-    """Print *rows* under *headers*. Cells are printed as they are, what isn't printable in them written out."""
+    """Print *rows* under *headers*, with escapes for what isn't printable."""
     cells = [[printable(cell) for cell in row] for row in rows]
-    if not context.out.is_terminal:
-        for line in Lines(headers, right).add(cells):
-            context.write(line)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, header in enumerate(headers):
-        table.add_column(header, justify="right" if number in right else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    # As wide as it is: cells broken into pieces can neither be read nor copied, lines that the terminal wraps can.
-    widest = Measurement.get(context.out, context.out.options.update(max_width=_WIDEST), table).maximum
-    width = context.out.width
-    context.out.width = max(widest, width)
-    context.out.print(table, crop=False)
-    context.out.width = width
+    if context.on_terminal:
+        from scrapy_sessions.commands.support.terminal import draw_table  # noqa: PLC0415  # only for a terminal
+
+        draw_table(context.console, headers, cells, right)
+    else:
+        context.write_lines(Lines(headers, right).add(cells))
