@@ -15,6 +15,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.in_flight import APPLIED, InFlight, remove_leftovers
+from scrapy_sessions.crawl.jars import SessionJars
 from scrapy_sessions.crawl.routing import SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
     CookiesBase,
@@ -238,6 +239,7 @@ class SessionCookiesMiddleware(CookiesBase):
     def __init__(self, debug: bool, router: SessionRouter) -> None:
         super().__init__(debug)
         self._router = router
+        self._jars: SessionJars | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self | CookiesMiddleware:  # type: ignore[override]
@@ -258,6 +260,8 @@ class SessionCookiesMiddleware(CookiesBase):
         if request.cookies:
             self._seed(request, inflight.session)
         inflight.apply_cookies(request)
+        if self._jars is not None:
+            inflight.name_cookiejar(request)
         self.debug_sent(request)
 
     def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
@@ -270,6 +274,18 @@ class SessionCookiesMiddleware(CookiesBase):
                 inflight.session.jar.store(headers, urlparse_cached(request))
             self.debug_received(response)
         return response
+
+    @property  # type: ignore[override]  # there an attribute
+    def jars(self) -> SessionJars:
+        """The cookies of the sessions, for plug-ins that look for Scrapy's jars. From the first access on, the meta key
+        ``cookiejar`` of each request that is sent names its session, so that they find its jar."""
+        if self._jars is None:
+            self._jars = SessionJars(self._router.manager)
+        return self._jars
+
+    @jars.setter
+    def jars(self, value: object) -> None:
+        """Scrapy's middleware sets its own when it is created."""
 
     def _seed(self, request: Request, session: SessionRuntime) -> None:
         """Put ``request.cookies`` into the jar, once per request, session and generation."""

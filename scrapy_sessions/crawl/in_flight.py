@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from threading import get_ident
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 from weakref import ref
 
@@ -66,6 +66,7 @@ class InFlight:
     __slots__ = (
         "__weakref__",
         "_by_proxy",
+        "_cookiejar",
         "_cookie",
         "_ended",
         "_laid",
@@ -88,6 +89,7 @@ class InFlight:
         self._by_proxy = False
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
+        self._cookiejar: dict[str, Any] | None = None
         session.in_flight += 1
         session.reserved_uses += 1
 
@@ -121,6 +123,11 @@ class InFlight:
             self._cookie = [value]
             set_header(request.headers, b"Cookie", self._cookie)
 
+    def name_cookiejar(self, request: Request) -> None:
+        """Let the meta key ``cookiejar`` of *request* name the session, until the identity is removed."""
+        self._cookiejar = {key: request.meta[key] for key in ("cookiejar",) if key in request.meta}
+        request.meta["cookiejar"] = self.session.id
+
     def remove_identity(self, request: Request) -> None:
         """Take off *request* what was laid under it, and nothing else."""
         headers = request.headers
@@ -140,6 +147,10 @@ class InFlight:
             _take_off_proxy(request, self._proxy)
             self._proxy = None
         meta = request.meta
+        if self._cookiejar is not None:
+            meta.pop("cookiejar", None)
+            meta.update(self._cookiejar)
+            self._cookiejar = None
         meta.pop(APPLIED, None)
         meta.pop(SLOT, None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from weakref import WeakValueDictionary
 
@@ -59,6 +59,10 @@ class SessionCache:
             del self._known[session.id]
         if self._recent.get(session.id) is session:
             del self._recent[session.id]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over a copy of the ids."""
+        return iter(list(self._known))
 
     def __len__(self) -> int:
         return len(self._known)

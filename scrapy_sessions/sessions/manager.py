@@ -24,7 +24,7 @@ from scrapy_sessions.models import (
     Status,
     check_session_id,
 )
-from scrapy_sessions.pools.claim import Claim, check_profile
+from scrapy_sessions.pools.claim import Claim, check_profile, cookiejar_id
 from scrapy_sessions.pools.pool import NO_BACKLOG, Pool
 from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of, view_of
 from scrapy_sessions.sessions.cache import SessionCache
@@ -291,6 +291,18 @@ class SessionManager:
     def ready(self, session_id: str) -> SessionRuntime | None:
         """Return *session_id* if it is in memory and has not expired."""
         return self._live.ready(session_id)
+
+    def in_memory(self, key: Any) -> SessionRuntime | None:
+        """Return the session with the id or ``cookiejar`` key *key* if it is in memory, expired or not."""
+        session = self._live.get(key) if isinstance(key, str) else None
+        if session is None:
+            session_id = cookiejar_id(key)
+            session = self._transient.get(key) if session_id is None else self._live.get(session_id)
+        return session
+
+    def ids_in_memory(self) -> list[str]:
+        """Return the ids of the sessions that are in memory."""
+        return list(self._live)
 
     def settle(self, claim: Claim) -> Claim:
         """Return *claim* with a session id: that of the session whose turn it is, if it names none."""

@@ -1,0 +1,69 @@
+"""Cookies for plug-ins that look for ``CookiesMiddleware.jars``, as scrapy-zyte-api does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from http.cookiejar import Cookie as StandardCookie
+from typing import TYPE_CHECKING, Any
+
+from scrapy.http.cookies import CookieJar
+
+from scrapy_sessions.models import Cookie
+
+if TYPE_CHECKING:
+    from scrapy_sessions.sessions.manager import SessionManager
+
+__all__ = ["SessionJars"]
+
+
+class SessionJars(Mapping[Any, CookieJar]):
+    """The cookies of the sessions in memory, read-only: by session id, and by ``cookiejar`` key as in Scrapy.
+
+    Each jar is a copy: what a plug-in puts into it stays there. As in Scrapy, a key that isn't known has an empty jar;
+    ``None`` is such a key, as it names no session.
+    """
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._manager = manager
+
+    def __getitem__(self, key: Any) -> CookieJar:
+        jar = CookieJar()
+        session = self._manager.in_memory(key)
+        if session is not None:
+            for cookie in session.jar.dump():
+                jar.set_cookie(_standard(cookie))
+        return jar
+
+    def __contains__(self, key: object) -> bool:
+        return self._manager.in_memory(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manager.ids_in_memory())
+
+    def __len__(self) -> int:
+        return len(self._manager.ids_in_memory())
+
+
+def _standard(cookie: Cookie) -> StandardCookie:
+    """Return *cookie* as a cookie of the standard library."""
+    return StandardCookie(
+        version=0,
+        name=cookie.name,
+        value=cookie.value,
+        port=None,
+        port_specified=False,
+        domain=cookie.domain if cookie.host_only else f".{cookie.domain}",
+        domain_specified=not cookie.host_only,
+        domain_initial_dot=not cookie.host_only,
+        path=cookie.path,
+        path_specified=True,
+        secure=cookie.secure,
+        expires=None if cookie.expires is None else int(cookie.expires),
+        discard=cookie.expires is None,
+        comment=None,
+        comment_url=None,
+        rest={
+            **({"HttpOnly": ""} if cookie.http_only else {}),
+            **({} if cookie.same_site is None else {"SameSite": cookie.same_site}),
+        },
+    )
