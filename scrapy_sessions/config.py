@@ -162,6 +162,8 @@ class SessionConfig:
                 return super().check(response, request)
         """
         status = response.status
+        if self.was_led_to_login(response, request):
+            return Verdict.EXPIRED
         if status not in self.remarkable_statuses:
             return Verdict.OK
         settings = self.settings
@@ -189,13 +191,22 @@ class SessionConfig:
         end, percent-encoding of unreserved characters. A malformed ``Location`` is another URL.
         """
         location = response.headers.get("Location")
-        if not self.login_url or location is None:
+        if location is None:
             return False
         try:
-            there = _comparable(urljoin(response.url, location.decode("latin-1").strip()))
-            return there == _comparable(urljoin(response.url, self.login_url))
+            return self.is_login_page(urljoin(response.url, location.decode("latin-1").strip()))
         except ValueError:
             return False
+
+    def was_led_to_login(self, response: Response, request: Request) -> bool:
+        """Whether the download handler itself followed a redirect to :attr:`login_url`, as a browser does."""
+        if response.url == request.url:
+            return False
+        return self.is_login_page(response.url) and not self.is_login_page(request.url)
+
+    def is_login_page(self, url: str) -> bool:
+        """Whether *url* is :attr:`login_url`. Raises :exc:`ValueError` for one that is malformed."""
+        return bool(self.login_url) and _comparable(url) == _comparable(urljoin(url, self.login_url))
 
     def process_request(self, request: Request, session: BrowserSession) -> None:
         """Change *request* before it is sent in *session*.

@@ -14,7 +14,8 @@ from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.config import SessionConfig, Verdict
-from scrapy_sessions.crawl.in_flight import APPLIED, InFlight, remove_leftovers
+from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
+from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
 from scrapy_sessions.crawl.routing import SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
@@ -142,7 +143,11 @@ class SessionVerdictMiddleware:
                 replay = self._router.verdicts.handle_pause(inflight.session, request, pause)
                 return self._close(inflight, request, response, replay, cacheable=False)
         config = self._router.configs.of(request.url)
-        if not config.reads_body and response.status not in config.remarkable_statuses:
+        if (
+            not config.reads_body
+            and response.status not in config.remarkable_statuses
+            and not config.was_led_to_login(response, request)
+        ):
             return self._apply(inflight, Verdict.OK, request, response, config)
         if config.reads_body:
             decoded = self._decoded(request, response)
@@ -271,6 +276,8 @@ class SessionCookiesMiddleware(CookiesBase):
         if inflight is not None:
             headers = header_values(response.headers, b"Set-Cookie")
             if headers and inflight.generation == inflight.session.generation:
+                if request.meta.get("playwright"):  # which joins several
+                    headers = [line for header in headers for line in header.split(b"\n")]
                 inflight.session.jar.store(headers, urlparse_cached(request))
             self.debug_received(response)
         return response

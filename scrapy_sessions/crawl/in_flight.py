@@ -3,57 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from threading import get_ident
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
-from weakref import ref
+from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 from scrapy import Request
 from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
+from scrapy_sessions.crawl.identity import (
+    APPLIED,
+    CONTEXT,
+    PROXY,
+    Identity,
+    browser_identity_of,
+    digest,
+    identity_of,
+    remove_proxy,
+    without_credentials,
+)
 from scrapy_sessions.crawl.scrapy_internals import (
     delete_header,
-    forget_proxy_credentials,
     header_values,
     is_default_proxy,
-    normalize_header_name,
     pop_header,
     set_header,
     setdefault_header,
 )
-from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["APPLIED", "SLOT", "InFlight", "InFlightRequests", "remove_leftovers"]
-
-APPLIED = "_session_applied"
-"""The meta key that tells what a request wears of its session, by digest. It is there only while the request is on its
-way: a copy made by a middleware in between carries it, and is freed of the old identity by it."""
+__all__ = ["SLOT", "InFlight", "InFlightRequests"]
 
 SLOT = "_session_slot"
 """The meta key of the visit that takes up one of a bounded number of places. It is there only while the request is on
 its way: a copy that comes in its place tells by it that the visit is over."""
 
-_PROXY = "proxy"
-_ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-
-class _Identity(NamedTuple):
-    """What a session lays under a request: headers, normalised and encoded, and the note of them for the meta."""
-
-    headers: tuple[tuple[bytes, bytes], ...]
-    note: dict[str, str]
-
-    @classmethod
-    def of(cls, headers: Iterable[tuple[str, str]]) -> _Identity:
-        encoded = {normalize_header_name(name): value.encode() for name, value in headers}
-        return cls(tuple(encoded.items()), {name.decode(): _digest(value) for name, value in encoded.items()})
+_pages: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""In which session each page of scrapy-playwright was opened that a response had in its meta."""
 
 
 class InFlight:
@@ -66,8 +56,9 @@ class InFlight:
     __slots__ = (
         "__weakref__",
         "_by_proxy",
-        "_cookiejar",
+        "_context",
         "_cookie",
+        "_cookiejar",
         "_ended",
         "_laid",
         "_left",
@@ -90,13 +81,18 @@ class InFlight:
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
         self._cookiejar: dict[str, Any] | None = None
+        self._context: str | None = None
         session.in_flight += 1
         session.reserved_uses += 1
 
     def apply_identity(self, request: Request) -> None:
         """Lay the session's identity under *request*: what the request sets itself stays."""
         session, headers, laid = self.session, request.headers, self._laid
-        identity: _Identity = session.identity or _identity_of(session, request)
+        meta = request.meta
+        in_browser = meta.get("playwright")
+        identity: Identity = (
+            browser_identity_of(session) if in_browser else session.identity or identity_of(session, request)
+        )
         for key, value in identity.headers:
             values = [value]
             if setdefault_header(headers, key, values) is values:
@@ -104,19 +100,24 @@ class InFlight:
         note = identity.note
         if len(laid) != len(identity.headers):
             note = {key.decode(): note[key.decode()] for key, _ in laid}
-        meta = request.meta
         # Scrapy marks a proxy that it took from the environment: a default, which loses.
         if session.proxy is not None and ("proxy" not in meta or is_default_proxy(meta)):
             meta["proxy"] = session.proxy
             self._by_proxy = True
-            self._proxy = _without_credentials(session.proxy)
-            note = {**note, _PROXY: _digest(self._proxy.encode())}
+            self._proxy = without_credentials(session.proxy)
+            note = {**note, PROXY: digest(self._proxy.encode())}
+        if in_browser:
+            _forget_foreign_page(meta, session.id)
+            if CONTEXT not in meta:
+                meta[CONTEXT] = self._context = session.id
+                note = {**note, CONTEXT: digest(session.id.encode())}
         if note:
             meta[APPLIED] = note
 
     def apply_cookies(self, request: Request) -> None:
-        """Rebuild the ``Cookie`` header of *request* from the session's jar."""
-        value = self.session.jar.header(urlparse_cached(request))
+        """Rebuild the ``Cookie`` header of *request* from the session's jar; a browser sends its own."""
+        in_browser = request.meta.get("playwright")
+        value = None if in_browser else self.session.jar.header(urlparse_cached(request))
         if value is None:
             pop_header(request.headers, b"Cookie", None)
         else:
@@ -132,7 +133,8 @@ class InFlight:
         """Take off *request* what was laid under it, and nothing else."""
         headers = request.headers
         for key, values in self._laid:
-            if header_values(headers, key) is values:
+            # By value: scrapy-playwright replaces the lists of all headers by those that the browser sent.
+            if header_values(headers, key) == values:
                 delete_header(headers, key)
         self._laid.clear()
         if self._replaced is not None:
@@ -140,19 +142,31 @@ class InFlight:
                 headers.setdefault(key, values)
             self._replaced = None
         if self._cookie is not None:
-            if header_values(headers, b"Cookie") is self._cookie:
+            if header_values(headers, b"Cookie") == self._cookie:
                 delete_header(headers, b"Cookie")
             self._cookie = None
         if self._proxy is not None:
-            _take_off_proxy(request, self._proxy)
+            remove_proxy(request, self._proxy)
             self._proxy = None
         meta = request.meta
         if self._cookiejar is not None:
             meta.pop("cookiejar", None)
             meta.update(self._cookiejar)
             self._cookiejar = None
+        if meta.get("playwright"):
+            self._leave_browser(request)
         meta.pop(APPLIED, None)
         meta.pop(SLOT, None)
+
+    def _leave_browser(self, request: Request) -> None:
+        """Remove from *request* what scrapy-playwright and this class put there for the session."""
+        meta = request.meta
+        pop_header(request.headers, b"Cookie", None)
+        if self._context is not None and meta.get(CONTEXT) == self._context:
+            del meta[CONTEXT]
+        page = meta.get("playwright_page")
+        if page is not None:
+            _pages[page] = self.session.id
 
     def mark_sent(self, now: float) -> None:
         """Note that the request goes out now (UNIX seconds), under the session's present generation; during a login it
@@ -196,7 +210,7 @@ class InFlight:
                     if key in before:
                         self._replaced.append((key, before[key]))
                     elif value:
-                        note[key.decode()] = _digest(value[-1])
+                        note[key.decode()] = digest(value[-1])
             if note:
                 request.meta[APPLIED] = note
 
@@ -301,65 +315,8 @@ class InFlightRequests:
             inflight.end()
 
 
-def remove_leftovers(request: Request) -> None:
-    """Free *request* of the identity that a session laid under the request it is a copy of."""
-    note = request.meta.pop(APPLIED, None)
-    if not isinstance(note, dict):
-        return
-    for name, digest in note.items():
-        if name == _PROXY:
-            proxy = request.meta.get("proxy")
-            if isinstance(proxy, str) and _digest(_without_credentials(proxy).encode()) == digest:
-                _take_off_proxy(request, _without_credentials(proxy))
-        else:
-            value = request.headers.get(name)
-            if value is not None and _digest(value) == digest:
-                del request.headers[name]
-
-
-def _take_off_proxy(request: Request, proxy: str) -> None:
-    """Take *proxy* (without credentials) off *request*, with what HttpProxyMiddleware made of its credentials."""
-    current = request.meta.get("proxy")
-    if isinstance(current, str) and _without_credentials(current) == proxy:
-        del request.meta["proxy"]
-        forget_proxy_credentials(request)
-
-
-def _identity_of(session: SessionRuntime, request: Request) -> _Identity:
-    if not session.bound_headers.bound:
-        identity = session.identity = _shared_identity(tuple(_headers_for(session, request)))
-        return identity
-    url = urlparse_cached(request)
-    key = (url.scheme, url.netloc)
-    known: _Identity | None = session.identities.get(key)
-    if known is None:
-        if len(session.identities) >= _ORIGINS:
-            session.identities = {}
-        known = _Identity.of(_headers_for(session, request))
-        session.identities = {**session.identities, key: known}
-    return known
-
-
-@lru_cache(maxsize=1024)
-def _shared_identity(headers: tuple[tuple[str, str], ...]) -> _Identity:
-    """Return the identity of all sessions that have these *headers*, and none that are bound to an origin."""
-    return _Identity.of(headers)
-
-
-def _headers_for(session: SessionRuntime, request: Request) -> Iterator[tuple[str, str]]:
-    if session.user_agent:
-        yield "User-Agent", session.user_agent
-    if session.language:
-        yield "Accept-Language", session.language
-    yield from session.bound_headers.sent_to(origin_of(urlparse_cached(request)))
-
-
-def _without_credentials(proxy: str) -> str:
-    if "//" not in proxy:  # Scrapy takes "host:port", too
-        proxy = f"//{proxy}"
-    parts = urlsplit(proxy)
-    return urlunsplit(("", parts.netloc.rpartition("@")[2], "", "", ""))
-
-
-def _digest(value: bytes) -> str:
-    return hashlib.blake2b(value, digest_size=8).hexdigest()
+def _forget_foreign_page(meta: dict[str, Any], session_id: str) -> None:
+    """Remove the page of scrapy-playwright in *meta* if it is open in the browser context of another session."""
+    page = meta.get("playwright_page")
+    if page is not None and _pages.get(page, session_id) != session_id:
+        del meta["playwright_page"]

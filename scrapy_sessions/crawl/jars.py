@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 from collections.abc import Iterator, Mapping
-from http.cookiejar import Cookie as StandardCookie
 from typing import TYPE_CHECKING, Any
 
 from scrapy.http.cookies import CookieJar
@@ -44,9 +44,9 @@ class SessionJars(Mapping[Any, CookieJar]):
         return len(self._manager.ids_in_memory())
 
 
-def _standard(cookie: Cookie) -> StandardCookie:
+def _standard(cookie: Cookie) -> http.cookiejar.Cookie:
     """Return *cookie* as a cookie of the standard library."""
-    return StandardCookie(
+    return http.cookiejar.Cookie(
         version=0,
         name=cookie.name,
         value=cookie.value,

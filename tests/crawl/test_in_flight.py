@@ -16,7 +16,8 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions import Profile
-from scrapy_sessions.crawl.in_flight import APPLIED, SLOT, InFlightRequests, remove_leftovers
+from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
+from scrapy_sessions.crawl.in_flight import SLOT, InFlightRequests
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
 URL = "https://shop.example/p"

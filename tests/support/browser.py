@@ -12,16 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MISSING", "Shown", "Visit", "chromium", "shown", "visit"]
+__all__ = ["ARGUMENTS", "CHROMIUM", "MISSING", "Shown", "Visit", "chromium", "shown", "visit"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
 
 # Where tests must not be skipped, a missing package is a fault of the set-up; a missing browser may be meant.
-MISSING = _CHROMIUM is None or (find_spec("playwright") is None and not os.environ.get("CI"))
+MISSING = CHROMIUM is None or (find_spec("playwright") is None and not os.environ.get("CI"))
 """Whether there is no browser to test with."""
 
-_ARGUMENTS = [
+ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-proxy-server"),
 ]
@@ -54,7 +54,7 @@ async def chromium() -> AsyncIterator[Any]:
     from playwright.async_api import async_playwright  # noqa: PLC0415  # not everybody has it
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
             yield browser
         finally:
