@@ -194,6 +194,7 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
         context, contents, merged, namespace=target.key.namespace, record=target.record, expired=target.expired
     )
     output.show_agent(context, contents, record=target.record, profile=profile)
+    _check_afterwards(context, target.key)
     return 1 if any(change.reason == "evicted" for change in merged.changes) else 0
 
 
@@ -285,7 +286,17 @@ async def _import_records(context: Context, file: _File, now: float, exists: boo
     if not options.dry_run:
         await save_records(context.store, plans)
     output.show_records(context, plans, now)
+    _check_afterwards(context, Key(plans[0].record.namespace, plans[0].record.session_id))
     return 0
+
+
+def _check_afterwards(context: Context, key: Key) -> None:
+    url = context.options.check
+    if url is not None:
+        # Imported here: Scrapy's crawler takes as long as all the rest.
+        from scrapy_sessions.commands.import_check import check_login  # noqa: PLC0415
+
+        context.afterwards = lambda: check_login(context, url, namespace=key.namespace, session_id=key.session_id)
 
 
 def _far_reaching(plans: list[RecordPlan]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The words of a command line as bash and as Windows' cmd split it."""
+"""The commands and words of a command line, as bash and as Windows' cmd split it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ __all__ = ["split_bash", "split_cmd"]
 
 _UNCLOSED = FormatError("the command", "a quotation mark is not closed: copy all of the command")
 _BASH = re.compile(
-    r"""(?P<gap>(?:\\\r?\n|[ \t\r\n])+)
+    r"""(?P<gap>[ \t\r\n]+)
+    |(?P<end>[;&|<>]+)
+    |(?P<join>\\\r?\n)
     |'(?P<single>[^']*)'
     |\$'(?P<ansi>(?:[^'\\]|\\.)*)'
     |\$?"(?P<double>(?:[^"\\]|\\.)*)"
     |\\(?P<escaped>.)
-    |(?P<plain>[^\\'"$ \t\r\n]+|\$)""",
+    |(?P<plain>[^\\'"$;&|<> \t\r\n]+|\$)""",
     re.VERBOSE | re.DOTALL,
 )
 _IN_DOUBLE = re.compile(r"\\(?:\r?\n|([$`\"\\]))")
 _ANSI = re.compile(
-    r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)|(.))", re.DOTALL
+    r"\\(?:u([Dd][89ABab][0-9A-Fa-f]{2})\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})"
+    r"|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)|(.))",
+    re.DOTALL,
 )
-_ARGUMENT = re.compile(r'(?P<gap>[ \t\n]+)|(?P<mark>\\*")|[^ \t\n"\\]+|\\+')
+# Browsers write every backslash twice, even where Windows takes both as they are.
+_ARGUMENT = re.compile(r'(?P<gap>[ \t\n]+)|\\[\\"]|"|(?P<plain>[^ \t\n"\\]+|\\)')
+_END = "\0"
 _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
-def split_bash(text: str) -> list[str]:
-    """Return the words of *text*: quotes of all three kinds, and lines that end with a backslash.
+def split_bash(text: str) -> list[list[str]]:
+    """Return the words of each command in *text*: quotes of all three kinds, and lines that end with a backslash.
 
     :mod:`shlex` doesn't know ``$'…'``. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
     """
-    words: list[str] = []
+    commands: list[list[str]] = [[]]
     word: str | None = None
     end = 0
     for piece in _BASH.finditer(text):
@@ -40,10 +46,14 @@ def split_bash(text: str) -> list[str]:
             raise _UNCLOSED
         end = piece.end()
         kind = piece.lastgroup
-        if kind == "gap":
+        if kind in {"gap", "end"}:
             if word is not None:
-                words.append(word)
+                commands[-1].append(word)
             word = None
+            if kind == "end":
+                commands.append([])
+            continue
+        if kind == "join":
             continue
         content = piece[kind or 0]
         if kind == "double":
@@ -53,7 +63,9 @@ def split_bash(text: str) -> list[str]:
         word = (word or "") + content
     if end != len(text):
         raise _UNCLOSED
-    return words if word is None else [*words, word]
+    if word is not None:
+        commands[-1].append(word)
+    return commands
 
 
 def _ansi(text: str) -> str:
@@ -63,8 +75,10 @@ def _ansi(text: str) -> str:
     for found in _ANSI.finditer(text):
         raw += _bytes(text[end : found.start()])
         end = found.end()
-        hexadecimal, short, long, octal, control, letter = found.groups()
-        if hexadecimal or octal:
+        high, low, hexadecimal, short, long, octal, control, letter = found.groups()
+        if high:  # the halves of one character, as JavaScript counts them
+            raw += bytes.fromhex(high + low).decode("utf-16-be").encode()
+        elif hexadecimal or octal:
             raw += bytes([int(hexadecimal, 16) if hexadecimal else int(octal, 8) & 0xFF])
         elif short or long:
             code = int(short or long, 16)
@@ -83,12 +97,12 @@ def _bytes(text: str) -> bytes:
         return b"?" * len(text)
 
 
-def split_cmd(text: str) -> list[str]:
-    """Return the words of *text*: carets of cmd first, then the quotes and backslashes of the program's own start-up.
+def split_cmd(text: str) -> list[list[str]]:
+    """Return the words of each command in *text*: carets are resolved by cmd, quotes and backslashes by the program.
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
     """
-    return _split_arguments(_without_carets(text.replace("\r\n", "\n")))
+    return [_split_arguments(each) for each in _without_carets(text.replace("\r\n", "\n")).split(_END)]
 
 
 def _without_carets(text: str) -> str:
@@ -105,6 +119,8 @@ def _without_carets(text: str) -> str:
             position += 1
         elif character == '"':
             quoted = not quoted
+        elif character in "&|<>" and not quoted:
+            character = _END
         kept.append(character)
     return "".join(kept)
 
@@ -122,13 +138,11 @@ def _split_arguments(text: str) -> list[str]:
             word = None
             continue
         word = word if word is not None else []
-        if not piece["mark"]:
+        if piece["plain"] or piece["gap"]:
             word.append(piece[0])
             continue
-        slashes = len(piece["mark"]) - 1
-        word.append("\\" * (slashes // 2))
-        if slashes % 2:
-            word.append('"')
+        if piece[0].startswith("\\"):
+            word.append(piece[0][1])
         elif quoted and text.startswith('"', position):
             word.append('"')
             position += 1

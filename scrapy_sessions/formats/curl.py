@@ -24,8 +24,7 @@ from scrapy_sessions.formats.source import Source
 __all__ = ["misfit", "read"]
 
 _COMMAND = re.compile(r"\s*(?:[$%>]\s+)?curl(?:\.exe)?\s", re.IGNORECASE)
-_CMD = re.compile(r"\^\"|\^\r?\n")
-_ENDS = frozenset({";", "|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1"})
+_CMD = re.compile(r'\s*curl(?:\.exe)?\s+(?:-\S+\s+)*\^"|[^\n]*[ "]\^\r?\n', re.IGNORECASE)
 # Those of curl's options that have a value, without which the value would be taken for the URL.
 _VALUED = names(
     "--request --data --data-raw --data-binary --data-ascii --data-urlencode --json --form --form-string --user "
@@ -72,14 +71,14 @@ def read(source: Source, reading: Reading) -> Contents:
     text = source.text
     if is_powershell(text):
         return read_powershell(text, reading)
-    start = _COMMAND.match(text)
-    if start is None:
+    if not _COMMAND.match(text):
         raise FormatError("the command", "it must begin with curl")
-    words = split_cmd(text) if _CMD.search(text) else split_bash(text)
     contents = Contents()
     found: dict[tuple[str, str], int] = {}
-    for command in _commands(words):
-        _merge(contents, _contents(_request(command), reading), found)
+    for words in split_cmd(text) if _CMD.match(text) else split_bash(text):
+        start = next((place for place, word in enumerate(words, 1) if word.lower() in {"curl", "curl.exe"}), None)
+        if start is not None:
+            _merge(contents, _contents(_request(words[start:]), reading), found)
     return contents
 
 
@@ -95,19 +94,6 @@ def _merge(contents: Contents, more: Contents, found: dict[tuple[str, str], int]
     contents.language = contents.language or more.language
     contents.proxy = contents.proxy or more.proxy
     contents.notes += [note for note in more.notes if note not in contents.notes]
-
-
-def _commands(words: list[str]) -> Iterator[list[str]]:
-    command: list[str] | None = None
-    for word in [*words, ";"]:
-        if word in _ENDS:
-            if command:
-                yield command
-            command = None
-        elif command is not None:
-            command.append(word)
-        elif word.lower() in {"curl", "curl.exe"}:
-            command = []
 
 
 def _request(words: list[str]) -> _Request:

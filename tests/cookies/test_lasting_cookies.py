@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from scrapy_sessions import BrowserSession, Cookie, SessionManager
+from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.jobs import Job, crawl
 from tests.support.site import Arrival, Site
 
@@ -96,7 +97,7 @@ def test_a_restored_cookie_expires_by_the_clock() -> None:
     session = BrowserSession("alice", clock=lambda: now[0])
     session.cookies.set("sid", "1", domain="shop.test", expires=1100.0)
     restored = BrowserSession("alice", clock=lambda: now[0])
-    restored.restore(session.snapshot())
+    runtime_of(restored).restore(session.snapshot())
     assert "sid" in restored.cookies
     now[0] = 1100.5
     assert "sid" not in restored.cookies

@@ -46,13 +46,17 @@ class CommandError(Exception):
 
 
 class Context:
-    """What a subcommand works with. ``options`` are the subcommand's, ``settings`` Scrapy's."""
+    """What a subcommand works with. ``options`` are the subcommand's, ``settings`` Scrapy's.
+
+    ``afterwards`` is called when the store is closed and the event loop has ended; it returns an exit code, too.
+    """
 
     def __init__(self, options: argparse.Namespace, settings: Settings) -> None:
         self.options = options
         self.settings = settings
         self.stdout = sys.stdout  # configure_logging() replaces sys.stdout if LOG_STDOUT is set
         self.stderr = sys.stderr
+        self.afterwards: Callable[[], int] | None = None
 
     @cached_property
     def session_settings(self) -> SessionsSettings:

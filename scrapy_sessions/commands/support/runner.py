@@ -42,6 +42,8 @@ def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
         context = Context(options, settings)
         configure_logging(settings)  # after Context, which keeps the real standard output if LOG_STDOUT is set
         code = asyncio.run(_run(context))
+        if context.afterwards is not None:
+            code = max(code, context.afterwards())
         context.stdout.flush()
     except BrokenPipeError:
         # The interpreter writes the rest of the buffer when it exits, which would fail again.

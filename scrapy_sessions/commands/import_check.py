@@ -1,0 +1,84 @@
+"""``scrapy sessions import --check URL``: one request in the imported session shows whether its login works."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from scrapy import Request, Spider
+from scrapy.crawler import CrawlerProcess
+from scrapy.http import Response, TextResponse
+
+from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.commands.support.text import url_without_password
+from scrapy_sessions.storage import SQLiteStore
+
+__all__ = ["check_login"]
+
+_PASSWORD = "//input[translate(@type, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz') = 'password']"  # noqa: S105
+# One request and its redirects, which are judged here. No config of the project takes part: it would log in.
+_SETTINGS: dict[str, Any] = {
+    "SESSIONS_ENABLED": True,
+    "SESSIONS_CONFIG": None,
+    "SESSIONS_EXPIRED_STATUSES": [],
+    "SESSIONS_SUSPECT_STATUSES": [],
+    "SESSIONS_BLOCKED_STATUSES": [],
+    "SPIDER_MODULES": [],
+    "HTTPERROR_ALLOW_ALL": True,
+    "HTTPCACHE_ENABLED": False,
+    "RETRY_ENABLED": False,
+    "ROBOTSTXT_OBEY": False,
+    "TELNETCONSOLE_ENABLED": False,
+}
+_ADDON = "scrapy_sessions.SessionsAddon"
+
+
+class _CheckSpider(Spider):
+    name = "check"
+
+    def __init__(self, url: str, session_id: str, verdict: list[str]) -> None:
+        super().__init__()
+        self._request = Request(
+            url,
+            callback=self._judge,
+            errback=lambda failure: verdict.append(f"no answer ({type(failure.value).__name__})"),
+            meta={"session_id": session_id},
+            dont_filter=True,
+        )
+        self._verdict = verdict
+
+    async def start(self) -> AsyncIterator[Any]:
+        yield self._request
+
+    def _judge(self, response: Response) -> None:
+        verdict = f"{response.status} at {url_without_password(response.url)}"
+        if isinstance(response, TextResponse) and response.xpath(_PASSWORD):
+            verdict += ", with a password field"
+        self._verdict.append(verdict)
+
+
+def check_login(context: Context, url: str, *, namespace: str, session_id: str) -> int:
+    """Fetch *url* once in the session, save what that changes, and return the exit code: 0 if the login works.
+
+    It works if the final status is 2xx and the page has no password field. Not inside of a running event loop.
+    """
+    settings = context.settings.copy()
+    settings.setdict(_SETTINGS, priority="cmdline")
+    store = context.store
+    where = f"sqlite:///{Path(store.location).resolve()}" if isinstance(store, SQLiteStore) else context.options.store
+    if where is not None:
+        settings.set("SESSIONS_STORE", where, priority="cmdline")
+    settings.set("SESSIONS_NAMESPACE", namespace, priority="cmdline")
+    settings.set("ADDONS", {**settings.getdict("ADDONS"), _ADDON: 300}, priority="cmdline")
+    verdict: list[str] = []
+    process = CrawlerProcess(settings)
+    process.crawl(_CheckSpider, url=url, session_id=session_id, verdict=verdict)
+    process.start()
+    found = verdict[0] if verdict else "the crawl failed to start"
+    works = found[:1] == "2" and "password" not in found
+    if works:
+        context.write(f"The login works: {found}")
+    else:
+        context.note(f"The login doesn't work: {found}")
+    return 0 if works else 1

@@ -1,0 +1,229 @@
+"""``scrapy sessions import``: one site of many, bad entries, what a record brings, and whether the login works."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scrapy_sessions
+from scrapy_sessions import Cookie
+from scrapy_sessions.formats.records import dump
+from tests.support.exchange import SECRET, STORE, loaded, rich_record, saved, sessions, stored
+from tests.support.in_process import delivered
+from tests.support.logins import login_cookie
+from tests.support.site import HOST, Site
+from tests.support.waiting import HANG
+
+LINE = "{}\tFALSE\t/\tFALSE\t0\t{}\t{}\n"
+NEW = ("--namespace", "shop")
+
+
+@pytest.fixture(scope="module")
+def whole_browser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the cookies.txt of a whole browser: 5,000 cookies of 500 sites, those of the shop first."""
+    folder = tmp_path_factory.mktemp("browser")
+    hosts = ["shop.example", "www.shop.example", "notshop.example", "shop.example.evil.test"]
+    hosts += [f"site{number}.example" for number in range(496)]
+    lines = [LINE.format(host, f"n{number}", SECRET) for host in hosts for number in range(10)]
+    (folder / "cookies.txt").write_text("".join(lines))
+    return folder
+
+
+def test_a_whole_browser_is_too_much(whole_browser: Path) -> None:
+    """Cookies for which the session has no room are counted, and the exit code says that they are missing."""
+    out, errors = delivered(whole_browser, "import", "cookies.txt", "all", *NEW, code=1)
+    kept = len(loaded(whole_browser, "all").cookies)
+    assert f"cookies {5000 - kept} refused, {kept} added" in out.decode()
+    assert f"{5000 - kept} refused (evicted)" in errors
+
+
+def test_one_site_of_a_whole_browser(whole_browser: Path) -> None:
+    """With --domain, only the cookies of that domain and of hosts below it count, all of which are kept."""
+    out, errors = delivered(whole_browser, "import", "cookies.txt", "one", *NEW, "--domain", "shop.example")
+    assert "cookies 20 added" in out.decode()
+    assert "4980 cookies of other domains were left out" in errors
+    assert {cookie.domain for cookie in loaded(whole_browser, "one").cookies} == {"shop.example", "www.shop.example"}
+
+
+def test_bad_lines_are_left_out_if_asked(tmp_path: Path) -> None:
+    """With --skip-bad the good lines are imported, the others are listed without a value, and the exit code is 1."""
+    bad = f"{SECRET}\tshop.example\t/\tFALSE\t0\tbad\t1\n"
+    (tmp_path / "cookies.txt").write_text(LINE.format("shop.example", "good", SECRET) + bad + "x\n")
+    out, errors = delivered(tmp_path, "import", "cookies.txt", "alice", *NEW, "--skip-bad", code=1)
+    assert "cookies 1 added" in out.decode()
+    assert "Left out: line 2: the field 'include subdomains'" in errors
+    assert "Left out: line 3: it has 1 fields" in errors
+    assert "2 entries were left out" in errors
+    assert SECRET not in out.decode() + errors
+    (tmp_path / "bad.txt").write_text(bad)
+    _, errors = delivered(tmp_path, "import", "bad.txt", "bob", *NEW, "--skip-bad", code=1)
+    assert "1 entry was left out" in errors
+    assert "bad.txt contains no cookie" in errors
+    assert stored(tmp_path, "bob") is None
+
+
+def test_what_a_file_is_taken_for_comes_first(tmp_path: Path) -> None:
+    """The first line says what the file is, in a dry run too."""
+    entry = {"name": "a", "value": SECRET, "domain": "shop.example", "expires": -1}
+    (tmp_path / "list.json").write_text(json.dumps([entry]))
+    _, errors = delivered(tmp_path, "import", "list.json", "alice", *NEW, "--dry-run")
+    assert errors.splitlines()[0] == "list.json is a Playwright list of 1 cookie for 1 host"
+
+
+def test_what_a_record_brings_is_listed_and_asked_for(tmp_path: Path) -> None:
+    """Agent, proxy and the names of headers for every site are listed; where nobody can be asked, --yes is needed."""
+    (tmp_path / "one.json").write_text(dump([rich_record()]))
+    brings = "alice brings user agent Browser/1; proxy http://***@proxy.example:8080; headers for every site: X-Kind"
+    _, errors = delivered(tmp_path, "import", "one.json", code=2)
+    assert brings in errors
+    assert "The file brings a proxy and headers for every site. Import it? Nobody can be asked here" in errors
+    assert stored(tmp_path, "alice") is None
+    _, errors = delivered(tmp_path, "import", "one.json", "--dry-run")
+    assert brings in errors
+    delivered(tmp_path, "import", "one.json", "--yes")
+    assert loaded(tmp_path, "alice").proxy == rich_record().proxy
+    (tmp_path / "plain.json").write_text(dump([rich_record("bob", proxy=None, headers={})]))
+    _, errors = delivered(tmp_path, "import", "plain.json")
+    assert "bob brings user agent Browser/1\n" in errors
+
+
+def in_a_terminal(folder: Path, *arguments: str, typed: bytes = b"") -> tuple[int, str]:
+    """Run ``scrapy sessions`` with a terminal in place of all three streams; return exit code and what it shows."""
+    main, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "scrapy", "sessions", "--store", STORE, *arguments],
+        cwd=folder,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "PYTHONPATH": str(Path(scrapy_sessions.__file__).parents[1])},
+    ) as process:
+        os.close(terminal)
+        os.write(main, typed)
+        shown = b""
+        try:
+            while piece := os.read(main, 4096):
+                shown += piece
+        except OSError:  # so Linux says that nobody has the terminal any more
+            pass
+        os.close(main)
+        code = process.wait(HANG)
+    return code, shown.decode()
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"n\n", 1), (b"y\n", 0)])
+def test_a_person_is_asked(tmp_path: Path, typed: bytes, code: int) -> None:
+    """At a terminal, a yes imports a record with a proxy, anything else imports nothing."""
+    (tmp_path / "one.json").write_text(dump([rich_record()]))
+    exited, shown = in_a_terminal(tmp_path, "import", "one.json", typed=typed)
+    assert exited == code, shown
+    assert "Import it? [y/N]" in shown
+    assert ("Nothing was imported" in shown) == bool(code)
+    assert (stored(tmp_path, "alice") is None) == bool(code)
+
+
+@pytest.mark.parametrize("name", ["netscape", "header", "json", "selenium"])
+def test_no_export_commands_a_terminal(tmp_path: Path, name: str) -> None:
+    """What a terminal would obey is not printed to one: JSON escapes it, other formats are refused there."""
+    odd = Cookie(name="odd", value="a\x9b31mb", domain="shop.example")
+    saved(tmp_path, rich_record(cookies=[odd]))
+    url = ["--url", "https://shop.example/"] if name == "header" else []
+    code, shown = in_a_terminal(tmp_path, "export", "alice", "--format", name, *url)
+    assert "\x9b" not in shown
+    assert code == (1 if name in {"netscape", "header"} else 0)
+    assert ("this terminal would obey" in shown) == bool(code)
+
+
+def test_a_copied_request_brings_its_login(tmp_path: Path) -> None:
+    """A curl command brings agent, language, and a login without cookies; an existing session gets the login only."""
+    command = (
+        f"curl 'https://api.shop.example/v1' -H 'Authorization: Bearer {SECRET}' -H 'DNT: 1' "
+        "-H 'user-agent: Browser/3' -H 'accept-language: fr'"
+    )
+    out, errors = delivered(tmp_path, "import", "-", "alice", *NEW, stdin=command.encode())
+    record = loaded(tmp_path, "alice")
+    assert (record.user_agent, record.language, record.status) == ("Browser/3", "fr", "ready")
+    api = "https://api.shop.example"
+    assert record.headers == {"*": {"DNT": "1"}, api: {"Authorization": f"Bearer {SECRET}"}}
+    assert "standard input: its headers are taken, too, for its site only: Authorization" in errors
+    assert SECRET not in out.decode() + errors
+    newer = command.replace(SECRET, "newer").replace("DNT: 1", "DNT: 0")
+    delivered(tmp_path, "import", "-", "alice", stdin=newer.encode())
+    assert loaded(tmp_path, "alice").headers == {"*": {"DNT": "1"}, api: {"Authorization": "Bearer newer"}}
+
+
+def test_our_own_command_is_imported(tmp_path: Path) -> None:
+    """What ``scrapy sessions curl`` prints makes the same session, and asks before it takes the proxy."""
+    saved(tmp_path, rich_record(headers={"https://www.shop.example": {"Authorization": SECRET}}))
+    command, _ = delivered(tmp_path, "curl", "alice", "https://www.shop.example/a")
+    _, errors = delivered(tmp_path, "import", "-", "bob", *NEW, stdin=command, code=2)
+    assert "The file brings its proxy. Import it? Nobody can be asked here" in errors
+    delivered(tmp_path, "import", "-", "bob", *NEW, "--yes", stdin=command)
+    again, _ = delivered(tmp_path, "curl", "bob", "https://www.shop.example/a")
+    assert again == command
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("/secret", "The login works: 200 at http://"),
+        ("/gone?status=404", "The login doesn't work: 404 at http://"),
+        ("/chain/2?then=/answer", "The login works: 200 at http://"),
+        ("/answer?body=<input+type=PassWord>", ", with a password field"),
+    ],
+)
+def test_a_login_is_checked(site: Site, tmp_path: Path, target: str, said: str) -> None:
+    """With --check, one request in the session says whether the login works, and so does the exit code."""
+    cookie = login_cookie(site)
+    (tmp_path / "cookies.txt").write_text(LINE.format(HOST, cookie.name, cookie.value))
+    works = "works" in said
+    out, errors = sessions(
+        *(tmp_path, "import", "cookies.txt", "alice", *NEW, "--user-agent", "Browser/1"),
+        *("--check", site.url(target)),
+        code=0 if works else 1,
+    )
+    assert said in (out.decode() if works else errors)
+    assert cookie.value not in out.decode() + errors
+    arrivals = [each for each in site.journal() if each.path != "/login"]
+    assert len(arrivals) == (4 if "chain" in target else 1)
+    for arrival in arrivals:
+        assert arrival.cookies[cookie.name] == cookie.value
+        assert arrival.header("User-Agent") == "Browser/1"
+    assert loaded(tmp_path, "alice").status == "ready"
+
+
+def test_a_check_saves_what_the_site_sets(site: Site, tmp_path: Path) -> None:
+    """A cookie that the site sets at the check is saved."""
+    (tmp_path / "cookies.txt").write_text(LINE.format(HOST, "sid", "old"))
+    url = site.url("/answer?set=sid%3Dnew%3B+Path%3D/")
+    sessions(tmp_path, "import", "cookies.txt", "alice", *NEW, "--check", url)
+    assert [cookie.value for cookie in loaded(tmp_path, "alice").cookies] == ["new"]
+
+
+def test_a_check_that_gets_no_answer_fails(tmp_path: Path) -> None:
+    """A site that can't be reached is said; the session is imported all the same."""
+    (tmp_path / "cookies.txt").write_text(LINE.format(HOST, "sid", SECRET))
+    _, errors = sessions(tmp_path, "import", "cookies.txt", "alice", *NEW, "--check", "http://127.0.0.1:1/", code=1)
+    assert "The login doesn't work: no answer" in errors
+    assert loaded(tmp_path, "alice").status == "ready"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["cookies.txt", "alice", "--check", "shop.example"], "--check: it needs http://"),
+        (["cookies.txt", "alice", "--check", "https://shop.example/", "--dry-run"], "leave out --dry-run"),
+        (["cookies.txt", "--check", "https://shop.example/"], "name its id after the file"),
+        (["cookies.txt", "alice", "--domain", "no host"], "is no host name"),
+    ],
+)
+def test_a_wrong_call_is_said(tmp_path: Path, arguments: list[str], word: str) -> None:
+    """A check without a URL, an id or a session, and a domain that is none, are refused before anything is read."""
+    _, errors = delivered(tmp_path, "import", *arguments, code=2)
+    assert word in errors
