@@ -82,7 +82,7 @@ def test_what_a_record_brings_is_listed_and_asked_for(tmp_path: Path) -> None:
     brings = "alice brings user agent Browser/1; proxy http://***@proxy.example:8080; headers for every site: X-Kind"
     _, errors = delivered(tmp_path, "import", "one.json", code=2)
     assert brings in errors
-    assert "The file brings a proxy and headers for every site. Import it? Nobody can be asked here" in errors
+    assert "The file brings a proxy and headers for every site. Import it? There is no terminal to ask on" in errors
     assert stored(tmp_path, "alice") is None
     _, errors = delivered(tmp_path, "import", "one.json", "--dry-run")
     assert brings in errors
@@ -137,7 +137,7 @@ def test_no_export_commands_a_terminal(tmp_path: Path, name: str) -> None:
     code, shown = in_a_terminal(tmp_path, "export", "alice", "--format", name, *url)
     assert "\x9b" not in shown
     assert code == (1 if name in {"netscape", "header"} else 0)
-    assert ("this terminal would obey" in shown) == bool(code)
+    assert ("a terminal would obey" in shown) == bool(code)
 
 
 def test_a_copied_request_brings_its_login(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_our_own_command_is_imported(tmp_path: Path) -> None:
     saved(tmp_path, rich_record(headers={"https://www.shop.example": {"Authorization": SECRET}}))
     command, _ = delivered(tmp_path, "curl", "alice", "https://www.shop.example/a")
     _, errors = delivered(tmp_path, "import", "-", "bob", *NEW, stdin=command, code=2)
-    assert "The file brings its proxy. Import it? Nobody can be asked here" in errors
+    assert "The file brings its proxy. Import it? There is no terminal to ask on" in errors
     delivered(tmp_path, "import", "-", "bob", *NEW, "--yes", stdin=command)
     again, _ = delivered(tmp_path, "curl", "bob", "https://www.shop.example/a")
     assert again == command
