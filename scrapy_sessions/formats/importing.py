@@ -113,7 +113,7 @@ def apply(merged: Merge, session: SessionRuntime) -> None:
     """Give the live *session* what :func:`merge` returned. A new one with cookies or headers counts as logged in."""
     session.jar.restore(merged.cookies)
     session.forget_identity()
-    local_storage = session.watched_data().current[1]
+    local_storage = session.watched_data().current["local_storage"]
     local_storage.clear()
     local_storage.update(merged.local_storage)
     for origin, headers in merged.headers.items():

@@ -190,17 +190,17 @@ class BrowserSession:
     @property
     def data(self) -> dict[str, Any]:
         """The spider's own JSON data, saved with the session. Change it as you like, in place too."""
-        return self._runtime.watched_data().current[0]
+        return self._runtime.watched_data().current["data"]
 
     @property
     def local_storage(self) -> dict[str, dict[str, str]]:
         """The browser's ``localStorage`` by origin."""
-        return self._runtime.watched_data().current[1]
+        return self._runtime.watched_data().current["local_storage"]
 
     @property
     def session_storage(self) -> dict[str, dict[str, str]]:
         """The browser's ``sessionStorage`` by origin."""
-        return self._runtime.watched_data().current[2]
+        return self._runtime.watched_data().current["session_storage"]
 
     # What a spider does with it
 

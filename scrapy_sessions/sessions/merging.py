@@ -1,61 +1,114 @@
-"""Merging two records that grew apart from a common one: what two processes did to the same session.
+"""How each field of two records is merged that both began as the same one: the work of two processes on one session.
 
-Nothing that either added is lost: counters add up what each added, cookies are taken by newest ``updated``, mappings
-key by key. A higher generation beats a lower one: what belongs to an older login is dropped.
+Nothing that either process added is lost: counters are summed, cookies are chosen by the newest ``updated``, mappings
+are merged by key. A higher generation wins over a lower one, whose cookies and data are dropped.
+
+Each function returns the merged value of the field *name* of *mine* and *theirs*, which both began as *base*. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from scrapy_sessions.models import Cookie, Metrics, PersistentSession
 
-__all__ = ["merge_records"]
+__all__ = [
+    "Merge",
+    "merge_actions",
+    "merge_by_key",
+    "merge_cookies",
+    "merge_metrics",
+    "merge_status",
+    "of_latest_activity",
+    "of_stored",
+    "the_highest",
+    "the_sum",
+]
+
+Merge: TypeAlias = Callable[[str, PersistentSession, PersistentSession, PersistentSession], Any]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-_COUNTERS = ("requests", "logins", "failures", "bytes", "latency")
-_MAPPINGS = ("headers", "local_storage", "session_storage", "data")
+
+def of_stored(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """The stored value, for what is set when a session is created."""
+    return getattr(theirs, name)
 
 
-def merge_records(
-    base: PersistentSession | None, mine: PersistentSession, theirs: PersistentSession
-) -> PersistentSession:
-    """Merge *mine* and *theirs*, which both began as *base* (``None``: as an empty record). Pure; takes no I/O.
+def the_highest(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """The higher value."""
+    return max(getattr(mine, name), getattr(theirs, name))
 
-    Identity, policy, birth and revision are those of *theirs*, which is stored: they are settled at birth.
-    """
-    ancestor = base or PersistentSession.model_construct(session_id=mine.session_id)
-    update: dict[str, object] = {
-        "last_activity": max(mine.last_activity, theirs.last_activity),
-        "pages_visited": theirs.pages_visited + mine.pages_visited - ancestor.pages_visited,
-        "actions_performed": theirs.actions_performed + _added(ancestor.actions_performed, mine.actions_performed),
-        "metrics": _merge_metrics(ancestor.metrics, mine.metrics, theirs.metrics),
-        "generation": max(mine.generation, theirs.generation),
-    }
-    if mine.last_activity >= theirs.last_activity:
-        update["last_url"] = mine.last_url
-    if theirs.status != "retired" and (
+
+def the_sum(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """The value of the base, and what each added."""
+    return getattr(theirs, name) + getattr(mine, name) - getattr(base, name)
+
+
+def of_latest_activity(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """The value of the record with the latest activity."""
+    return getattr(mine if mine.last_activity >= theirs.last_activity else theirs, name)
+
+
+def merge_status(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """For the status and its reason: retired by either is retired; else by the generation, and by who changed it."""
+    changed = theirs.status != "retired" and (
         mine.status == "retired"
         or mine.generation > theirs.generation
-        or (mine.generation == theirs.generation and mine.status != ancestor.status)
-    ):
-        update["status"], update["retired_reason"] = mine.status, mine.retired_reason
-    if mine.generation > theirs.generation:
-        update["cookies"] = mine.cookies
-        update.update({name: getattr(mine, name) for name in _MAPPINGS})
-    elif mine.generation == theirs.generation:
-        update["cookies"] = _merge_cookies(ancestor.cookies, mine.cookies, theirs.cookies)
-        update.update(
-            {name: _merge(getattr(ancestor, name), getattr(mine, name), getattr(theirs, name)) for name in _MAPPINGS}
-        )
-    return theirs.model_copy(update=update)
+        or (mine.generation == theirs.generation and mine.status != base.status)
+    )
+    return getattr(mine if changed else theirs, name)
 
 
-def _merge(base: Mapping[_K, _V], mine: Mapping[_K, _V], theirs: Mapping[_K, _V]) -> dict[_K, _V]:
-    """Merge by key; where both changed the same one, mine is the later save and wins."""
+def merge_by_key(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """For mappings. Where both changed a key, mine is the later save and wins."""
+    return _of_generation(_by_key, name, base, mine, theirs)
+
+
+def merge_cookies(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
+    """By identity: the newest ``updated`` of two changes; a change wins over a deletion."""
+    return _of_generation(_cookies, name, base, mine, theirs)
+
+
+def merge_actions(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> list[str]:
+    """Theirs, and then the actions that mine has beyond the base, whose oldest may have been dropped since."""
+    before, mine_now = base.actions_performed, mine.actions_performed
+    for start in range(len(before) + 1):
+        kept = len(before) - start
+        if before[start:] == mine_now[:kept]:
+            return theirs.actions_performed + mine_now[kept:]
+    return theirs.actions_performed + mine_now
+
+
+def merge_metrics(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Metrics:
+    """The sums of all counters; those of a mapping by key."""
+    update: dict[str, Any] = {}
+    for counter in Metrics.model_fields:
+        old, ours, stored = (getattr(record.metrics, counter) for record in (base, mine, theirs))
+        if isinstance(stored, dict):
+            keys = {**stored, **ours}
+            update[counter] = {key: stored.get(key, 0) + ours.get(key, 0) - old.get(key, 0) for key in keys}
+        else:
+            update[counter] = stored + ours - old
+    return theirs.metrics.model_copy(update=update)
+
+
+def _of_generation(
+    merge: Callable[[Any, Any, Any], Any],
+    name: str,
+    base: PersistentSession,
+    mine: PersistentSession,
+    theirs: PersistentSession,
+) -> Any:
+    """The value of the higher generation; the merged one if both records have the same."""
+    if mine.generation != theirs.generation:
+        return getattr(mine if mine.generation > theirs.generation else theirs, name)
+    return merge(*(getattr(record, name) for record in (base, mine, theirs)))
+
+
+def _by_key(base: Mapping[_K, _V], mine: Mapping[_K, _V], theirs: Mapping[_K, _V]) -> dict[_K, _V]:
     merged = dict(theirs)
     for key in {**base, **mine}:
         if key in mine:
@@ -66,41 +119,16 @@ def _merge(base: Mapping[_K, _V], mine: Mapping[_K, _V], theirs: Mapping[_K, _V]
     return merged
 
 
-def _merge_cookies(base: Sequence[Cookie], mine: Sequence[Cookie], theirs: Sequence[Cookie]) -> list[Cookie]:
-    """Merge by identity. Both changed: the newest ``updated``. Deleted by one and changed by the other: the change."""
-    old, ours = _by_identity(base), _by_identity(mine)
-    merged = _by_identity(theirs)
+def _cookies(base: Sequence[Cookie], mine: Sequence[Cookie], theirs: Sequence[Cookie]) -> list[Cookie]:
+    old, ours, merged = (
+        {(c.name, c.domain, c.path, c.host_only, c.partition_key, c.cross_site_ancestor): c for c in cookies}
+        for cookies in (base, mine, theirs)
+    )
     for key, cookie in ours.items():
-        if cookie == old.get(key):
-            continue  # not changed by us: theirs stands, be it another or none
         other = merged.get(key)
-        if other is None or cookie.updated >= other.updated:
+        if cookie != old.get(key) and (other is None or cookie.updated >= other.updated):
             merged[key] = cookie
     for key, cookie in old.items():
         if key not in ours and merged.get(key) == cookie:
             del merged[key]
     return sorted(merged.values(), key=lambda cookie: cookie.created)
-
-
-def _by_identity(cookies: Sequence[Cookie]) -> dict[tuple[object, ...], Cookie]:
-    return {(c.name, c.domain, c.path, c.host_only, c.partition_key, c.cross_site_ancestor): c for c in cookies}
-
-
-def _merge_metrics(base: Metrics, mine: Metrics, theirs: Metrics) -> Metrics:
-    update: dict[str, object] = {
-        name: getattr(theirs, name) + getattr(mine, name) - getattr(base, name) for name in _COUNTERS
-    }
-    responses = dict(theirs.responses)
-    for status, count in mine.responses.items():
-        responses[status] = responses.get(status, 0) + count - base.responses.get(status, 0)
-    update["responses"] = responses
-    return theirs.model_copy(update=update)
-
-
-def _added(base: Sequence[str], mine: Sequence[str]) -> list[str]:
-    """Return what *mine* has beyond *base*, of which the oldest may have been dropped since."""
-    for start in range(len(base) + 1):
-        kept = len(base) - start
-        if list(base[start:]) == list(mine[:kept]):
-            return list(mine[kept:])
-    return list(mine)

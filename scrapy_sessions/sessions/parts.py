@@ -8,14 +8,14 @@ __all__ = ["Parts"]
 
 
 class Parts(NamedTuple):
-    """A session encoded: what was last saved of it, as the base of a merge.
+    """An encoded session. The one that was saved last is the base of a merge.
 
-    The bytes are shared with the live session as long as it doesn't change, so that this costs next to nothing.
+    The bytes are shared with the live session as long as it doesn't change, so that keeping it costs little.
 
     :param settled: the fields that hardly ever change, as the inside of a JSON object
-    :param moving: those that change with every request
-    :param cookies: as the inside of a JSON array
-    :param actions: how many actions there had been, those dropped included; the actions themselves the session has
+    :param moving: the fields that change with every request, likewise
+    :param cookies: the inside of a JSON array
+    :param actions: the number of actions, including dropped ones; the session has the actions themselves
     """
 
     settled: bytes
@@ -24,7 +24,7 @@ class Parts(NamedTuple):
     actions: int
 
     def body(self, history: bytes) -> bytes:
-        """Return the record as JSON, with *history*, the inside of an array, as its actions."""
+        """Return the record as JSON. *history* is the inside of the array of its actions."""
         return b"".join(
             (
                 b"{",

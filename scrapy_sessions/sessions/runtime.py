@@ -9,15 +9,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from scrapy_sessions.models import (
     EVERYWHERE,
-    SCHEMA_VERSION,
     ExpiryReason,
-    Metrics,
     PersistentSession,
     Profile,
     Status,
@@ -25,7 +22,8 @@ from scrapy_sessions.models import (
 )
 from scrapy_sessions.sessions.counters import ZERO, CounterSnapshot
 from scrapy_sessions.sessions.history import History, storable
-from scrapy_sessions.sessions.json_data import WatchedData, copy_json
+from scrapy_sessions.sessions.json_data import WatchedData
+from scrapy_sessions.sessions.record_fields import RECORD
 from scrapy_sessions.sessions.tracked import TrackedHeaders, TrackedJar
 
 if TYPE_CHECKING:
@@ -46,13 +44,8 @@ Fetch: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 Transition: TypeAlias = Literal["ready", "login_lost", "retired"]
 """A change of a session's status."""
 
-_SETTLED = (
-    *("namespace", "pool", "profile_name", "user_agent", "language", "timezone", "viewport_width", "viewport_height"),
-    *("proxy", "start_time", "idle_timeout", "max_age", "max_uses"),
-)  # set when the session is created, besides headers and storages
-_settled_values = attrgetter(*_SETTLED)
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
-_NO_EXTRA: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+_NO_FIELDS: dict[str, Any] = {}
 
 
 class SessionOwner(Protocol):
@@ -88,9 +81,7 @@ class SessionRuntime:
     __slots__ = (
         "__weakref__",
         "_data",
-        "_extra",
         "_owner",
-        "_settled",
         "alone",
         "bound_headers",
         "bytes",
@@ -133,11 +124,14 @@ class SessionRuntime:
         "responses",
         "retired_reason",
         "revision",
+        "settled",
         "spacing",
         "start_time",
         "status",
         "timezone",
         "transient",
+        "unknown_fields",
+        "unknown_metrics",
         "user_agent",
         "view",
         "viewport_height",
@@ -184,7 +178,7 @@ class SessionRuntime:
         self.pages_visited = 0
         self.history = History(limit=history_limit)
         self._data: WatchedData | None = None  # None: empty, and nobody has asked for it
-        self._settled: tuple[tuple[Any, ...], bytes] | None = None  # see settled()
+        self.settled: tuple[tuple[Any, ...], bytes] | None = None  # cache of RecordFields.encode_settled()
         self.status: Status = "new"  # changed by the three transitions only
         self.retired_reason: str | None = None
         self.idle_timeout = idle_timeout
@@ -198,7 +192,8 @@ class SessionRuntime:
         self.failures = 0
         self.bytes = 0
         self.latency = 0.0
-        self._extra: tuple[dict[str, Any], dict[str, Any]] = _NO_EXTRA  # unknown fields of the record, of its metrics
+        self.unknown_fields = _NO_FIELDS  # fields of the record that a newer version added
+        self.unknown_metrics = _NO_FIELDS  # likewise of its metrics
         # What only this process knows.
         # The record as last loaded or saved, encoded: the base of a merge. As objects, the bases of 10,000 sessions
         # would cost the garbage collector half a second at once.
@@ -273,8 +268,20 @@ class SessionRuntime:
         """Whether ``data`` or a storage was changed in place since the last call."""
         if self._data is None or not self._data.changed():
             return False
-        self._settled = None
+        self.settled = None
         return True
+
+    def data_of(self, name: str) -> dict[str, Any]:
+        """Return the dict *name* of :data:`~scrapy_sessions.sessions.json_data.WATCHED`, to be read only."""
+        return {} if self._data is None else self._data.current[name]
+
+    def restore_data(self, name: str, content: dict[str, Any]) -> None:
+        """Replace the content of the dict *name* by a copy of *content*."""
+        if self._data is None:
+            if not content:
+                return
+            self._data = WatchedData()
+        self._data.restore(name, content)
 
     def record(self, text: str) -> None:
         """Add *text* to the history."""
@@ -330,115 +337,22 @@ class SessionRuntime:
     # The record
 
     def snapshot(self) -> PersistentSession:
-        """Return the record of the session as it is now; it shares no mutable part with the session."""
-        metrics = self.metrics()
-        metrics["responses"] = {str(status): count for status, count in self.responses.items()}
-        fields = self._settled_fields()
-        fields.update({name: copy_json(fields[name]) for name in ("local_storage", "session_storage", "data")})
-        return PersistentSession.model_construct(
-            **fields,
-            last_activity=self.last_activity,
-            pages_visited=self.pages_visited,
-            actions_performed=self.history.texts(),
-            last_url=self.last_url,
-            cookies=self.jar.dump(),
-            status=self.status,
-            retired_reason=self.retired_reason,
-            generation=self.generation,
-            revision=self.revision,
-            metrics=Metrics.model_construct(**self.unknown_metrics, **metrics),
-        )
-
-    @property
-    def unknown_metrics(self) -> dict[str, Any]:
-        """The fields of the record's metrics that a newer version put there."""
-        return self._extra[1]
-
-    def metrics(self) -> dict[str, Any]:
-        """Return the fields of the record's metrics; the counts of responses are by number."""
-        return {
-            "requests": self.requests,
-            "responses": self.responses,
-            "logins": self.logins,
-            "failures": self.failures,
-            "bytes": self.bytes,
-            "latency": self.latency,
-        }
-
-    def settled(self, encode: Callable[[PersistentSession], bytes]) -> bytes:
-        """Return the fields that hardly ever change, as *encode* writes them.
-
-        The object is the same until one of these fields changes. Call :meth:`data_changed` first.
-        """
-        values = _settled_values(self)
-        if self._settled is None or self._settled[0] != values:
-            self._settled = values, encode(PersistentSession.model_construct(**self._settled_fields()))
-        return self._settled[1]
-
-    def _settled_fields(self) -> dict[str, Any]:
-        data, local_storage, session_storage = (self._data or WatchedData()).current
-        return {
-            **self._extra[0],
-            **dict(zip(_SETTLED, _settled_values(self), strict=True)),
-            "session_id": self.id,
-            "headers": self.bound_headers.dump(),
-            "local_storage": local_storage,
-            "session_storage": session_storage,
-            "data": data,
-            "schema_version": SCHEMA_VERSION,
-        }
+        """Return the record of the session as it is now. It shares no mutable part with the session."""
+        return RECORD.snapshot(self)
 
     def restore(self, record: PersistentSession) -> None:
-        """Take *record* in place of what the session holds. That is no transition: it is counted where it happened."""
-        metrics = record.metrics
+        """Replace the fields of the session by those of *record*. That is no transition of its status."""
         before = CounterSnapshot.of(self)
-        self.namespace = record.namespace
-        self.pool = record.pool
-        self.profile_name = record.profile_name
-        self.user_agent = record.user_agent
-        self.language = record.language
-        self.timezone = record.timezone
-        self.viewport_width = record.viewport_width
-        self.viewport_height = record.viewport_height
-        self.bound_headers.restore(record.headers)
+        RECORD.restore(self, record)
         self.forget_identity()
-        self.proxy = record.proxy
-        self.start_time = record.start_time
-        self.last_activity = record.last_activity
-        self.pages_visited = record.pages_visited
-        self.history.restore(record.actions_performed)
-        self.last_url = record.last_url
-        self.jar.restore(record.cookies)
-        stored = (record.data, record.local_storage, record.session_storage)
-        if self._data is None and any(stored):
-            self._data = WatchedData()
-        if self._data is not None:
-            self._data.restore(*stored)
-        self.status = record.status
-        self.retired_reason = record.retired_reason
-        self.idle_timeout = record.idle_timeout
-        self.max_age = record.max_age
-        self.max_uses = record.max_uses
-        self.generation = record.generation
-        self.revision = record.revision
-        self.reserved_uses += metrics.requests - self.requests
-        self.requests = metrics.requests
-        self.responses = {int(status): count for status, count in metrics.responses.items()}
-        self.logins = metrics.logins
-        self.failures = metrics.failures
-        self.bytes = metrics.bytes
-        self.latency = metrics.latency
+        self.reserved_uses += self.requests - before.requests
         self.counted = self.counted.rebased(before, CounterSnapshot.of(self))
-        if record.model_extra or metrics.model_extra:
-            self._extra = (record.model_extra or {}, metrics.model_extra or {})
-        else:
-            self._extra = _NO_EXTRA
 
     def forget_identity(self) -> None:
         """Drop what is cached of the identity: it has changed."""
         self.identity = None
         self.identities = _EMPTY
-        self._settled = None
+        self.settled = None
 
 
 def backlog(session: SessionRuntime, now: float) -> tuple[float, int]:

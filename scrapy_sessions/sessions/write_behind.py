@@ -15,8 +15,9 @@ from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError,
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
-from scrapy_sessions.sessions.merging import merge_records
+from scrapy_sessions.sessions.json_data import WATCHED
 from scrapy_sessions.sessions.parts import Parts
+from scrapy_sessions.sessions.record_fields import RECORD
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import decode, encode
@@ -29,11 +30,6 @@ logger = logging.getLogger(__name__)
 # does with all of them at one go (makes values of them, notes outcomes) is a fraction of a millisecond.
 _BATCH = 200
 _SLICE = 0.001  # seconds of encoding after which the event loop gets its turn
-_LEAST_NEEDED = (
-    ("data", "local_storage", "session_storage"),
-    ("headers", "last_url", "retired_reason", "status"),
-    ("user_agent", "language", "timezone", "proxy"),
-)  # what a session that can't be encoded goes back in, to what was last saved, so that its cookies are kept
 _MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
 
 
@@ -278,7 +274,7 @@ class WriteBehind:
                 self._reported.add(session)
                 logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
         base = base_of(session) or PersistentSession(session_id=session.id)
-        for names in _LEAST_NEEDED:
+        for names in (WATCHED, RECORD.resettable):
             for name in names:
                 setattr(record, name, getattr(base, name))
             with suppress(StoreError):
@@ -314,7 +310,7 @@ class WriteBehind:
         if not session.revision and expiry is not None and expiry[0] <= self._clock():
             await self._store.delete([key], [row.revision])  # a new session takes its place
             return True
-        session.restore(merge_records(base_of(session), session.snapshot(), theirs))
+        session.restore(RECORD.merge(base_of(session), session.snapshot(), theirs))
         session.merge_base, session.revision = row, row.revision
         return True
 

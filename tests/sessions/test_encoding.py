@@ -116,7 +116,7 @@ def test_the_base_is_what_was_saved(saved: PersistentSession, later: PersistentS
     session.merge_base = encode_parts(session)
     session.status, session.last_activity, session.pages_visited = later.status, later.last_activity, 7
     session.jar.restore(later.cookies)
-    session.watched_data().current[0]["more"] = 1
+    session.watched_data().current["data"]["more"] = 1
     session.data_changed()
     for text in later.actions_performed:
         session.record(text)
@@ -138,13 +138,13 @@ def test_what_has_not_changed_is_not_encoded_again() -> None:
     """Cookies, identity and data are the same bytes in every save, until they change."""
     session = live()
     session.jar.set("sid", "1", domain="shop.example", expires=1.6e9)
-    session.watched_data().current[0]["basket"] = [1]
+    session.watched_data().current["data"]["basket"] = [1]
     first = encode_parts(session)
     session.pages_visited += 1
     second = encode_parts(session)
     assert second.moving != first.moving
     assert (second.settled is first.settled, second.cookies is first.cookies) == (True, True)
-    session.watched_data().current[0]["basket"].append(2)  # type: ignore[union-attr]  # a list: see above
+    session.watched_data().current["data"]["basket"].append(2)  # type: ignore[union-attr]  # a list: see above
     assert session.data_changed()
     session.jar.set("sid", "2", domain="shop.example")
     third = encode_parts(session)
@@ -226,7 +226,7 @@ async def test_two_processes_keep_the_last_actions(limit: int, odd: bool) -> Non
             stored: list[str] = []
             for turn, added in turns:
                 session = sessions[turn]
-                session.watched_data().current[0]["odd"] = object() if odd else 1
+                session.watched_data().current["data"]["odd"] = object() if odd else 1
                 for text in added:
                     session.record(text)
                 await account.managers[turn].save(session)
@@ -274,7 +274,7 @@ async def test_data_that_was_not_json_mends_itself() -> None:
         session = await manager.live("alice")
         found = []
         for value in (1, Incomparable(), Incomparable(), object(), 3, 4):
-            session.watched_data().current[0]["basket"] = value  # type: ignore[assignment]  # what isn't JSON is what it is about
+            session.watched_data().current["data"]["basket"] = value  # type: ignore[assignment]  # what isn't JSON is what it is about
             session.jar.set("sid", repr(type(value)), domain="shop.example")
             await manager.flush()
             row = await account.store.load(Key("shop", "alice"))

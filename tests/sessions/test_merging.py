@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scrapy_sessions import Cookie, PersistentSession, SessionManager
 from scrapy_sessions.models import Metrics
 from scrapy_sessions.sessions.browser_session import runtime_of
-from scrapy_sessions.sessions.merging import merge_records
+from scrapy_sessions.sessions.record_fields import RECORD
 
 NAMES = st.sampled_from("abcd")
 VALUES = st.dictionaries(NAMES, st.integers(0, 3))
@@ -40,7 +40,7 @@ def test_counters_add_what_each_added(base: int, mine: int, theirs: int) -> None
         metrics = Metrics(**dict.fromkeys(names, base + by), responses={"200": base + by})
         return record(pages_visited=base + by, metrics=metrics)
 
-    merged = merge_records(grown(0), grown(mine), grown(theirs))
+    merged = RECORD.merge(grown(0), grown(mine), grown(theirs))
     assert merged.pages_visited == base + mine + theirs
     assert [getattr(merged.metrics, name) for name in names] == [base + mine + theirs] * 5
     assert merged.metrics.responses == {"200": base + mine + theirs}
@@ -49,13 +49,13 @@ def test_counters_add_what_each_added(base: int, mine: int, theirs: int) -> None
 def test_responses_of_a_new_status_are_added() -> None:
     """A status that only one side saw is kept."""
     mine, theirs = record(metrics=Metrics(responses={"200": 1})), record(metrics=Metrics(responses={"404": 2}))
-    assert merge_records(None, mine, theirs).metrics.responses == {"200": 1, "404": 2}
+    assert RECORD.merge(None, mine, theirs).metrics.responses == {"200": 1, "404": 2}
 
 
 @given(VALUES, VALUES, VALUES)
 def test_mappings_merge_by_key(base: dict[str, int], mine: dict[str, int], theirs: dict[str, int]) -> None:
     """Of each key in data the changed side stands, deletions included; where both changed it, mine."""
-    merged = merge_records(record(data=base), record(data=mine), record(data=theirs)).data
+    merged = RECORD.merge(record(data=base), record(data=mine), record(data=theirs)).data
     for key in {*base, *mine, *theirs}:
         expected = theirs.get(key) if mine.get(key) == base.get(key) else mine.get(key)
         assert merged.get(key) == expected
@@ -66,7 +66,7 @@ def test_a_side_that_changed_nothing_adds_nothing(base: dict[str, int], theirs: 
     """If I changed nothing, their record stands as it is."""
     old = record(data=base, cookies=[cookie(name, str(value)) for name, value in base.items()])
     new = record(data=theirs, cookies=[cookie(name, str(value)) for name, value in theirs.items()], revision=4)
-    assert merge_records(old, old, new) == new
+    assert RECORD.merge(old, old, new) == new
 
 
 def test_headers_and_storages_merge_too() -> None:
@@ -74,7 +74,7 @@ def test_headers_and_storages_merge_too() -> None:
     for name in ("headers", "local_storage", "session_storage"):
         mine = record(**{name: {"https://a.example": {"x": "1"}}})
         theirs = record(**{name: {"https://b.example": {"y": "2"}}})
-        merged = getattr(merge_records(None, mine, theirs), name)
+        merged = getattr(RECORD.merge(None, mine, theirs), name)
         assert merged == {"https://a.example": {"x": "1"}, "https://b.example": {"y": "2"}}
 
 
@@ -82,31 +82,31 @@ def test_the_newest_cookie_stands() -> None:
     """Of a cookie that both sides changed, the one updated last stands, whoever saves."""
     base = record(cookies=[cookie("sid", "0", 1)])
     old, new = record(cookies=[cookie("sid", "old", 2)]), record(cookies=[cookie("sid", "new", 3)])
-    assert cookies(merge_records(base, old, new)) == {"sid": "new"}
-    assert cookies(merge_records(base, new, old)) == {"sid": "new"}
+    assert cookies(RECORD.merge(base, old, new)) == {"sid": "new"}
+    assert cookies(RECORD.merge(base, new, old)) == {"sid": "new"}
 
 
 def test_cookies_of_both_sides_stand() -> None:
     """Cookies that each side added are all there, by age, and those at other paths are others."""
     mine = record(cookies=[cookie("a", "1", created=2), cookie("a", "2", path="/x", created=3)])
     theirs = record(cookies=[cookie("b", "3", created=1)])
-    merged = merge_records(None, mine, theirs).cookies
+    merged = RECORD.merge(None, mine, theirs).cookies
     assert [(c.name, c.path) for c in merged] == [("b", "/"), ("a", "/"), ("a", "/x")]
 
 
 def test_a_deleted_cookie_stays_deleted() -> None:
     """A cookie that one side deleted, and the other left alone, is gone."""
     base, without = record(cookies=[cookie("sid", "1", 1)]), record()
-    assert cookies(merge_records(base, without, base)) == {}
-    assert cookies(merge_records(base, base, without)) == {}
+    assert cookies(RECORD.merge(base, without, base)) == {}
+    assert cookies(RECORD.merge(base, base, without)) == {}
 
 
 def test_a_change_beats_a_deletion() -> None:
     """A cookie that one side deleted and the other changed is there, as changed."""
     base, without = record(cookies=[cookie("sid", "1", 1)]), record()
     changed = record(cookies=[cookie("sid", "2", 2)])
-    assert cookies(merge_records(base, without, changed)) == {"sid": "2"}
-    assert cookies(merge_records(base, changed, without)) == {"sid": "2"}
+    assert cookies(RECORD.merge(base, without, changed)) == {"sid": "2"}
+    assert cookies(RECORD.merge(base, changed, without)) == {"sid": "2"}
 
 
 def test_a_higher_generation_beats_a_lower() -> None:
@@ -114,7 +114,7 @@ def test_a_higher_generation_beats_a_lower() -> None:
     fields: dict[str, Any] = {"data": {"user": "old"}, "headers": {"https://a.example": {"X-Token": "old"}}}
     old = record(cookies=[cookie("sid", "old", 9), cookie("x", "y", 9)], pages_visited=2, **fields)
     new = record(cookies=[cookie("sid", "new", 1)], generation=1, pages_visited=3, data={"user": "new"})
-    for merged in (merge_records(None, old, new), merge_records(None, new, old)):
+    for merged in (RECORD.merge(None, old, new), RECORD.merge(None, new, old)):
         assert cookies(merged) == {"sid": "new"}
         assert merged.data == {"user": "new"}
         assert merged.headers == {}
@@ -126,7 +126,7 @@ def test_identity_and_birth_are_those_stored() -> None:
     """Identity, policy, birth and revision are settled by the stored record."""
     mine = record(user_agent="mine", start_time=9, max_uses=9, revision=1, pool="mine", proxy="mine", language="mine")
     theirs = record(user_agent="theirs", start_time=5, max_uses=5, revision=7)
-    merged = merge_records(None, mine, theirs)
+    merged = RECORD.merge(None, mine, theirs)
     assert (merged.user_agent, merged.start_time, merged.max_uses, merged.revision) == ("theirs", 5, 5, 7)
     assert (merged.pool, merged.proxy, merged.language) == (None, None, None)
 
@@ -134,31 +134,31 @@ def test_identity_and_birth_are_those_stored() -> None:
 def test_the_last_url_is_that_of_the_last_activity() -> None:
     """last_url goes with the later last_activity."""
     early, late = record(last_activity=1, last_url="early"), record(last_activity=2, last_url="late")
-    for merged in (merge_records(None, early, late), merge_records(None, late, early)):
+    for merged in (RECORD.merge(None, early, late), RECORD.merge(None, late, early)):
         assert (merged.last_activity, merged.last_url) == (2, "late")
 
 
 def test_retired_by_either_is_retired() -> None:
     """A session that one side retired is retired, with that side's reason; that of the stored one goes first."""
     ready, gone = record(status="ready"), record(status="retired", retired_reason="blocked")
-    assert merge_records(ready, ready, gone).retired_reason == "blocked"
-    merged = merge_records(ready, gone, ready)
+    assert RECORD.merge(ready, ready, gone).retired_reason == "blocked"
+    merged = RECORD.merge(ready, gone, ready)
     assert (merged.status, merged.retired_reason) == ("retired", "blocked")
     other = record(status="retired", retired_reason="first")
-    assert merge_records(ready, gone, other).retired_reason == "first"
+    assert RECORD.merge(ready, gone, other).retired_reason == "first"
 
 
 def test_a_new_session_becomes_ready() -> None:
     """A session that one side found ready is ready."""
     new, ready = record(status="new"), record(status="ready")
-    assert merge_records(new, ready, new).status == "ready"
-    assert merge_records(new, new, ready).status == "ready"
+    assert RECORD.merge(new, ready, new).status == "ready"
+    assert RECORD.merge(new, new, ready).status == "ready"
 
 
 @given(st.lists(NAMES, max_size=5), st.lists(NAMES, max_size=5), st.lists(NAMES, max_size=5))
 def test_actions_of_both_sides_stand(base: list[str], mine: list[str], theirs: list[str]) -> None:
     """What each side did follows what was done before, theirs first."""
-    merged = merge_records(
+    merged = RECORD.merge(
         record(actions_performed=base),
         record(actions_performed=base + mine),
         record(actions_performed=base + theirs),
@@ -169,7 +169,7 @@ def test_actions_of_both_sides_stand(base: list[str], mine: list[str], theirs: l
 def test_actions_of_a_bounded_history() -> None:
     """What I did is found though my history has dropped its oldest since."""
     base, mine, theirs = ["a", "b", "c"], ["b", "c", "d"], ["a", "b", "c", "e"]
-    merged = merge_records(*(record(actions_performed=actions) for actions in (base, mine, theirs)))
+    merged = RECORD.merge(*(record(actions_performed=actions) for actions in (base, mine, theirs)))
     assert merged.actions_performed == ["a", "b", "c", "e", "d"]
 
 
@@ -177,7 +177,7 @@ def test_merging_changes_neither_side() -> None:
     """The records that are merged stay as they were."""
     base, mine, theirs = (record(data={"a": n}, cookies=[cookie("sid", str(n), n)]) for n in range(3))
     before = [r.model_dump() for r in (base, mine, theirs)]
-    merge_records(base, mine, theirs)
+    RECORD.merge(base, mine, theirs)
     assert [r.model_dump() for r in (base, mine, theirs)] == before
 
 
@@ -189,7 +189,7 @@ def test_the_order_of_three_holders_does_not_matter() -> None:
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
         merged = base
         for side in order:
-            merged = merge_records(base, sides[side], merged)
+            merged = RECORD.merge(base, sides[side], merged)
         results.append((merged.pages_visited, merged.data, cookies(merged)))
     assert results == [(7, {"x": 1, "1": 1, "2": 2, "3": 3}, {"1": "1", "2": "1", "3": "1"})] * 3
 

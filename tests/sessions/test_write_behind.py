@@ -153,7 +153,7 @@ async def test_a_transient_session_is_never_saved() -> None:
     async with manager_of(store) as manager:
         session = await manager.obtain(Claim(None, None, transient=object()))
         session.record("came")
-        session.watched_data().current[0]["step"] = 1
+        session.watched_data().current["data"]["step"] = 1
     assert store.saves == []
 
 

@@ -1,0 +1,254 @@
+"""The fields of the record in one table, which drives encoding, snapshot, restore and merging.
+
+A new field of :class:`~scrapy_sessions.PersistentSession` needs one row in :data:`FIELDS`, and the attribute of the
+live session that contains it. Old records need a migration only if the field's default isn't right for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from enum import Enum
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args, get_origin
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
+from typing_extensions import TypedDict
+
+from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
+from scrapy_sessions.sessions.json_data import WATCHED, copy_json
+from scrapy_sessions.sessions.merging import (
+    Merge,
+    merge_actions,
+    merge_by_key,
+    merge_cookies,
+    merge_metrics,
+    merge_status,
+    of_latest_activity,
+    of_stored,
+    the_highest,
+    the_sum,
+)
+
+__all__ = ["FIELDS", "RECORD", "Field", "Part", "RecordFields", "Unencodable"]
+
+_STATUSES = frozenset(get_args(Status))
+_NO_FIELDS: dict[str, Any] = {}
+
+
+class Unencodable(Exception):
+    """A session contains something that isn't JSON, or has another type than its field."""
+
+
+class Part(Enum):
+    """The part of an encoded session that contains a field."""
+
+    SETTLED = "settled"
+    """Fields that hardly ever change: encoded again only after a change."""
+    MOVING = "moving"
+    """Fields that change with every request: encoded at every save."""
+    METRICS = "metrics"
+    """The counters, which are within the moving part."""
+    COOKIES = "cookies"
+    """Encoded by the jar."""
+    HISTORY = "history"
+    """Encoded by the history."""
+
+
+class Field(NamedTuple):
+    """One field of the record.
+
+    :param merge: how two records that began as the same one are merged
+    :param read: returns its value from a live session; ``None``: the attribute with the field's name
+    :param write: sets it in a live session; ``None``: the attribute with the field's name
+    """
+
+    name: str
+    part: Part
+    merge: Merge
+    read: Callable[[Any], Any] | None = None
+    write: Callable[[Any, Any], None] | None = None
+
+
+def _keep(session: Any, value: Any) -> None:
+    """Write nothing: a live session never changes its id."""
+
+
+def _data(name: str) -> Field:
+    return Field(
+        name,
+        Part.SETTLED,
+        merge_by_key,
+        read=lambda session: session.data_of(name),
+        write=lambda session, value: session.restore_data(name, value),
+    )
+
+
+def _read_metrics(session: Any) -> Metrics:
+    counters = {name: getattr(session, name) for name in Metrics.model_fields}
+    counters["responses"] = {str(status): count for status, count in session.responses.items()}
+    return Metrics.model_construct(**session.unknown_metrics, **counters)
+
+
+def _write_metrics(session: Any, metrics: Metrics) -> None:
+    for name in Metrics.model_fields:
+        setattr(session, name, getattr(metrics, name))
+    session.responses = {int(status): count for status, count in metrics.responses.items()}
+    session.unknown_metrics = metrics.model_extra or _NO_FIELDS
+
+
+FIELDS = (
+    Field("session_id", Part.SETTLED, of_stored, read=attrgetter("id"), write=_keep),
+    Field("schema_version", Part.SETTLED, of_stored, read=lambda session: SCHEMA_VERSION, write=_keep),
+    Field("namespace", Part.SETTLED, of_stored),
+    Field("pool", Part.SETTLED, of_stored),
+    Field("profile_name", Part.SETTLED, of_stored),
+    Field("user_agent", Part.SETTLED, of_stored),
+    Field("language", Part.SETTLED, of_stored),
+    Field("timezone", Part.SETTLED, of_stored),
+    Field("viewport_width", Part.SETTLED, of_stored),
+    Field("viewport_height", Part.SETTLED, of_stored),
+    Field("proxy", Part.SETTLED, of_stored),
+    Field("start_time", Part.SETTLED, of_stored),
+    Field("idle_timeout", Part.SETTLED, of_stored),
+    Field("max_age", Part.SETTLED, of_stored),
+    Field("max_uses", Part.SETTLED, of_stored),
+    Field(
+        "headers",
+        Part.SETTLED,
+        merge_by_key,
+        read=lambda session: session.bound_headers.dump(),
+        write=lambda session, value: session.bound_headers.restore(value),
+    ),
+    *map(_data, WATCHED),
+    Field("last_activity", Part.MOVING, the_highest),
+    Field("pages_visited", Part.MOVING, the_sum),
+    Field("last_url", Part.MOVING, of_latest_activity),
+    Field("status", Part.MOVING, merge_status),
+    Field("retired_reason", Part.MOVING, merge_status),
+    Field("generation", Part.MOVING, the_highest),
+    Field("revision", Part.MOVING, of_stored),
+    Field("metrics", Part.METRICS, merge_metrics, read=_read_metrics, write=_write_metrics),
+    Field(
+        "cookies",
+        Part.COOKIES,
+        merge_cookies,
+        read=lambda session: session.jar.dump(),
+        write=lambda session, value: session.jar.restore(value),
+    ),
+    Field(
+        "actions_performed",
+        Part.HISTORY,
+        merge_actions,
+        read=lambda session: session.history.texts(),
+        write=lambda session, value: session.history.restore(value),
+    ),
+)
+"""The fields of :class:`~scrapy_sessions.PersistentSession`, each once."""
+
+
+class RecordFields:
+    """What the rows *fields* of *model* make: the codec, snapshot, restore and merge of a live session."""
+
+    def __init__(self, model: type[PersistentSession], fields: tuple[Field, ...]) -> None:
+        names = [field.name for field in fields]
+        if sorted(names) != sorted(model.model_fields):
+            wrong = sorted(set(names) ^ set(model.model_fields))
+            raise TypeError(f"The table must contain each field of {model.__name__} once: look at {wrong}")
+        self._model = model
+        self._fields = fields
+        settled, moving = ([field for field in fields if field.part is part] for part in (Part.SETTLED, Part.MOVING))
+        types = {name: info.annotation for name, info in model.model_fields.items()}
+        defaults = {name: info.default for name, info in model.model_fields.items()}
+        counters = {name: info.annotation for name, info in Metrics.model_fields.items()}
+        self._readers = {field.name: field.read or attrgetter(field.name) for field in fields}
+        self._settled = [(field.name, self._readers[field.name]) for field in settled]
+        self._unsettled = {field.name for field in fields if field.part is not Part.SETTLED}
+        # Not written when they are empty, because that is their default.
+        self._omitted = [field.name for field in settled if defaults[field.name] in (None, {})]
+        self.resettable = [field.name for field in (*settled, *moving) if defaults[field.name] in (None, {}, "new")]
+        """Fields that a session that can't be encoded takes over from its last save, so that the rest is saved."""
+        self._settled_floats = [field.name for field in settled if types[field.name] is float]
+        # The others report their changes themselves: they reset session.settled.
+        self._settled_values = attrgetter(*(field.name for field in settled if field.read is None))
+        moving_types = {field.name: types[field.name] for field in moving}
+        # By number, as in a live session.
+        counters = {name: dict[int, int] if get_origin(type_) is dict else type_ for name, type_ in counters.items()}
+        self._read_moving = _compiled(f"{{{_items(moving_types)}, 'metrics': {{{_items(counters)}}}}}")
+        floats = (name for name, type_ in {**moving_types, **counters}.items() if type_ is float)
+        self._sum_floats = _compiled(" + ".join(f"session.{name}" for name in floats))
+        metrics = TypedDict("metrics", counters)  # type: ignore[misc]  # the names and types are those of the table
+        rows = TypedDict("rows", {**moving_types, "metrics": metrics})  # type: ignore[misc]
+        self._dump_moving = TypeAdapter[Any](rows).serializer.to_json
+
+    def snapshot(self, session: Any) -> PersistentSession:
+        """Return the record of *session* as it is now. It shares no mutable part with the session."""
+        values = {name: read(session) for name, read in self._readers.items()}
+        values.update({name: copy_json(values[name]) for name in WATCHED})
+        return self._model.model_construct(**session.unknown_fields, **values)
+
+    def restore(self, session: Any, record: PersistentSession) -> None:
+        """Write the fields of *record* into *session*."""
+        for name, _, _, _, write in self._fields:
+            if write is None:
+                setattr(session, name, getattr(record, name))
+            else:
+                write(session, getattr(record, name))
+        session.unknown_fields = record.model_extra or _NO_FIELDS
+
+    def merge(
+        self, base: PersistentSession | None, mine: PersistentSession, theirs: PersistentSession
+    ) -> PersistentSession:
+        """Merge *mine* and *theirs*, which is stored. Both began as *base* (``None``: as an empty record). Pure."""
+        ancestor = base or self._model.model_construct(session_id=mine.session_id)
+        return theirs.model_copy(
+            update={field.name: field.merge(field.name, ancestor, mine, theirs) for field in self._fields}
+        )
+
+    def encode_settled(self, session: Any) -> bytes:
+        """Return the settled fields as the inside of a JSON object.
+
+        The object is the same until one of them changes. Call ``session.data_changed()`` first.
+        """
+        values = self._settled_values(session)
+        if session.settled is None or session.settled[0] != values:
+            session.settled = values, self._encode_settled(session)
+        encoded: bytes = session.settled[1]
+        return encoded
+
+    def _encode_settled(self, session: Any) -> bytes:
+        record = self._model.model_construct(
+            **session.unknown_fields, **{name: read(session) for name, read in self._settled}
+        )
+        # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
+        if not all(math.isfinite(getattr(record, name)) for name in self._settled_floats):
+            raise Unencodable
+        empty = {name for name in self._omitted if getattr(record, name) in (None, {})}
+        return record.model_dump_json(exclude=self._unsettled | empty, warnings="error").encode()[1:-1]
+
+    def encode_moving(self, session: Any) -> bytes:
+        """Return the moving fields and the metrics, under the next revision, as the inside of a JSON object."""
+        if session.status not in _STATUSES or not math.isfinite(self._sum_floats(session)):
+            raise Unencodable
+        moving = self._read_moving(session)
+        moving["revision"] += 1
+        # "error", because the default writes a value of a wrong type and logs a warning that quotes it.
+        encoded = self._dump_moving(moving, warnings="error", exclude_none=True)
+        if session.unknown_metrics:  # fields of a newer version
+            content = from_json(encoded)
+            content["metrics"].update(session.unknown_metrics)
+            encoded = to_json(content)
+        return encoded[1:-1]
+
+
+def _items(names: Iterable[str]) -> str:
+    return ", ".join(f"{name!r}: session.{name}" for name in names)
+
+
+def _compiled(expression: str) -> Callable[[Any], Any]:
+    """Return a function of a session. Per save, dict(zip(...)) and sum() would take three times as long."""
+    return eval(f"lambda session: {expression}")  # type: ignore[no-any-return]  # noqa: S307  # names of the table only
+
+
+RECORD = RecordFields(PersistentSession, FIELDS)
