@@ -67,8 +67,8 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
             if not self._warned:
                 self._warned = True
                 logger.warning(
-                    "%s has no field %r that can be set, so its items are not stamped with their session: add the field, or "
-                    "change SESSIONS_ITEM_FIELD",
+                    "%s has no field %r that can be set, so its items are not stamped with their session: add the "
+                    "field, or change SESSIONS_ITEM_FIELD",
                     type(item).__name__,
                     self._field,
                     extra={"spider": self.crawler.spider},
