@@ -90,7 +90,7 @@ class SessionMiddleware:
         return None
 
     def _log(self, request: Request, error: RequestNotSent) -> None:
-        level = logging.DEBUG if isinstance(error, CrawlClosing) else logging.ERROR
+        level = logging.DEBUG if isinstance(error, CrawlClosing) else logging.WARNING
         logger.log(level, "%s was not sent: %s", request, error, extra={"spider": self._router.crawler.spider})
 
     def _apply(self, request: Request, inflight: InFlight) -> None:

@@ -29,19 +29,19 @@ class Router(Protocol):
 
 
 class SpiderSessions:
-    """What a spider has as ``self.sessions``. All of it can be used from callbacks."""
+    """``self.sessions`` of a spider, for callbacks and errbacks."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
 
     def of(self, response: Response) -> BrowserSession:
-        """Return the session that *response* came in.
+        """Return the session that *response* was received in.
 
-        Raises :exc:`~scrapy_sessions.exceptions.SessionError` for a response that came in none.
+        Raises :exc:`~scrapy_sessions.exceptions.SessionError` for a response without one.
         """
         session = self._router.session_of(response)
         if session is None:
-            raise SessionError(f"{response} came in no session")
+            raise SessionError(f"{response} was received in no session")
         return view_of(session)
 
     async def get(self, session_id: str) -> BrowserSession:
@@ -49,7 +49,7 @@ class SpiderSessions:
         return await self._router.manager.get(session_id)
 
     async def pool(self, name: str) -> list[SessionInfo]:
-        """Return what is known of the sessions of the pool *name*, newest activity first.
+        """Return the stored sessions of the pool *name*, newest activity first.
 
         Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`.
         """
@@ -58,31 +58,31 @@ class SpiderSessions:
         return await manager.list_sessions(pool=name)
 
     async def fork(self, session_id: str, new_id: str) -> BrowserSession:
-        """Make *new_id* a copy of *session_id*, with a future of its own.
+        """Create *new_id* as a copy of *session_id*: identity, cookies, data and login.
 
-        Raises :exc:`~scrapy_sessions.exceptions.SessionError` if the one isn't there, or the other is.
+        Raises :exc:`~scrapy_sessions.exceptions.SessionError` if *session_id* doesn't exist, or *new_id* does.
         """
         return await self._router.manager.fork_session(session_id, new_id)
 
     async def login_again(self, session_id: str) -> None:
-        """Let *session_id* log in again, before its next request: at once a new generation begins.
+        """Begin a new generation of *session_id*, which logs in again before its next request.
 
-        Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` for one that was retired: that is for good.
+        Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` for a retired session.
         """
         session = runtime_of(await self.get(session_id))
         if session.status == "retired":
-            raise SessionRetired(f"The session {session_id!r} was retired: delete it to begin anew, or fork it")
+            raise SessionRetired(f"The session {session_id!r} is retired and can't log in: delete it, or fork it")
         session.login_error = None
         session.logins_without_success = 0
         session.lose_login("login_again() was called")
         session.new_generation()
 
     async def retire(self, session_id: str, reason: str) -> None:
-        """Take *session_id* out of use for good; in a pool another takes its place. Its record stays."""
+        """Take *session_id* out of use for good; in a pool another takes its place. Its record is kept."""
         (await self.get(session_id)).retire(reason)
 
     async def delete(self, session_id: str) -> bool:
-        """Delete *session_id* and its record. Returns whether it was there."""
+        """Delete *session_id* and its record. Returns whether it existed."""
         return await self._router.manager.delete_session(session_id)
 
     @cached_property

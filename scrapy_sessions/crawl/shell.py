@@ -1,4 +1,4 @@
-"""Sessions in ``scrapy shell``: the prompt has one thread, the crawl another, and no signal tells of the end."""
+"""Sessions in ``scrapy shell``: prompt and crawl run in two threads, and there is no signal for the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_LAST_SAVE = 10.0  # seconds that the end of the shell may wait for a store, before what is left is given up
+_LAST_SAVE = 10.0  # seconds that the end of the shell waits for the store
 _Save: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -54,10 +54,7 @@ class ShellMiddleware:
 
 
 class ShellSessions(SpiderSessions):
-    """What ``spider.sessions`` is in ``scrapy shell``, where the prompt can't await what belongs to the crawl.
-
-    Made in the thread of the crawl.
-    """
+    """``spider.sessions`` in ``scrapy shell``, whose prompt can't await. Created in the thread of the crawl."""
 
     def __init__(self, router: Router, save: _Save) -> None:
         super().__init__(router)
@@ -66,14 +63,14 @@ class ShellSessions(SpiderSessions):
         self._thread = threading.get_ident()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run *coroutine* where the crawl runs, save what it changed, and return what it gives. Raises what it raises.
+        """Run *coroutine* in the thread of the crawl, save what it changed, and return its result or raise.
 
         .. code-block:: python
 
             bob = spider.sessions.run(spider.sessions.get("bob"))
             page = spider.sessions.run(bob.fetch(scrapy.Request("https://shop.example/orders")))
 
-        Raises :exc:`~scrapy_sessions.exceptions.SessionError` in a callback, which is in that thread itself.
+        Raises :exc:`~scrapy_sessions.exceptions.SessionError` in a callback, which runs in that thread.
         """
         if threading.get_ident() == self._thread:
             coroutine.close()
@@ -122,5 +119,5 @@ def _close(reference: weakref.WeakMethod[_Save], loop: asyncio.AbstractEventLoop
             "response may be lost",
             _LAST_SAVE,
         )
-    except Exception:  # others are to be called after this one
+    except Exception:  # other exit handlers follow
         logger.exception("The sessions could not be closed: what was changed in the shell may be lost")

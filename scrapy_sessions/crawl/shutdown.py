@@ -13,34 +13,36 @@ __all__ = ["ShutdownGuard"]
 
 _T = TypeVar("_T")
 
-_LOOK = 1.0  # seconds between two looks
+_INTERVAL = 1.0  # seconds between two checks
 
 
 class ShutdownGuard:
-    """Knows whether the crawl is closing, by looking once a second while anybody waits: Scrapy has no signal for it.
+    """Ends waits when the crawl begins to close. While something waits, it checks once a second: Scrapy has no signal.
 
-    :param is_closing: takes that look
+    :param is_closing: returns whether the crawl is closing
     """
 
     def __init__(self, is_closing: Callable[[], bool]) -> None:
         self._is_closing = is_closing
         self._waiting: set[asyncio.Future[Any]] = set()
-        self._looking: asyncio.Task[None] | None = None
-        self._looked = asyncio.Event()
+        self._checking: asyncio.Task[None] | None = None
+        self._checked = asyncio.Event()
 
     async def wait(self, awaitable: Awaitable[_T]) -> _T:
-        """Return what *awaitable* gives. Cancels it, and raises
-        :exc:`~scrapy_sessions.exceptions.CrawlClosing`, when the crawl begins to close first."""
+        """Return the result of *awaitable*.
+
+        Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`, and cancels it, when the crawl begins to close first.
+        """
         if self._is_closing():
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
             elif isinstance(awaitable, asyncio.Future):
                 awaitable.cancel()
-            raise CrawlClosing("The crawl is closing: no request waits for its session any more")
+            raise CrawlClosing("The crawl is closing: no request waits for its session")
         future: asyncio.Future[_T] = asyncio.ensure_future(awaitable)
         self._waiting.add(future)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(self._look())
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self._check())
         try:
             await asyncio.wait([future])
         finally:
@@ -53,35 +55,35 @@ class ShutdownGuard:
         return future.result()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for *seconds*, or raise as :meth:`wait`."""
+        """Sleep for *seconds*. Raises as :meth:`wait`."""
         await self.wait(asyncio.sleep(seconds))
 
     async def tick(self) -> None:
-        """Wait for the next look, to look at something else that sends no signal. Raises as :meth:`wait`."""
-        await self.wait(self._looked.wait())
+        """Wait for the next check, to check something else that has no signal. Raises as :meth:`wait`."""
+        await self.wait(self._checked.wait())
 
     async def close(self) -> None:
         """End every wait."""
-        looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.cancel()
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
             with suppress(asyncio.CancelledError):
-                await looking
+                await checking
         for future in list(self._waiting):
             future.cancel()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         while self._waiting:
             if self._is_closing():
                 for future in list(self._waiting):
                     future.cancel()
                 return
-            self._looked.set()
-            self._looked.clear()
-            await asyncio.sleep(_LOOK)
+            self._checked.set()
+            self._checked.clear()
+            await asyncio.sleep(_INTERVAL)
 
 
 def _read(future: asyncio.Future[Any]) -> None:
-    """Read what nobody waits for any more, so that nothing tells of an exception that was never retrieved."""
+    """Retrieve the exception of an abandoned *future*, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()

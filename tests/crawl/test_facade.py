@@ -49,7 +49,9 @@ def test_all_of_it(bans: BanningSite, tmp_path: Path, mode: str) -> None:
 
 def test_of_a_response_without_a_session(bans: BanningSite, tmp_path: Path) -> None:
     """of() of a response that came in no session says so."""
-    assert facade(tmp_path, bans, "of_nobody") == {"error": f"SessionError: <200 {bans.url('/p')}> came in no session"}
+    assert facade(tmp_path, bans, "of_nobody") == {
+        "error": f"SessionError: <200 {bans.url('/p')}> was received in no session"
+    }
 
 
 def test_pool(bans: BanningSite, tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_login_again(bans: BanningSite, tmp_path: Path) -> None:
 def test_refresh_of_a_retired_session(bans: BanningSite, tmp_path: Path) -> None:
     """login_again() brings no retired session back."""
     said = facade(tmp_path, bans, "refresh_retired")
-    assert said["error"] == "SessionRetired: The session 'alice' was retired: delete it to begin anew, or fork it"
+    assert said["error"] == "SessionRetired: The session 'alice' is retired and can't log in: delete it, or fork it"
     assert said["status"] == "retired"
 
 
