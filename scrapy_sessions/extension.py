@@ -113,6 +113,7 @@ class SessionsExtension:
             namespace=namespace,
             settings=self.settings,
             default_profile=self._project_identity(),
+            enforce_limits=True,
             on_event=self.router.count,
             on_signal=self._signal,
         )

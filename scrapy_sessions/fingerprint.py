@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scrapy.utils.misc import build_from_crawler, load_object
 
-from scrapy_sessions.pools.claim import is_named
+from scrapy_sessions.exceptions import InvalidSessionId
+from scrapy_sessions.pools.claim import is_named, take_alias
 from scrapy_sessions.settings import SessionsSettings, setting_of
 
 if TYPE_CHECKING:
@@ -28,17 +30,21 @@ class SessionFingerprinter:
     without ``session_pool``. So neither the dupefilter nor the HTTP cache mixes two sessions.
     """
 
-    def __init__(self, wrapped: RequestFingerprinterProtocol) -> None:
+    def __init__(self, wrapped: RequestFingerprinterProtocol, *, alias: bool = False) -> None:
         self._wrapped = wrapped
+        self._alias = alias  # whether the meta key "session" is Scrapy's
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         default = SessionsSettings.model_fields["fallback_fingerprinter"].default
         wrapped = load_object(setting_of(crawler.settings, "fallback_fingerprinter") or default)
-        return cls(build_from_crawler(wrapped, crawler))
+        return cls(build_from_crawler(wrapped, crawler), alias=hasattr(crawler, "sessions"))
 
     def fingerprint(self, request: Request) -> bytes:
         """Return the fingerprint of *request*: 20 bytes (SHA-1) where a session is named."""
+        if self._alias:
+            with suppress(InvalidSessionId):  # the request fails with it when it is sent
+                take_alias(request.meta)
         fingerprint = self._wrapped.fingerprint(request)
         if not is_named(request.meta):
             return fingerprint

@@ -245,6 +245,7 @@ class SessionCookiesMiddleware(CookiesBase):
         super().__init__(debug)
         self._router = router
         self._jars: SessionJars | None = None
+        self._warned = False
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self | CookiesMiddleware:  # type: ignore[override]
@@ -261,6 +262,8 @@ class SessionCookiesMiddleware(CookiesBase):
     def process_request(self, request: Request) -> None:  # type: ignore[override]
         inflight = self._router.get(request)
         if inflight is None or request.meta.get("dont_merge_cookies", False):
+            if request.cookies and inflight is None:
+                self._warn_of_cookies(request)
             return
         if request.cookies:
             self._seed(request, inflight.session)
@@ -293,6 +296,17 @@ class SessionCookiesMiddleware(CookiesBase):
     @jars.setter
     def jars(self, value: object) -> None:
         """Scrapy's middleware sets its own when it is created."""
+
+    def _warn_of_cookies(self, request: Request) -> None:
+        """Say once that the cookies of a request without a session are not sent."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "The cookies of %s are not sent: its session_id is None, so there is no session to keep them. Name a "
+                "session, or set a Cookie header",
+                request,
+                extra={"spider": self._router.crawler.spider},
+            )
 
     def _seed(self, request: Request, session: SessionRuntime) -> None:
         """Put ``request.cookies`` into the jar, once per request, session and generation."""

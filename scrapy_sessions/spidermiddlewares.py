@@ -31,11 +31,12 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         super().__init__(crawler)
         self._router = SessionRouter.of(crawler)
         self._field = self._router.settings.item_field
+        self._keys = (*_KEYS, "session") if hasattr(crawler, "sessions") else _KEYS
         self._warned = False
 
     def get_processed_request(self, request: Request, response: Response | None) -> Request | None:
         """Let *request* inherit the session or the pool of *response*, unless it has a session key of its own."""
-        if response is None or response.request is None or any(key in request.meta for key in _KEYS):
+        if response is None or response.request is None or any(key in request.meta for key in self._keys):
             return request
         meta = response.meta
         if is_named(meta):

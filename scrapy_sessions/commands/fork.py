@@ -22,7 +22,8 @@ without changing the original.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session to copy")
-    parser.add_argument("new_id", metavar="NEW_ID", type=argument_types.session_id, help="the id of the copy, unused")
+    parser.add_argument("new_id", metavar="NEW_ID", type=argument_types.session_id, help="the id of the copy")
+    parser.add_argument("--replace", action="store_true", help="delete NEW_ID first, if it exists")
 
 
 async def run(context: Context) -> int:
@@ -31,6 +32,6 @@ async def run(context: Context) -> int:
     info = await context.info(options.id)
     # A manager of exactly that namespace: another namespace may contain the new id.
     async with context.manager_of(info["namespace"]) as manager:
-        await manager.fork_session(options.id, options.new_id)
+        await manager.fork_session(options.id, options.new_id, replace=options.replace)
     context.write(f"{options.new_id!r} is a copy of {options.id!r} in namespace {info['namespace']!r}")
     return 0

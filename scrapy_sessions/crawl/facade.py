@@ -57,12 +57,12 @@ class SpiderSessions:
         manager.pool(name)
         return await manager.list_sessions(pool=name)
 
-    async def fork(self, session_id: str, new_id: str) -> BrowserSession:
-        """Create *new_id* as a copy of *session_id*: identity, cookies, data and login.
+    async def fork(self, session_id: str, new_id: str, *, replace: bool = False) -> BrowserSession:
+        """Create *new_id* as a copy of *session_id*: identity, cookies, data and login. *replace* deletes it first.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionError` if *session_id* doesn't exist, or *new_id* does.
         """
-        return await self._router.manager.fork_session(session_id, new_id)
+        return await self._router.manager.fork_session(session_id, new_id, replace=replace)
 
     async def login_again(self, session_id: str) -> None:
         """Begin a new generation of *session_id*, which logs in again before its next request.

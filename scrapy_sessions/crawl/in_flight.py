@@ -100,12 +100,8 @@ class InFlight:
         note = identity.note
         if len(laid) != len(identity.headers):
             note = {key.decode(): note[key.decode()] for key, _ in laid}
-        # Scrapy marks a proxy that it took from the environment: a default, which loses.
-        if session.proxy is not None and ("proxy" not in meta or is_default_proxy(meta)):
-            meta["proxy"] = session.proxy
-            self._by_proxy = True
-            self._proxy = without_credentials(session.proxy)
-            note = {**note, PROXY: digest(self._proxy.encode())}
+        if session.proxy is not None:
+            note = self._apply_proxy(session.proxy, meta, note)
         if in_browser:
             _forget_foreign_page(meta, session.id)
             if CONTEXT not in meta:
@@ -113,6 +109,15 @@ class InFlight:
                 note = {**note, CONTEXT: digest(session.id.encode())}
         if note:
             meta[APPLIED] = note
+
+    def _apply_proxy(self, proxy: str, meta: dict[str, Any], note: dict[str, str]) -> dict[str, str]:
+        """Set *proxy*, unless the request has one of its own, and return *note* with it."""
+        if "proxy" in meta and not is_default_proxy(meta):  # a proxy from the environment is a default, which loses
+            return note
+        meta["proxy"] = proxy
+        self._by_proxy = True
+        self._proxy = without_credentials(proxy)
+        return {**note, PROXY: digest(self._proxy.encode())}
 
     def apply_cookies(self, request: Request) -> None:
         """Rebuild the ``Cookie`` header of *request* from the session's jar; a browser sends its own."""
@@ -198,7 +203,7 @@ class InFlight:
     @contextmanager
     def track_changes(self, request: Request) -> Iterator[None]:
         """Note the headers that are set meanwhile as laid under *request*, and those they take the place of."""
-        before = dict(request.headers.items())
+        before, proxy = dict(request.headers.items()), self.session.proxy
         self._replaced = []
         try:
             yield
@@ -211,8 +216,19 @@ class InFlight:
                         self._replaced.append((key, before[key]))
                     elif value:
                         note[key.decode()] = digest(value[-1])
+            if self.session.proxy != proxy:
+                note = self._replace_proxy(request, note)
             if note:
                 request.meta[APPLIED] = note
+
+    def _replace_proxy(self, request: Request, note: dict[str, str]) -> dict[str, str]:
+        """Apply the proxy that the session has now, in place of the one before."""
+        if self._proxy is not None:
+            remove_proxy(request, self._proxy)
+            self._proxy, self._by_proxy = None, False
+            note.pop(PROXY, None)
+        proxy = self.session.proxy
+        return note if proxy is None else self._apply_proxy(proxy, request.meta, note)
 
     def record_response(self, request: Request, response: Response, now: float, *, page: bool) -> None:
         """Record *response*, which came now, unless the session has begun a new generation since.

@@ -24,7 +24,7 @@ from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
 from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError
-from scrapy_sessions.pools.claim import PICKED, Claim, read_claim
+from scrapy_sessions.pools.claim import PICKED, Claim, read_claim, take_alias
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import retired
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, must_go_alone
@@ -79,6 +79,7 @@ class SessionRouter:
         self.facade: Callable[[SessionRouter], SpiderSessions] = SpiderSessions  # makes ``spider.sessions``
         self._manager = manager
         self._paced = bool(settings.delay)
+        self._alias = hasattr(crawler, "sessions")  # Scrapy has sessions, and with them the meta key "session"
         self._slots: WeakValueDictionary[str, InFlight] = WeakValueDictionary()
         self._run = time.time() if crawler.settings.get("JOBDIR") else None
         self._close_tasks: set[asyncio.Task[None]] = set()
@@ -177,6 +178,8 @@ class SessionRouter:
         """Return what *request* asks for; ``None``: no session (Scrapy's own robots.txt fetch, and what isn't HTTP)."""
         if not request.url.startswith(("http:", "https:")) or is_robots_fetch(request):
             return None
+        if self._alias:
+            take_alias(request.meta)
         claim = read_claim(request.meta, self.settings.default_id)
         if claim is not None and claim.untagged and claim.pool is not None:
             pool = self.configs.of(request.url).pool(request)

@@ -12,10 +12,13 @@ from scrapy_sessions.exceptions import InvalidSessionId, UnknownPool, UnknownPro
 from scrapy_sessions.models import check_session_id
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings, nearest
 
-__all__ = ["PICKED", "TRIES", "Claim", "check_profile", "cookiejar_id", "is_named", "read_claim"]
+__all__ = ["PICKED", "TRIES", "Claim", "check_profile", "cookiejar_id", "is_named", "read_claim", "take_alias"]
 
 PICKED = "_session_picked"
 """The meta key that notes which ``session_id`` was put into the meta by us, not by the spider."""
+
+_ALIAS = "_session_alias"
+"""The meta key that notes which ``session_id`` came from the meta key ``session``."""
 
 _JAR = "cookiejar:"  # what the ids of sessions begin with that belong to a cookiejar key
 
@@ -101,6 +104,20 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
 @lru_cache(maxsize=4096)
 def _named(session_id: str) -> Claim:
     return Claim(check_session_id(session_id), None)
+
+
+def take_alias(meta: dict[str, Any]) -> None:
+    """Let ``session`` in *meta*, Scrapy's own key where it has sessions, name the session as ``session_id`` does.
+
+    Raises :exc:`~scrapy_sessions.exceptions.InvalidSessionId` if both are given and differ.
+    """
+    if "session" not in meta:
+        return
+    given, named = meta["session"], meta.get("session_id", _UNSET)
+    if named is _UNSET or named in (meta.get(PICKED, _UNSET), meta.get(_ALIAS, _UNSET)):
+        meta["session_id"] = meta[_ALIAS] = given
+    elif named != given:
+        raise InvalidSessionId(f"The meta keys 'session' and 'session_id' differ: {given!r:.60} and {named!r:.60}")
 
 
 def is_named(meta: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ class SessionFactory:
     :param namespace: that of new sessions
     :param default_profile: the identity of new sessions without a profile, and what profiles leave open
     :param owner: who will keep them
+    :param enforce_limits: whether the limits of *settings* hold for stored sessions, not those of their records
     """
 
     def __init__(
@@ -31,8 +32,11 @@ class SessionFactory:
         default_profile: Profile,
         owner: SessionOwner,
         clock: Callable[[], float],
+        *,
+        enforce_limits: bool = False,
     ) -> None:
         self._settings = settings
+        self._enforce_limits = enforce_limits
         self._namespace = namespace
         self._default_profile = default_profile
         self._owner = owner
@@ -75,11 +79,13 @@ class SessionFactory:
             owner=self._owner,
             clock=self._clock,
         )
+        session.keeps_limits = self._enforce_limits
         session.first_request_alone = declared is not None and declared.size > 1 and not declared.named
         return session
 
     def again(self, record: PersistentSession) -> SessionRuntime:
-        """Return the session of *record*. Its limits are those it was born under; its pace is that of the settings."""
+        """Return the session of *record*, with the limits of :meth:`in_force` and the pace of the settings."""
+        record = self.in_force(record)
         declared = self.declared(record.pool)
         session = SessionRuntime(
             record.session_id,
@@ -90,9 +96,20 @@ class SessionFactory:
             clock=self._clock,
         )
         session.restore(record)
+        session.keeps_limits = self._enforce_limits
         session.dirty = False
         self._warn_of_drift(session)
         return session
+
+    def in_force(self, record: PersistentSession) -> PersistentSession:
+        """Return *record* with the limits that hold for it here."""
+        if not self._enforce_limits:
+            return record
+        policy = self.declared(record.pool) or self._settings
+        limits = {"idle_timeout": policy.idle_timeout, "max_age": policy.max_age, "max_uses": policy.max_uses}
+        if all(getattr(record, name) == value for name, value in limits.items()):
+            return record
+        return record.model_copy(update=limits)
 
     def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime:
         """Return a new session *new_id* with the identity, state and history of *record*, of no pool."""

@@ -41,7 +41,7 @@ from scrapy_sessions.signals import (
     session_restored,
     session_retired,
 )
-from scrapy_sessions.storage.base import Key, Row, SessionStore
+from scrapy_sessions.storage.base import Expired, Key, Row, SessionStore
 from scrapy_sessions.storage.codec import decode, encode
 from scrapy_sessions.storage.resolve import resolve_store
 
@@ -83,6 +83,7 @@ class SessionManager:
     :param namespace: ``None``: list, find and delete in all of them, save in ``"default"``
     :param settings: pools, profiles, policy; by default the default settings
     :param default_profile: the identity of new sessions without a profile
+    :param enforce_limits: whether the limits of *settings* hold for stored sessions, too, as in a crawl
     :param on_event: called with an event's name (``"created"``) and how often it came
     :param on_signal: called with a signal of :mod:`scrapy_sessions.signals`, the session and a reason
     :param clock: returns UNIX seconds
@@ -96,6 +97,7 @@ class SessionManager:
         namespace: str | None = None,
         settings: SessionsSettings | None = None,
         default_profile: Profile | None = None,
+        enforce_limits: bool = False,
         on_event: Callable[[str, int], None] | None = None,
         on_signal: Signaller | None = None,
         clock: Callable[[], float] = time.time,
@@ -114,8 +116,14 @@ class SessionManager:
         self._transient: dict[Any, SessionRuntime] = {}
         self._loading: dict[str, asyncio.Future[SessionRuntime]] = {}
         self._factory = SessionFactory(
-            self.settings, self.namespace or "default", default_profile or Profile(), self, clock
+            self.settings,
+            self.namespace or "default",
+            default_profile or Profile(),
+            self,
+            clock,
+            enforce_limits=enforce_limits,
         )
+        self._enforce_limits = enforce_limits
         self._opened = False
         self.analytics = Collector(
             self.store, save_interval=self.settings.save_interval, clock=clock, count=self._count
@@ -243,7 +251,8 @@ class SessionManager:
         *progress* is called with how many were deleted, page by page.
         """
         await self.flush()
-        return await self._remover.delete_expired(self.namespace, progress)
+        judge = self._reason_in_force if self._enforce_limits else None
+        return await self._remover.delete_expired(self.namespace, progress, judge)
 
     async def get_session_info(self, session_id: str) -> SessionInfo | None:
         """Return what is known of *session_id* without reading its record; ``None`` if there is none."""
@@ -441,18 +450,24 @@ class SessionManager:
         await self.open()
         await self._writer.pull(session)
 
-    async def fork_session(self, session_id: str, new_id: str) -> BrowserSession:
+    async def fork_session(self, session_id: str, new_id: str, *, replace: bool = False) -> BrowserSession:
         """Make *new_id* a copy of *session_id* with a future of its own, and return it.
 
         It has the identity, cookies, storages, headers, data, login and history of the other, and begins its age and
-        numbers now. Raises :exc:`~scrapy_sessions.exceptions.SessionError` if there is no *session_id*, or *new_id* is
-        there already.
+        numbers now. With *replace*, a session *new_id* is deleted first.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionError` if there is no *session_id*, if both are the same, or if
+        *new_id* exists and is not to be replaced.
         """
         record = await self.load_session(session_id)
         if record is None:
             raise SessionError(f"There is no session {session_id!r} to fork")
-        if await self.load_session(new_id) is not None:
-            raise SessionError(f"The session {new_id!r} is there already: delete it first, or fork to another id")
+        if session_id == new_id:
+            raise SessionError(f"The session {session_id!r} can't be forked to its own id")
+        if replace:
+            await self.delete_session(new_id)
+        elif await self.load_session(new_id) is not None:
+            raise SessionError(f"The session {new_id!r} exists: fork to another id, or replace it")
         session = self._factory.fork(record, new_id)
         self._live.add(session)
         self._count("created", 1)
@@ -486,13 +501,34 @@ class SessionManager:
                 live = self._live.get(session_id)  # made without waiting, meanwhile
                 return live if live is not None else self._create(session_id, pool, profile)
             row, record = found
-            expiry = record.expiry
+            expiry = self._factory.in_force(record).expiry
             if ended is None and expiry is not None and expiry[0] <= self._clock():
                 ended = expiry[1]
             if ended is None:
                 live = self._live.get(session_id)
                 return live if live is not None else self._restore(row, record)
             await self._remover.delete_one_expired(key, record, ended)
+
+    async def _reason_in_force(self, expired: Expired) -> ExpiryReason | None:
+        """Return by which of the limits in force a session expired that did so by those of its record.
+
+        If by none, they are stored, for tools that know no settings.
+        """
+        key = expired.key
+        found = await self._read(key, quarantine=True)
+        if found is None:
+            return expired.reason
+        row, record = found
+        expiry = self._factory.in_force(record).expiry
+        if expiry is not None and expiry[0] <= self._clock():
+            return expiry[1]
+        session = self._live.get(key.session_id)
+        if session is None:
+            session = self._factory.again(record)
+            session.merge_base = row
+        session.changed()
+        await self._writer.save(session)
+        return None
 
     async def _read(self, key: Key, *, quarantine: bool = False) -> tuple[Row, PersistentSession] | None:
         await self.open()

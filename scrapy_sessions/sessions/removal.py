@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from scrapy_sessions.models import ExpiryReason, PersistentSession, SessionInfo
 from scrapy_sessions.sessions.cache import SessionCache
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.sessions.write_behind import WriteBehind
-from scrapy_sessions.storage.base import Key, SessionStore
+from scrapy_sessions.storage.base import Expired, Key, SessionStore
 
 __all__ = ["SessionRemover"]
 
@@ -74,11 +74,15 @@ class SessionRemover:
         return sum(gone)
 
     async def delete_expired(
-        self, namespace: str | None, progress: Callable[[int], None] | None = None
+        self,
+        namespace: str | None,
+        progress: Callable[[int], None] | None = None,
+        judge: Callable[[Expired], Awaitable[ExpiryReason | None]] | None = None,
     ) -> Counter[str]:
         """Delete what expired in *namespace* (``None``: in all) and isn't in use; return how many by reason.
 
-        *progress* is called with how many were deleted, page by page.
+        *progress* is called with how many were deleted, page by page. *judge* returns the reason for each, ``None``
+        for one that is to be kept.
         """
         reasons: Counter[str] = Counter()
         spared: set[Key] = set()
@@ -87,8 +91,15 @@ class SessionRemover:
             page = [expired for expired in found if expired.key not in spared]
             if not page:
                 return reasons
-            spared.update(expired.key for expired in page if self._in_use(expired.key))
-            page = [expired for expired in page if expired.key not in spared]
+            found, page = page, []
+            for expired in found:
+                reason = None if self._in_use(expired.key) else expired.reason
+                if reason is not None and judge is not None:
+                    reason = await judge(expired)
+                if reason is None:
+                    spared.add(expired.key)
+                else:
+                    page.append(expired._replace(reason=reason))
             async with self._writer.lock:
                 gone = await self._store.delete([e.key for e in page], [e.revision for e in page])
             for expired, deleted in zip(page, gone, strict=True):

@@ -108,6 +108,7 @@ class SessionRuntime:
         "login_error",
         "logins",
         "logins_without_success",
+        "keeps_limits",
         "max_age",
         "max_uses",
         "merge_base",
@@ -181,6 +182,7 @@ class SessionRuntime:
         self.settled: tuple[tuple[Any, ...], bytes] | None = None  # cache of RecordFields.encode_settled()
         self.status: Status = "new"  # changed by the three transitions only
         self.retired_reason: str | None = None
+        self.keeps_limits = False  # whether those of a record are ignored
         self.idle_timeout = idle_timeout
         self.max_age = max_age
         self.max_uses = max_uses
@@ -343,7 +345,10 @@ class SessionRuntime:
     def restore(self, record: PersistentSession) -> None:
         """Replace the fields of the session by those of *record*. That is no transition of its status."""
         before = CounterSnapshot.of(self)
+        limits = (self.idle_timeout, self.max_age, self.max_uses)
         RECORD.restore(self, record)
+        if self.keeps_limits:
+            self.idle_timeout, self.max_age, self.max_uses = limits
         self.forget_identity()
         self.reserved_uses += self.requests - before.requests
         self.counted = self.counted.rebased(before, CounterSnapshot.of(self))

@@ -135,7 +135,7 @@ def test_fork(folder: Path) -> None:
     assert original.metrics.requests == 5
     taken = called(folder, "fork", "bob", "copy", "--namespace", "shop")
     assert taken.code == 1
-    assert "The session 'copy' is there already" in taken.err
+    assert "The session 'copy' exists" in taken.err
     unnamed = called(folder, "fork", "bob", "", "--namespace", "shop")
     assert (unnamed.code, "argument NEW_ID: an id has at least one character" in unnamed.err) == (2, True)
 

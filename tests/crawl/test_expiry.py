@@ -96,13 +96,46 @@ async def test_by_time_per_pool(
     assert stats.get("restored", 0) == lasts
 
 
-async def test_the_policy_is_that_of_its_birth(tmp_path: Path, site: Site) -> None:
-    """A session keeps the limits it was born under when the settings change."""
+async def test_a_raised_limit_keeps_sessions(tmp_path: Path, site: Site) -> None:
+    """The limits in force are those of the crawl. They are stored, also of a session that isn't asked for."""
+    path = tmp_path / "s.db"
+    metas: list[dict[str, Any]] = [{"session_id": "alice"}, {"session_id": "bob"}]
+    await visit(path, site, metas, SESSIONS_IDLE_TIMEOUT=60)
+    await age(path, 70)
+    stats = session_stats(await visit(path, site, metas[:1], SESSIONS_IDLE_TIMEOUT=DAY))
+    assert (stats["restored"], stats.get("expired/idle_timeout", 0)) == (1, 0)
+    records = await stored(path)
+    assert {name: record.idle_timeout for name, record in records.items()} == {"alice": DAY, "bob": DAY}
+    assert records["alice"].metrics.requests == 2 * records["bob"].metrics.requests
+
+
+async def test_a_lowered_limit_drops_sessions(tmp_path: Path, site: Site) -> None:
+    """A session that was created under a longer limit expires by the shorter one."""
+    path = tmp_path / "s.db"
+    await visit(path, site, [{"session_id": "alice"}], SESSIONS_IDLE_TIMEOUT=DAY)
+    await age(path, 70)
+    stats = session_stats(await visit(path, site, [{"session_id": "alice"}], SESSIONS_IDLE_TIMEOUT=60))
+    assert (stats.get("restored", 0), stats["expired/idle_timeout"]) == (0, 1)
+
+
+async def test_a_pools_limits_in_force_are_those_of_its_present_options(tmp_path: Path, site: Site) -> None:
+    """A pool's own limit, raised, keeps its sessions, whatever the setting for others."""
+    path = tmp_path / "s.db"
+    pool: dict[str, Any] = {"size": 1, "idle_timeout": 60}
+    await visit(path, site, [{"session_pool": "shop"}], SESSIONS_POOLS={"shop": pool})
+    await age(path, 70)
+    settings = {"SESSIONS_POOLS": {"shop": {**pool, "idle_timeout": 0}}, "SESSIONS_IDLE_TIMEOUT": 1}
+    stats = session_stats(await visit(path, site, [{"session_pool": "shop"}], **settings))
+    assert stats["restored"] == 1
+
+
+async def test_tools_go_by_the_limits_of_the_records(tmp_path: Path, site: Site) -> None:
+    """A manager outside of a crawl knows no settings: it deletes by the limits that were last in force."""
     path = tmp_path / "s.db"
     await visit(path, site, [{"session_id": "alice"}], SESSIONS_IDLE_TIMEOUT=60)
     await age(path, 70)
-    stats = session_stats(await visit(path, site, [{"session_id": "alice"}], SESSIONS_IDLE_TIMEOUT=0))
-    assert stats["expired/idle_timeout"] == 1
+    async with SessionManager(path, namespace="pages") as manager:
+        assert await manager.cleanup_expired_sessions() == 1
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
@@ -161,12 +194,13 @@ async def test_expired_at_start_is_told_once(tmp_path: Path, site: Site, caplog:
     """One INFO line says how many sessions had expired, why, and which setting keeps them longer."""
     path = tmp_path / "s.db"
     await visit(path, site, [{"session_id": name} for name in "abc"], SESSIONS_IDLE_TIMEOUT=60)
-    await visit(path, site, [{"session_id": "d"}], SESSIONS_IDLE_TIMEOUT=0, SESSIONS_MAX_AGE=60)
+    aging = {"SESSIONS_POOLS": {"aging": {"sessions": ["d"], "idle_timeout": 0, "max_age": 60}}}
+    await visit(path, site, [{"session_pool": "aging"}], **aging)
     await age(path, 70)
     caplog.clear()
     caplog.set_level(logging.INFO)
-    await visit(path, site, [{"session_id": name} for name in "abcd"], SESSIONS_IDLE_TIMEOUT=60)
-    (line,) = (r for r in caplog.records if r.name.startswith("scrapy_sessions"))
+    await visit(path, site, [{"session_id": name} for name in "abc"], SESSIONS_IDLE_TIMEOUT=60, **aging)
+    (line,) = (r for r in caplog.records if "xpired" in r.getMessage() and r.name.startswith("scrapy_sessions"))
     assert line.levelno == logging.INFO
     text = line.getMessage()
     assert "Removed 4 expired sessions of 'pages'" in text
@@ -180,7 +214,7 @@ async def test_nothing_expired_says_nothing(tmp_path: Path, site: Site, caplog: 
     caplog.set_level(logging.INFO)
     for _ in range(2):
         await visit(tmp_path / "s.db", site, [{"session_id": "alice"}])
-    assert [r for r in caplog.records if r.name.startswith("scrapy_sessions")] == []
+    assert [r for r in caplog.records if "xpired" in r.getMessage() and r.name.startswith("scrapy_sessions")] == []
 
 
 async def test_cleanup_on_the_timer(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

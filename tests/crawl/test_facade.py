@@ -71,8 +71,8 @@ def test_fork(bans: BanningSite, tmp_path: Path) -> None:
     assert said["stored"] == {"basket": ["a"]}
     assert said["errors"] == [
         "SessionError: There is no session 'nobody' to fork",
-        "SessionError: The session 'alice' is there already: delete it first, or fork to another id",
-        "SessionError: The session 'alice' is there already: delete it first, or fork to another id",
+        "SessionError: The session 'alice' exists: fork to another id, or replace it",
+        "SessionError: The session 'alice' can't be forked to its own id",
         "InvalidSessionId",
     ]
 

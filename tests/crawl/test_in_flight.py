@@ -181,3 +181,29 @@ def test_a_record_taken_in_changes_what_is_laid() -> None:
     assert worn() == {b"User-Agent": [b"new/1"]}
     session.bound_headers.set("X-Token", "v", url="https://shop.example:443")
     assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"v"]}
+
+
+def changed_to(changed: str | None, *, before: str | None = "http://old.test:1", **meta: str) -> Request:
+    """A request of a session with the proxy *before*, which process_request() changed."""
+    session, request = SessionRuntime("alice"), Request(URL, meta=dict(meta))
+    session.proxy = before
+    inflight = InFlightRequests().begin(request, session)
+    inflight.apply_identity(request)
+    with inflight.track_changes(request):
+        session.proxy = changed
+    request.meta["_inflight"] = inflight
+    return request
+
+
+def test_a_proxy_set_in_process_request_holds_for_that_request() -> None:
+    """So does its removal; a proxy of the request's own stays. Afterwards nothing of it is left."""
+    new = "http://user:s3cret@new.test:2"
+    assert changed_to(new).meta["proxy"] == changed_to(new, before=None).meta["proxy"] == new
+    assert "proxy" not in changed_to(None).meta
+    assert changed_to(new, proxy="http://own.test:3").meta["proxy"] == "http://own.test:3"
+    request = changed_to(new)
+    copy = request.copy()
+    remove_leftovers(copy)
+    request.meta.pop("_inflight").remove_identity(request)
+    assert "proxy" not in request.meta
+    assert "proxy" not in copy.meta
