@@ -28,6 +28,7 @@ _FLAGS = {"TRUE": True, "FALSE": False}
 _SESSION = frozenset({"", "0", "-1"})
 _FIRST_LINE = re.compile(r"\s*#(?: Netscape)? HTTP Cookie File")
 _LINE = re.compile(r"^[^\t\n]+(?:\t[^\t\n]*){5,6}\r?$", re.MULTILINE)
+_PORT = re.compile(r"(.*[^:]):\d{1,5}")
 _SPACES = re.compile(r"\S+[ \t]+(?:TRUE|FALSE)[ \t]+/\S*[ \t]+(?:TRUE|FALSE)[ \t]", re.IGNORECASE)
 _SPACED_LINE = re.compile(rf"^{_SPACES.pattern}", re.IGNORECASE | re.MULTILINE)
 _SPACES_FAULT = "it has spaces in place of TABs: an editor or a chat has changed the file, copy it again as a file"
@@ -72,6 +73,10 @@ def _cookie(fields: list[str], line: str, http_only: bool, reading: Reading) -> 
             raise FormatError(line, _SPACES_FAULT)
         raise FormatError(line, f"it has {len(fields)} fields, and needs 7 with a TAB between: {', '.join(_FIELDS)}")
     domain, subdomains, path, secure, expires, name, value = fields
+    port = _PORT.fullmatch(domain)
+    if port is not None and ":" not in port[1]:  # wget writes the port of its site; cookies have none
+        domain = port[1]
+        reading.remarks.add("its domain has a port, which was left out: cookies are for all ports", line)
     return make_cookie(
         line,
         reading,

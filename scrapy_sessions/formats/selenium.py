@@ -19,8 +19,10 @@ def dump(cookies: Iterable[Cookie]) -> str:
 
 
 def _fields(cookie: Cookie) -> dict[str, Any]:
+    # A driver makes a cookie with a domain one for subdomains too, which a __Host- cookie can't be. It ignores the URL.
+    bound = cookie.name.lower().startswith("__host-")
     fields: dict[str, Any] = {
-        "domain": dotted_domain(cookie),
+        **({"url": f"https://{cookie.domain}/"} if bound else {"domain": dotted_domain(cookie)}),
         "httpOnly": cookie.http_only,
         "name": cookie.name,
         "path": cookie.path,

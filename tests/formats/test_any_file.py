@@ -25,6 +25,7 @@ CASES = Path(__file__).parent / "cases"
 SECRET = "hunter2"
 URL = "https://www.shop.example/"
 FUZZ = int(os.environ.get("FUZZ_CASES") or 100_000)
+"""How many damaged files are read: a million in ``tox -e long``."""
 
 few = settings(max_examples=60, deadline=None)
 
@@ -215,6 +216,7 @@ def quotes_secret(text: str) -> bool:
     return "hunter" in text or "unter2" in text
 
 
+@pytest.mark.heavy
 def test_a_hundred_thousand_files() -> None:
     """Files of all formats, damaged at random: cookies, or one line without a value; nothing else is ever raised."""
     read_ = refused = 0

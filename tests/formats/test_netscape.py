@@ -11,7 +11,7 @@ import pytest
 from scrapy_sessions import Cookie, FormatError, PersistentSession
 from scrapy_sessions.formats import netscape
 from scrapy_sessions.formats.registry import left_out, write
-from tests.support.formats import load
+from tests.support.formats import load, read_text
 
 SECRET = "hunter2"
 LATE = 4_000_000_000.0
@@ -57,6 +57,13 @@ def test_what_other_tools_write_is_read() -> None:
     assert (lasting.expires, lasting.value) == (253402300799.0, "x\u2028y\x85z")
 
 
+def test_a_port_is_left_out() -> None:
+    """wget writes the port of its site beside the host: the cookie is read without it, which is noted."""
+    contents = read_text("netscape", "shop.example:8080\tFALSE\t/\tFALSE\t0\ta\tb\n::1\tFALSE\t/\tFALSE\t0\ta\tb")
+    assert [cookie.domain for cookie in contents.cookies] == ["shop.example", "::1"]
+    assert contents.notes == ["line 1: its domain has a port, which was left out: cookies are for all ports"]
+
+
 def test_an_address_is_never_shared() -> None:
     """An IP address has no subdomains: its cookie is for it alone, whatever the flag says."""
     (cookie,) = load("netscape", "127.0.0.1\tTRUE\t/\tFALSE\t0\ta\tb")
@@ -77,7 +84,8 @@ def test_an_address_is_never_shared() -> None:
         (f"\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain"),
         (f"{SECRET} x\tFALSE\t/\tFALSE\t0\ta\tshop.example", "domain"),
         (f"not a host\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain"),
-        (f"shop.example:8080\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain is no host name"),
+        (f"http://shop.example\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain is no host name"),
+        (f"shop.example:port\tFALSE\t/\tFALSE\t0\ta\t{SECRET}", "domain is no host name"),
     ],
 )
 def test_a_bad_line_is_named(line: str, word: str) -> None:

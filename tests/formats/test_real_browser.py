@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie
-from tests.support.browser import MISSING, Visit, visit
+from scrapy_sessions.formats import playwright, puppeteer, storage_state
+from tests.support.browser import MISSING, Visit, chromium, visit
 from tests.support.exchange import STORE, loaded, rich_record, saved, sessions
 from tests.support.formats import read_json
 from tests.support.jobs import Job, crawl
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import Site
+from tests.support.tls_site import tls_site
 
 pytestmark = [
     pytest.mark.heavy,
@@ -33,7 +35,27 @@ OTHERS = [
         same_site="None",
         partition_key="https://shop.example",
     ),
+    Cookie(
+        name="embedded",
+        value="4",
+        domain="shop.example",
+        host_only=False,
+        secure=True,
+        same_site="None",
+        partition_key="https://news.example",
+        cross_site_ancestor=True,
+    ),
+    Cookie(
+        name="between",
+        value="5",
+        domain="shop.example",
+        secure=True,
+        same_site="None",
+        partition_key="https://shop.example",
+        cross_site_ancestor=True,
+    ),
 ]
+PAGES = {"news.example/": "<iframe src='https://shop.example/in-news'></iframe>", "shop.example/": "shop"}
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +100,40 @@ def test_a_crawl_goes_on_where_chromium_left(moved: tuple[Path, Site, Visit]) ->
     assert site.journal("/secret")[-1].header("User-Agent") == "Browser/1"
     assert done.stats["sessions/restored"] == 1
     assert "keeps the identity" not in done.log  # its agent is no outdated one of the project
+
+
+async def test_chromium_sends_partitioned_cookies(tmp_path: Path) -> None:
+    """Chromium sends the partitioned cookies of a storage state and of a list where each of them belongs."""
+    cookies = [cookie for cookie in OTHERS if cookie.partition_key]
+    state = json.loads(storage_state.dump(cookies))
+    with tls_site(tmp_path, PAGES) as seen:
+        async with chromium(f"--host-resolver-rules=MAP * 127.0.0.1:{seen.port}") as browser:
+            for options in ({"storage_state": state}, {}):
+                seen.cookies.clear()
+                context = await browser.new_context(ignore_https_errors=True, **options)
+                if not options:
+                    await context.add_cookies(json.loads(playwright.dump(cookies)))
+                page = await context.new_page()
+                for url in PAGES:
+                    await page.goto(f"https://{url}")
+                assert seen.cookies["shop.example/"] == {"chips"}
+                assert seen.cookies["shop.example/in-news"] == {"embedded"}
+                back = read_json("storage-state", await context.storage_state()).cookies
+                assert sorted(back, key=lambda cookie: cookie.value) == cookies
+                again = read_json("playwright", await context.cookies()).cookies
+                assert sorted(again, key=lambda cookie: cookie.value) == cookies
+                await context.close()
+
+
+async def test_chromium_takes_the_list_of_puppeteer() -> None:
+    """Storage.setCookies of the DevTools protocol takes our list as Puppeteer hands it on, and gives it back."""
+    entries = json.loads(puppeteer.dump(OTHERS))
+    for entry in entries:
+        if "partitionKey" in entry:  # as Puppeteer does
+            entry["partitionKey"]["topLevelSite"] = entry["partitionKey"].pop("sourceOrigin")
+    async with chromium() as browser:
+        protocol = await browser.new_browser_cdp_session()
+        await protocol.send("Storage.setCookies", {"cookies": entries})
+        reply = await protocol.send("Storage.getCookies")
+    back = {cookie.name: cookie for cookie in read_json("puppeteer", reply).cookies}
+    assert {cookie.name: cookie for cookie in OTHERS} == back

@@ -49,12 +49,12 @@ class Visit:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Any]:
-    """The browser, without a window."""
+async def chromium(*arguments: str) -> AsyncIterator[Any]:
+    """The browser, without a window, with more *arguments*."""
     from playwright.async_api import async_playwright  # noqa: PLC0415  # not everybody has it
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments])
         try:
             yield browser
         finally:
