@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.banning_site import BanningSite, ask
+from tests.support.bans import BanningSite, ask
 
 pytestmark = [pytest.mark.alone, pytest.mark.heavy]
 

@@ -219,7 +219,8 @@ async def test_a_late_expiry_does_not_bring_a_retired_session_back(shop: Shop) -
         def check(self, response: Response, request: Request) -> Verdict:
             return Verdict.BLOCKED if response.status == 410 else super().check(response, request)  # type: ignore[return-value]
 
-    requests = [{"path": "/gone?status=410&ms=100&times=1"}, {"path": "/no?status=401&ms=300&times=1"}]
-    crawler = await buy(shop, {"SESSIONS_RETRY_TIMES": 0}, requests, Retires)
+    requests = [{"path": "/gone?status=410&until=1:/no&times=1"}, {"path": "/no?status=401&until=1:/next&times=1"}]
+    then = [{"path": "/next", "meta": {"session_id": None}}]
+    crawler = await buy(shop, {"SESSIONS_RETRY_TIMES": 0}, requests, Retires, then=then)
     session = await spider_of(crawler).sessions.get("alice")
     assert session.status == "retired"

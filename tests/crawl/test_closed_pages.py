@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import SessionRetired
-from tests.support.banning_site import BanningSite, ask
+from tests.support.bans import BanningSite, ask
 from tests.support.spiders.asking import Accounts, Listing, Suspended
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others

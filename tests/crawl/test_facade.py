@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.banning_site import BanningSite
+from tests.support.bans import BanningSite
 from tests.support.crawl import sqlite_url
 from tests.support.jobs import MODES, Job, crawl
 

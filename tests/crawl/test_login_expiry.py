@@ -23,8 +23,9 @@ MANY = 20
 
 
 def secrets(n: int = MANY) -> list[dict[str, Any]]:
+    """Requests of which none is answered before all have come."""
     return [
-        {"path": f"/secret/{number}?ms=50", "priority": number % 5, "cb_kwargs": {"number": number}}
+        {"path": f"/secret/{number}?until={n}:/secret/", "priority": number % 5, "cb_kwargs": {"number": number}}
         for number in range(n)
     ]
 
@@ -42,7 +43,7 @@ async def expire_and_crawl(
     settings = {"SESSIONS_STORE": sqlite_url(folder / "s.db"), **settings}
     await log_in(shop, settings, config)
     shop.expire()
-    shop.arrivals.clear()
+    shop.forget()
     return await buy(shop, settings, requests, config)
 
 
@@ -102,7 +103,7 @@ async def test_expiry_by_status_or_redirect(shop: Shop, tmp_path: Path, denial: 
     """A 401, and a redirect to the login page whatever its query, are expiries; the page comes after one login."""
     url = shop.url("/login?lang=en") if login_url == "absolute" else login_url
     config = type("Config", (LogsIn,), {"login_url": url})
-    shop.denial = denial
+    shop.rules(denial=denial)
     crawler = await expire_and_crawl(shop, tmp_path, secrets(3), config)
     assert shop.logins == 1
     assert pages(crawler) == [(200, "Hello, alice")] * 3
@@ -113,7 +114,7 @@ async def test_expiry_by_status_or_redirect(shop: Shop, tmp_path: Path, denial: 
 @pytest.mark.parametrize("config", [FormIsExpiry, SaysForm])
 async def test_expiry_by_a_form_in_a_compressed_page(shop: Shop, tmp_path: Path, config: type[SessionConfig]) -> None:
     """A page with a login form, status 200 and gzipped, is one for a check() that reads it, plain or async."""
-    shop.denial = "form"
+    shop.rules(denial="form")
     crawler = await expire_and_crawl(shop, tmp_path, secrets(3), config)
     assert "gzip" in (shop.came("/secret/")[0].header("Accept-Encoding") or "")
     assert shop.logins == 1
@@ -146,7 +147,7 @@ async def test_losing_a_cookie_of_no_weight_is_no_expiry(shop: Shop) -> None:
 async def test_a_public_page_beside_an_expiry_saves_no_login(shop: Shop, tmp_path: Path) -> None:
     """A good answer that left before the login, and comes after the 401, doesn't pass for the login."""
     requests: list[dict[str, Any]] = [{"path": "/secret/1"}, {"path": "/public?ms=150"}, {"path": "/secret/2?ms=300"}]
-    shop.login_ms = 300
+    shop.rules(login_ms=300)
     crawler = await expire_and_crawl(shop, tmp_path, requests)
     assert shop.logins == 1
     assert [arrival.path for arrival in shop.came("/secret/")].count("/secret/1") == 2

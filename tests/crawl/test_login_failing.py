@@ -16,7 +16,7 @@ from scrapy_sessions.storage import MemoryStore, Outcome
 from tests.support.login_configs import Fails, LogsIn, base_of
 from tests.support.shop import Shop
 from tests.support.shop_crawl import buy, failures, pages, spider_of, stat
-from tests.support.waiting import HANG
+from tests.support.waiting import HANG, slowness
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
 
@@ -75,7 +75,7 @@ def returning(answer: object) -> type[SessionConfig]:
 
 async def test_a_login_that_fails_twice_is_tried_a_third_time(shop: Shop) -> None:
     """The shop answers two logins with an error and accepts the third: every request is answered, none fails."""
-    shop.refusals = [500, 500]
+    shop.rules(refusals=[500, 500])
     crawler = await buy(shop, {}, FEW)
     assert shop.logins == 3
     assert pages(crawler) == [(200, "Hello, alice")] * len(FEW)
@@ -84,7 +84,7 @@ async def test_a_login_that_fails_twice_is_tried_a_third_time(shop: Shop) -> Non
 
 async def test_tries_are_apart_by_a_growing_pause(shop: Shop) -> None:
     """LOGIN_BACKOFF seconds lie between the first two tries, and twice as much before the third."""
-    shop.refusals = [500, 500]
+    shop.rules(refusals=[500, 500])
     await buy(shop, {"SESSIONS_LOGIN_BACKOFF": 0.2}, FEW)
     first, second, third = (arrival.time for arrival in shop.came("/login", "POST"))
     assert second - first >= 0.2
@@ -140,14 +140,14 @@ async def test_blocked_at_the_login_retires_the_session_at_once(shop: Shop) -> N
 
 async def test_a_login_that_hangs_times_out(shop: Shop) -> None:
     """A login longer than LOGIN_TIMEOUT counts as failed; when the tries are used up, its requests fail."""
-    shop.hanging.set()
+    shop.rules(hanging=True)
     begun = time.monotonic()
     settings = {"SESSIONS_LOGIN_TIMEOUT": 0.2, "SESSIONS_LOGIN_ATTEMPTS": 2, "DOWNLOAD_TIMEOUT": 3}
     crawler = await buy(shop, settings, FEW, Slow)
     assert failures(crawler) == ["LoginFailed"] * len(FEW)
     assert shop.logins == 2
     assert "SESSIONS_LOGIN_TIMEOUT" in str(spider_of(crawler).failures[0].value)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 15 * slowness()
 
 
 async def test_a_timeout_of_the_logins_own_is_not_called_ours(shop: Shop) -> None:

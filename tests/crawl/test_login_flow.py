@@ -116,7 +116,7 @@ async def test_a_saved_login_is_not_repeated(shop: Shop, tmp_path: Path) -> None
     """The next run finds the session logged in, and its first request is for the page."""
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db")}
     await buy(shop, settings, ONE)
-    shop.arrivals.clear()
+    shop.forget()
     crawler = await buy(shop, settings, ONE)
     assert [arrival.path for arrival in shop.arrivals] == ["/secret/1"]
     assert pages(crawler) == [(200, "Hello, alice")]
@@ -151,7 +151,7 @@ async def test_a_login_goes_past_the_http_cache(shop: Shop, tmp_path: Path) -> N
 
 async def test_a_login_obeys_robots_txt(shop: Shop) -> None:
     """What robots.txt forbids, a login may not fetch: it fails, and nothing was asked for."""
-    shop.robots = "User-agent: *\nDisallow: /login\n"
+    shop.robots("User-agent: *\nDisallow: /login\n")
     crawler = await buy(shop, {"ROBOTSTXT_OBEY": True, "SESSIONS_LOGIN_ATTEMPTS": 1}, ONE)
     assert shop.came("/login") == []
     assert failures(crawler) == ["LoginFailed"]

@@ -15,7 +15,7 @@ from tests.support.crawl import ENVIRONMENT, PLAIN
 from tests.support.shop import Shop
 from tests.support.shop_crawl import PARALLEL
 from tests.support.shop_process import command
-from tests.support.waiting import HANG
+from tests.support.waiting import HANG, wait_until
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
 
@@ -50,7 +50,7 @@ def secrets(name: str) -> list[dict[str, Any]]:
 def test_two_processes_log_a_new_session_in_once(shop: Shop, tmp_path: Path, login_ms: int) -> None:
     """Two crawls begin at once with twenty requests each for a session that nobody has logged in, be the login done
     before a session is saved in passing or not: one of them does it, both get every page."""
-    shop.login_ms = login_ms
+    shop.rules(login_ms=login_ms)
     settings = {"SESSIONS_SAVE_INTERVAL": 0.1}
     both = finish(*(start(shop, tmp_path, secrets(name), **settings) for name in "ab"))
     assert shop.logins == 1
@@ -64,7 +64,7 @@ def test_two_processes_log_an_expired_session_in_once(shop: Shop, tmp_path: Path
     """Two crawls meet a 401 with twenty requests each in one stored session: one of them logs in, both replay."""
     finish(start(shop, tmp_path, [{"path": "/secret/first"}]))
     shop.expire()
-    shop.login_ms = login_ms
+    shop.rules(login_ms=login_ms)
     settings = {"SESSIONS_SAVE_INTERVAL": 0.1}
     both = finish(*(start(shop, tmp_path, secrets(name), **settings) for name in "ab"))
     assert shop.logins == 2
@@ -78,10 +78,8 @@ def test_a_login_outlasts_a_kill_at_once(shop: Shop, tmp_path: Path) -> None:
     """kill -9 when the first page after the login is asked for: the next run needs no login."""
     process = start(shop, tmp_path, [{"path": "/secret/1?ms=20000"}], SESSIONS_SAVE_INTERVAL=3600)
     try:
-        while not shop.came("/secret/1"):
-            assert process.poll() is None
-            shop.arrived.wait(5)
-            shop.arrived.clear()
+        wait_until(lambda: shop.came("/secret/1") or process.poll() is not None)
+        assert process.poll() is None
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()

@@ -16,6 +16,7 @@ from scrapy.http import Response
 from scrapy_sessions.crawl.verdicts import pause_of
 from tests.support.shop import Shop
 from tests.support.shop_crawl import buy, pages, spider_of, stat
+from tests.support.waiting import slowness
 
 pytestmark = pytest.mark.alone  # it measures time
 
@@ -38,7 +39,7 @@ async def test_the_session_waits_as_long_as_it_is_asked_to(shop: Shop, status: i
     """The request that was turned away is sent again in its session once the time is over, and gets the page."""
     crawler = await buy(shop, {}, [{"path": f"/page?status={status}&times=1&after=1"}], None)
     first, second = (arrival.time for arrival in shop.came("/page"))
-    assert 0.98 <= second - first < 20
+    assert 1 <= second - first < 20 * slowness()
     assert pages(crawler) == [(200, "A page")]
     assert spider_of(crawler).responses[0].meta["session_id"] == "alice"
     assert (stat(crawler, "paused"), stat(crawler, "replays")) == (1, 1)
@@ -49,13 +50,13 @@ async def test_a_pause_holds_for_the_whole_session(shop: Shop) -> None:
     requests = [{"path": "/busy?status=429&times=1&after=1"}, {"path": "/start?ms=300"}]
     await buy(shop, {}, requests, None, then=[{"path": "/next"}])
     (asked, _), (following,) = shop.came("/busy"), shop.came("/next")
-    assert following.time - asked.time >= 0.98
+    assert following.time - asked.time >= 1
 
 
 async def test_others_go_on_meanwhile(shop: Shop) -> None:
     """While one session of a pool pauses, the others are used, and the request stays with its own."""
     pooled = {"session_pool": "p"}
-    requests = [{"path": "/busy?status=429&times=1&after=1", "meta": pooled}]
+    requests = [{"path": "/busy?status=429&times=1&after=3", "meta": pooled}]
     requests += [{"path": f"/page/{number}?ms=20", "meta": pooled} for number in range(20)]
     settings = {"SESSIONS_POOLS": {"p": {"size": 2}}, "CONCURRENT_REQUESTS": 4}
     crawler = await buy(shop, settings, requests, None)
@@ -111,17 +112,18 @@ def test_seconds_are_bounded(after: str, seconds: float) -> None:
 @pytest.mark.parametrize(("there", "seconds"), [(60, 60.0), (-60, 0.0), (86_400, HOUR)])
 def test_a_date_is_bounded(there: float, seconds: float) -> None:
     """Retry-After as an HTTP date is the time until then: none for one that is over, an hour for a distant one."""
+    began = time.time()
     waits = pause(503, date_in(there))
     assert waits is not None
-    assert abs(waits - seconds) < 2
+    assert seconds - 1 - (time.time() - began) <= waits <= seconds  # a date has whole seconds
 
 
 def test_a_date_without_a_zone_is_utc() -> None:
     """A date that names no zone, or minus zero, is taken for UTC, wherever this machine stands."""
-    text = date_in(60).replace("GMT", "-0000")
-    waits = pause(503, text)
+    began = time.time()
+    waits = pause(503, date_in(60).replace("GMT", "-0000"))
     assert waits is not None
-    assert abs(waits - 60) < 2
+    assert 59 - (time.time() - began) <= waits <= 60
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,6 @@ def test_a_429_without_a_word_doubles() -> None:
 async def test_a_pause_that_grows_is_kept(shop: Shop) -> None:
     """Of two pauses asked for side by side the longer one holds."""
     requests = [{"path": "/long?status=429&times=1&after=2"}, {"path": "/short?status=429&times=1&after=0&ms=100"}]
-    begun = time.monotonic()
+    begun = time.time()
     await buy(shop, {}, requests, None)
     assert shop.came("/short")[1].time - begun >= 1.9

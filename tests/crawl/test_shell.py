@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from tests.support.jobs import MODES
 from tests.support.shells import KILL, Project, Prompt, names
 from tests.support.site import Site
-from tests.support.waiting import HANG
+from tests.support.waiting import HANG, wait_until
 
 SESSION = "crawler.spider.sessions.of(response)"
 
@@ -69,9 +68,7 @@ def test_change_between_responses_is_saved_within_the_interval(tmp_path: Path, s
     with Prompt(project, "--spider", "shop", "-s", "SESSIONS_SAVE_INTERVAL=0.01", site.url("/secret")) as prompt:
         assert prompt.say(f"session = {SESSION}", "response.css('p::text').get()") == "Hello, alice"
         prompt.say("_ = session.cookies.set('mine', '1', domain='127.0.0.1')", "1")
-        until = time.monotonic() + 20
-        while names(project.record()) != ["auth", "mine"]:
-            assert time.monotonic() < until
+        wait_until(lambda: names(project.record()) == ["auth", "mine"])
 
 
 def test_login_by_hand_is_kept_for_the_crawl(tmp_path: Path, site: Site) -> None:

@@ -1,6 +1,7 @@
 """A crawl that is told to stop waits for no login, no pause between logins, and no pause that a site asked for.
 
-Waits end within two seconds of the word; the tests allow ten, against the minute that each wait would last.
+Waits end within two seconds of the word; the tests allow ten (more on a machine that has other work), against the hour
+that each wait would last.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.support.login_configs import LogsIn
 from tests.support.shop import Shop
 from tests.support.shop_crawl import buy, failures, spider_of
 from tests.support.shop_process import command
-from tests.support.waiting import HANG
+from tests.support.waiting import HANG, slowness, wait_until
 
 pytestmark = pytest.mark.alone  # it measures time
 
@@ -32,17 +32,17 @@ SOON = 10.0
 UNTIDY = ("never retrieved", "was destroyed but it is pending", "Unhandled", "was never awaited", "Traceback")
 
 WAITS = ["hanging", "backing off", "paused"]
-SETTINGS: dict[str, Any] = {"SESSIONS_LOGIN_BACKOFF": 60, "DOWNLOAD_TIMEOUT": 120}
+SETTINGS: dict[str, Any] = {"SESSIONS_LOGIN_BACKOFF": 3600, "DOWNLOAD_TIMEOUT": 7200}
 
 
 def prepare(shop: Shop, wait: str) -> tuple[type[SessionConfig] | None, list[dict[str, Any]]]:
     """Let what alice sends meet the *wait*; return the config for it, and her requests."""
     if wait == "paused":
-        return None, [{"path": f"/busy/{number}?status=429&after=60"} for number in range(3)]
+        return None, [{"path": f"/busy/{number}?status=429&after=3600"} for number in range(3)]
     if wait == "hanging":
-        shop.hanging.set()
+        shop.rules(hanging=True)
     else:
-        shop.refusals = [500] * 10
+        shop.rules(refusals=[500] * 10)
     return LogsIn, [{"path": f"/secret/{number}"} for number in range(3)]
 
 
@@ -58,21 +58,13 @@ async def test_close_spider_ends_the_waits(shop: Shop, caplog: pytest.LogCapture
     stop = {"path": "/stop?ms=500", "meta": {"session_id": None}}
     crawler = await buy(shop, SETTINGS, [*requests, stop], config, stop="/stop")
     took = time.monotonic() - spider_of(crawler).stopped_at
-    assert took < SOON
+    assert took < SOON * slowness()
     assert failures(crawler) == ["CrawlClosing"] * len(requests)
     assert crawler.stats is not None
     assert crawler.stats.get_value("finish_reason") == "enough"
     del crawler
     gc.collect()
     assert untidy(caplog.text) == []
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until *condition* holds."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -94,15 +86,16 @@ def test_ctrl_c_ends_the_waits(shop: Shop, tmp_path: Path, wait: str, mode: str)
         )
         try:
             met = {"hanging": lambda: shop.logins, "backing off": lambda: "Login 1 of 3" in log.read_text()}
-            until(met.get(wait, lambda: len(shop.came("/busy")) == len(requests)))
-            until(lambda: "Crawled (200)" in log.read_text())
+            wait_until(met.get(wait, lambda: len(shop.came("/busy")) == len(requests)))
+            wait_until(lambda: "Crawled (200)" in log.read_text())
             told = time.monotonic()
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=HANG)
         finally:
             process.kill()
             process.wait()
-    assert time.monotonic() - told < SOON
+    took = time.monotonic() - told
+    assert took < SOON * slowness()
     assert json.loads(output.splitlines()[-1])["finish_reason"] == "shutdown"
     assert untidy(log.read_text()) == []
 

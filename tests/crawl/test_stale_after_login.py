@@ -38,7 +38,7 @@ class Checks(LogsIn):
 async def test_a_bad_answer_of_an_older_generation_is_asked_for_once_more(shop: Shop, status: int) -> None:
     """It left before the login and comes after it: the session is neither logged in again, retired nor suspected, and
     the request is answered under the new generation."""
-    slow = {"path": f"/slow?until=2&status={status}&times=1"}
+    slow = {"path": f"/slow?until=2:/secret/home&status={status}&times=1"}
     crawler = await buy(shop, {}, EXPIRES, Checks, then=[{"path": "/secret/1"}, slow])
     came = shop.came("/slow")
     assert len(came) == 2
@@ -51,7 +51,7 @@ async def test_a_bad_answer_of_an_older_generation_is_asked_for_once_more(shop: 
 
 async def test_a_good_answer_of_an_older_generation_is_delivered(shop: Shop) -> None:
     """It reaches its callback, and nobody asks for it again; the cookies that it sets are not taken."""
-    slow = {"path": "/slow?until=2&set=auth%3Dstolen%3B+Path%3D/"}
+    slow = {"path": "/slow?until=2:/secret/home&set=auth%3Dstolen%3B+Path%3D/"}
     crawler = await buy(shop, {}, EXPIRES, LogsIn, then=[{"path": "/secret/1"}, slow])
     assert len(shop.came("/slow")) == 1
     assert (200, "A page") in pages(crawler)
@@ -75,7 +75,7 @@ async def test_cookies_that_a_timed_out_login_gets_late_are_not_taken(shop: Shop
         async def login(self, session: BrowserSession, fetch: Any) -> Any:
             type(self).tries += 1
             if self.tries == 1:
-                await fetch(Request(shop.url("/slow?until=1&set=auth%3Dlate%3B+Path%3D/")))
+                await fetch(Request(shop.url("/slow?until=1:/secret/home&set=auth%3Dlate%3B+Path%3D/")))
             return await super().login(session, fetch)
 
     settings = {"SESSIONS_LOGIN_TIMEOUT": 0.3}
@@ -88,9 +88,9 @@ async def test_cookies_that_a_timed_out_login_gets_late_are_not_taken(shop: Shop
 async def test_a_request_that_leaves_during_a_login_belongs_to_the_time_before(shop: Shop) -> None:
     """A middleware holds a request back until its session logs in again, and it leaves without the new cookie: the 401
     that it gets, when the login is done, is no expiry of that login."""
-    shop.login_ms = 500
+    shop.rules(login_ms=500)
     settings = {"DOWNLOADER_MIDDLEWARES": {"tests.support.middlewares.HoldsBack": 300}}
-    then = [{"path": "/secret/1"}, {"path": "/secret/held?until=2&ms=500"}]
+    then = [{"path": "/secret/1"}, {"path": "/secret/held?until=2:/secret/home&ms=500"}]
     crawler = await buy(shop, settings, EXPIRES, LogsIn, then=then)
     assert len(shop.came("/secret/held")) == 2
     assert shop.came("/login", "POST")[1].time < shop.came("/secret/held")[0].time

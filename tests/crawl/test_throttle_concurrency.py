@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.banning_site import BanningSite, ask
+from tests.support.bans import BanningSite, ask
 from tests.support.spiders.asking import Accounts, Inquiring, Suspended
 
 pytestmark = pytest.mark.alone  # it measures time
@@ -21,9 +21,11 @@ def most(bans: BanningSite, path: str = "/") -> int:
 async def test_concurrency(bans: BanningSite, bound: int) -> None:
     """No session has more than CONCURRENCY requests in flight, and none is slower than it must be."""
     bans.reset(ms=20)
-    requests = [(bans.url(f"/{name}/{n}"), {"session_id": name}) for n in range(12) for name in ("alice", "bob")]
-    steps = [requests[:2], requests[2:]]
-    asked = await ask(steps=steps, SESSIONS_CONCURRENCY=bound, concurrency=32)
+    names = ("alice", "bob")
+    first = [(bans.url(f"/{name}/first"), {"session_id": name}) for name in names]
+    # The site answers none of these before it has so many of a session at once: they come together on any machine.
+    others = [(bans.url(f"/{name}/{n}", beside=bound), {"session_id": name}) for n in range(11) for name in names]
+    asked = await ask(steps=[first, others], SESSIONS_CONCURRENCY=bound, concurrency=32)
     assert asked.statuses == {200: 24}
     assert (most(bans, "/alice"), most(bans, "/bob")) == (bound, bound)
 
@@ -32,8 +34,11 @@ async def test_the_concurrency_of_a_pool(bans: BanningSite) -> None:
     """A pool's concurrency goes before CONCURRENCY, 0 too, and holds for each of its sessions."""
     bans.reset(ms=20)
     pools = {"shop": {"size": 3, "concurrency": 2}, "wide": {"size": 1, "concurrency": 0}}
-    requests = [(bans.url(f"/{name}/{n}"), {"session_pool": name}) for n in range(18) for name in pools]
-    asked = await ask(steps=[requests[:2], requests[2:]], SESSIONS_POOLS=pools, SESSIONS_CONCURRENCY=1, concurrency=36)
+    # The first request of each session goes alone; the site answers the others once it has two of theirs.
+    first = [(bans.url(f"/{name}/first"), {"session_pool": name}) for name in ("shop", "shop", "shop", "wide")]
+    others = [(bans.url(f"/shop/{n}", beside=2), {"session_pool": "shop"}) for n in range(15)]
+    others += [(bans.url(f"/wide/{n}", beside=3), {"session_pool": "wide"}) for n in range(17)]
+    asked = await ask(steps=[first, others], SESSIONS_POOLS=pools, SESSIONS_CONCURRENCY=1, concurrency=36)
     assert asked.statuses == {200: 36}
     assert most(bans, "/shop/") == 2
     assert most(bans, "/wide/") > 2
@@ -150,7 +155,8 @@ async def test_a_check_that_fetches(bans: BanningSite, settings: dict[str, Any])
 async def test_the_first_request_of_a_pooled_session(bans: BanningSite, size: int, alone: bool) -> None:
     """The first request of one of several goes alone, so that the site gives it one cookie; in a pool of one not so."""
     bans.reset(ms=50)
-    requests = [(bans.url(f"/{number}"), {}) for number in range(8)]
+    together = {} if alone else {"until": "8:/"}  # answered once all have come
+    requests = [(bans.url(f"/{number}", **together), {}) for number in range(8)]
     await ask(*requests, SESSIONS_POOL_SIZE=size)
     newcomers = {seen.sid for seen in bans.journal()}
     assert len(newcomers) == (2 if alone else 8)

@@ -13,11 +13,12 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionMiddleware
-from tests.support.banning_site import Asked, BanningSite, ask
+from tests.support.bans import Asked, BanningSite, ask
 from tests.support.crawl import PLAIN
 from tests.support.spiders.asking import Habits, Slots, Turns
+from tests.support.waiting import HANG
 
-LONG = 30  # seconds: a crawl that waits for it is stopped by then
+LONG = HANG  # seconds: a crawl that waits for it is stopped by then
 
 
 def asked_of(bans: BanningSite, session: str, number: int, **meta: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -32,7 +32,7 @@ async def again(shop: Shop, cached: dict[str, Any], path: str) -> bool:
 @pytest.mark.parametrize("denial", ["401", "redirect"])
 async def test_an_expiry_is_neither_stored_nor_replayed(shop: Shop, cached: dict[str, Any], denial: str) -> None:
     """The 401, or the redirect to the login form, is answered by a login; what the cache then has is the page."""
-    shop.denial = denial
+    shop.rules(denial=denial)
     await buy(shop, cached, [{"path": "/secret/first"}])
     shop.expire()
     crawler = await buy(shop, cached, [{"path": "/secret/1"}])
@@ -73,7 +73,7 @@ async def test_a_good_response_is_stored(shop: Shop, cached: dict[str, Any]) -> 
 async def test_a_cached_response_draws_no_verdict(shop: Shop, cached: dict[str, Any]) -> None:
     """What comes from the cache is not judged, whatever its status: nobody logs in for it."""
     await buy(shop, {**cached, "SESSIONS_EXPIRED_STATUSES": []}, [{"path": "/page?status=401"}], None)
-    shop.arrivals.clear()
+    shop.forget()
     await buy(shop, cached, [{"path": "/secret/first"}])
     crawler = await buy(shop, cached, [{"path": "/page?status=401"}])
     assert pages(crawler) == [(401, "Not today")]

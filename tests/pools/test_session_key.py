@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.settings import SessionsSettings
-from tests.support.banning_site import BanningSite, ask
+from tests.support.bans import BanningSite, ask
 from tests.support.crawl import ENVIRONMENT
 
 KEYS = [f"customer {number}" for number in range(300)]

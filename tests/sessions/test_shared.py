@@ -13,7 +13,7 @@ from scrapy_sessions import SessionError, SessionStore
 from scrapy_sessions.exceptions import CorruptRecord, StoreError
 from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.storage import MemoryStore, SQLiteStore
-from tests.support.banning_site import BanningSite, ask
+from tests.support.bans import BanningSite, ask
 from tests.support.crawl import sqlite_url
 from tests.support.jobs import Job, crawl
 from tests.support.spiders.asking import Counting, Remembering

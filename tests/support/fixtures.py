@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.banning_site import BanningSite
+from tests.support.bans import BanningSite
 from tests.support.shop import Shop
 from tests.support.site import Site
 
-__all__ = ["banning_process", "bans", "shop", "site", "site_process"]
+__all__ = ["bans", "shop", "site", "site_process"]
 
 
 @pytest.fixture(scope="session")
@@ -27,22 +27,17 @@ def site(site_process: Site) -> Site:
     return site_process
 
 
-@pytest.fixture(scope="session")
-def banning_process() -> Iterator[BanningSite]:
-    """The one process of the banning site."""
-    with BanningSite() as running:
-        yield running
+@pytest.fixture
+def bans(site_process: Site) -> BanningSite:
+    """The part of the site that bans visitors, with a blank memory and no limit."""
+    bans = BanningSite(site_process)
+    bans.reset()
+    return bans
 
 
 @pytest.fixture
-def bans(banning_process: BanningSite) -> BanningSite:
-    """The banning site, with a blank memory and no limit."""
-    banning_process.reset()
-    return banning_process
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    """A shop that has had no visitor."""
-    with Shop() as running:
-        yield running
+def shop(site_process: Site) -> Shop:
+    """The part of the site with a login, with a blank memory."""
+    shop = Shop(site_process)
+    shop.reset()
+    return shop

@@ -5,10 +5,12 @@ Every page (but ``/robots.txt`` and what starts with ``/_``) can be shaped by it
 - ``set``: a raw ``Set-Cookie`` value, any bytes, may be repeated; ``header``: a raw ``Name: value`` line, likewise;
 - ``status``: the answer's status; ``to``: the target of a redirect (302 unless ``status`` says otherwise);
 - ``encoding``: ``gzip``, ``deflate`` or ``identity`` (default: gzip when the client accepts it);
-- ``ms``: milliseconds to wait before the answer;
+- ``ms``: milliseconds to wait before the answer; ``until=<n>:<path>``: before that, wait for n requests for such paths;
 - ``times`` and ``key``: answer ``fail`` (default 500) that many times for this key, then as usual.
 
-The pages themselves are listed in :mod:`tests.support.site.pages`.
+It has three parts, each with a port and a journal of its own. :class:`Site` is the handle on the first part, with the
+pages that :mod:`tests.support.site.pages` lists; :class:`~tests.support.shop.Shop` is the handle on
+:mod:`~tests.support.site.login`, and :class:`~tests.support.bans.BanningSite` on :mod:`~tests.support.site.bans`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from http.client import HTTPConnection
 from pathlib import Path
@@ -45,6 +47,18 @@ class Arrival:
     path: str
     headers: Mapping[str, Sequence[str]]
     cookie_pairs: Sequence[tuple[str, str]]
+    status: int
+    """That of the answer; 0: there was none yet."""
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Arrival:
+        """The arrival of an entry in a journal."""
+        known = {each.name: entry[each.name] for each in fields(cls)}
+        return cls(**{**known, "cookie_pairs": [tuple(pair) for pair in entry["cookie_pairs"]]})
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
 
     def header(self, name: str) -> str | None:
         """The first value of the header *name*, in any case; ``None``: it was not sent."""
@@ -59,8 +73,9 @@ class Arrival:
 class Site:
     """A handle on the site's process, and a context manager that starts and stops it.
 
-    It listens on two free ports, each on 127.0.0.1, 127.0.0.2 and 127.0.0.3, and answers to any host name. The process
-    ends when :meth:`stop` closes its standard input, hence also when the process that started it dies.
+    Its first part listens on two free ports, the others on one, each on 127.0.0.1, 127.0.0.2 and 127.0.0.3, and answers
+    to any host name. The process ends when :meth:`stop` closes its standard input, hence also when the process that
+    started it dies.
 
     >>> with Site() as site:
     ...     site.url("/answer", second=True, status=404, set=["a=1", "b=2; Path=/x"])
@@ -68,7 +83,7 @@ class Site:
     """
 
     def __init__(self) -> None:
-        self.ports: tuple[int, int] = (0, 0)
+        self.ports: Sequence[int] = (0, 0, 0, 0)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,8 +107,7 @@ class Site:
         if not announcement:
             self.stop()
             raise RuntimeError("The site died before it listened: see its traceback on standard error")
-        first, second = json.loads(announcement)
-        self.ports = (first, second)
+        self.ports = json.loads(announcement)
         return self
 
     def stop(self) -> int:
@@ -143,36 +157,38 @@ class Site:
 
         Raises :exc:`RuntimeError` when there were more than the journal holds: a test must not pass on half of it.
         """
-        content = self._call("GET", "/_journal")
+        return [Arrival.of(entry) for entry in self.entries() if entry["path"].startswith(path)]
+
+    def entries(self, part: int = 0) -> list[dict[str, Any]]:
+        """The journal of the part on the port with this number, as it is sent."""
+        content = self.call("GET", "/_journal", part=part)
         if content["dropped"]:
             raise RuntimeError(f"The site's journal dropped {content['dropped']} requests: reset() it in between")
-        arrivals = (
-            Arrival(**{**entry, "cookie_pairs": [tuple(pair) for pair in entry["cookie_pairs"]]})
-            for entry in content["arrivals"]
-        )
-        return [arrival for arrival in arrivals if arrival.path.startswith(path)]
+        entries: list[dict[str, Any]] = content["arrivals"]
+        return entries
 
     def violations(self) -> list[dict[str, str]]:
         """What ``/identity/`` objected to: ``sid``, ``what``, ``first`` and ``now``, ``path``."""
-        violations: list[dict[str, str]] = self._call("GET", "/_violations")
+        violations: list[dict[str, str]] = self.call("GET", "/_violations")
         return violations
 
     def visitors(self) -> dict[str, dict[str, Any]]:
         """Who came to ``/identity/``, by ``sid``: ``user_agent``, ``language``, ``expect``, ``host``, ``visits``."""
-        visitors: dict[str, dict[str, Any]] = self._call("GET", "/_visitors")
+        visitors: dict[str, dict[str, Any]] = self.call("GET", "/_visitors")
         return visitors
 
     def reset(self) -> None:
         """Forget everything: journal, visitors, violations, failures counted, logins, and the robots.txt set."""
-        self._call("POST", "/_reset")
+        self.call("POST", "/_reset")
 
     def robots(self, body: str, status: int = 200) -> None:
         """Answer ``/robots.txt`` with *body* and *status* until the next :meth:`reset`."""
-        self._call("POST", f"/_robots?status={status}", body.encode())
+        self.call("POST", f"/_robots?status={status}", body.encode())
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
+    def call(self, method: str, path: str, body: bytes | None = None, *, part: int = 0) -> Any:
+        """Use a control of the part on the port with this number."""
         # http.client, because urllib would go through a proxy of the environment.
-        connection = HTTPConnection(HOST, self.ports[0], timeout=HANG)
+        connection = HTTPConnection(HOST, self.ports[part], timeout=HANG)
         try:
             connection.request(method, path, body)
             response = connection.getresponse()

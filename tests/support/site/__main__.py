@@ -1,4 +1,4 @@
-"""Run the site: ``python -m tests.support.site``. It prints its two ports as JSON, and ends when its stdin does."""
+"""Run the site: ``python -m tests.support.site``. It prints its ports as JSON, and ends when its stdin does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import zlib
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet import reactor as installed_reactor
@@ -16,7 +17,10 @@ from twisted.web.http import NO_BODY_CODES, Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from tests.support.site.pages import DROP, Pages, Reply, argument
+from tests.support.site.bans import Bans
+from tests.support.site.login import Login
+from tests.support.site.pages import Pages
+from tests.support.site.parts import DROP, Part, Reply, argument
 from tests.support.site.records import header
 
 # Twisted's module stands for whichever reactor is installed, which no type says.
@@ -27,52 +31,54 @@ PORT_TRIES = 20
 
 
 class Root(Resource):
-    """Takes every request: notes it, asks the page for its reply, shapes that by the query, and sends it."""
+    """Takes every request for *part*: notes it, waits as the part says, shapes its reply by the query, and sends it."""
 
     isLeaf = True
 
-    def __init__(self) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted has no type for it
-        self._pages = Pages()
+        self._part = part
+        self._waiting: list[tuple[Request, dict[str, Any]]] = []
 
     def render(self, request: Request) -> int:
-        pages = self._pages
+        part = self._part
         if request.path.startswith(b"/_"):
-            _send(request, pages.control(request))
+            _send(request, part.control(request))
             return NOT_DONE_YET
-        pages.journal.add(request)
+        entry = part.journal.add(request)
+        part.arrive(request, entry)
         if request.path == b"/robots.txt":
-            _send(request, pages.robots())
+            self._send(request, entry, part.robots)
             return NOT_DONE_YET
-        reply = pages.page(request)
-        if pages.fails(request) and reply is not DROP:
-            status = int(argument(request, "fail") or 500)
-            drops = request.path == b"/drop"
-            reply = DROP if drops else Reply(b"Fails for now", "text/plain", status, reply.headers)
-        elif reply is not DROP:
-            _redirect(request, reply)
-        if reply is DROP:
-            request.loseConnection()
-            return NOT_DONE_YET
-        _shape(request, reply)
-        delay = int(argument(request, "ms") or 0) / 1000
-        if delay:
-            call = reactor.callLater(delay, _send, request, reply)
-            # A client that left gets no answer; the call must not outlive it.
-            request.notifyFinish().addErrback(lambda _: call.cancel() if call.active() else None)
-        else:
-            _send(request, reply)
+        self._waiting.append((request, entry))
+        request.notifyFinish().addErrback(lambda _: self._forget(request))
+        for each in [each for each in self._waiting if part.may_answer(*each)]:
+            self._waiting.remove(each)
+            self._after(part.seconds(each[0]), self._answer, *each)
         return NOT_DONE_YET
 
+    def _answer(self, request: Request, entry: dict[str, Any]) -> None:
+        reply = self._part.page(request, entry)
+        if reply is DROP:
+            request.loseConnection()
+        elif not reply.held:
+            _shape(request, reply)
+            self._after(reply.seconds, self._send, request, entry, reply)
 
-def _redirect(request: Request, reply: Reply) -> None:
-    targets = (request.args or {}).get(b"to")
-    if targets:
-        reply.headers.append(("Location", targets[0]))
-        reply.status = 302
-    status = argument(request, "status")
-    if status:
-        reply.status = int(status)
+    def _send(self, request: Request, entry: dict[str, Any], reply: Reply) -> None:
+        entry["status"] = reply.status
+        _send(request, reply)
+
+    def _after(self, seconds: float, work: Callable[..., None], request: Request, *rest: Any) -> None:
+        if not seconds:
+            work(request, *rest)
+            return
+        call = reactor.callLater(seconds, work, request, *rest)
+        # A client that left gets no answer; the call must not outlive it.
+        request.notifyFinish().addErrback(lambda _: call.cancel() if call.active() else None)
+
+    def _forget(self, request: Request) -> None:
+        self._waiting = [each for each in self._waiting if each[0] is not request]
 
 
 def _shape(request: Request, reply: Reply) -> None:
@@ -132,9 +138,12 @@ def _stop_at_eof() -> None:
 
 
 def main() -> None:
-    factory = Site(Root())
-    factory.displayTracebacks = True
-    ports = [_listen(factory), _listen(factory)]
+    pages = Pages()
+    ports = []
+    for part in (pages, pages, Login(), Bans()):
+        factory = Site(Root(part))
+        factory.displayTracebacks = True
+        ports.append(_listen(factory))
     reactor.callWhenRunning(lambda: print(json.dumps(ports), flush=True))
     threading.Thread(target=_stop_at_eof, daemon=True).start()
     reactor.run()

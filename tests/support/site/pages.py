@@ -1,4 +1,4 @@
-"""The pages of the tests' site, and the controls a test steers it with.
+"""The first part of the site: pages of every kind, and the controls that a test steers it with.
 
 ====================  ==================================================================================================
 ``/answer``           a plain page; ``body`` is its text, ``type`` its content type. So are ``/redirect``, ``/fail``
@@ -13,64 +13,38 @@
 ``/cached``           cacheable for ``max_age`` seconds (60), ETag made of ``version`` (1), 304 if the client has it
 ``/login``            a form; posting ``user`` gives the cookie ``auth`` and leads to ``/secret``
 ``/secret``           names the user; without a known ``auth`` 401, or a redirect to ``/login`` with ``login=redirect``
-``/robots.txt``       allows everything, unless set with ``POST /_robots``
+``/robots.txt``       allows everything, unless set with ``POST /_robots`` (in the other parts, too)
 ====================  ==================================================================================================
 
-Controls: ``GET /_journal``, ``GET /_violations``, ``GET /_visitors``, ``POST /_reset``, ``POST /_robots``.
+Controls beside those of every part: ``GET /_violations``, ``GET /_visitors``.
 """
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
 from twisted.web.http import Request
 
-from tests.support.site.records import Journal, Visitors, cookie_pairs, header
+from tests.support.site.parts import DROP, Part, Reply, argument, as_json
+from tests.support.site.records import Visitors, cookie_pairs, header
 
-__all__ = ["DROP", "Pages", "Reply", "argument"]
-
-ALLOW_ALL = b"User-agent: *\nAllow: /\n"
-
-
-@dataclass
-class Reply:
-    """An answer before it is shaped. ``headers`` may repeat a name."""
-
-    body: bytes = b""
-    type: str = "text/html; charset=utf-8"
-    status: int = 200
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
-
-
-DROP = Reply()
-"""In place of an answer: close the connection."""
-
-
-def argument(request: Request, name: str) -> str | None:
-    """The first query (or form) parameter *name*, as Latin-1 text; ``None``: not given."""
-    values = (request.args or {}).get(name.encode())
-    return values[0].decode("latin-1") if values else None
+__all__ = ["Pages"]
 
 
 def _html(title: str, content: str) -> bytes:
     return f"<!doctype html><title>{escape(title)}</title><h1>{escape(title)}</h1>{content}".encode()
 
 
-def _json(content: Any) -> Reply:
-    return Reply(json.dumps(content).encode(), "application/json")
-
-
-class Pages:
-    """The pages by first path segment, with all that the site remembers between requests."""
+class Pages(Part):
+    """The pages by first path segment, with all that they remember between requests."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._pages: dict[str, Callable[[Request], Reply]] = {
             "cached": self._cached,
             "chain": self._chain,
@@ -81,44 +55,40 @@ class Pages:
             "secret": self._secret,
             "whoami": self._whoami,
         }
-        self.reset()
 
     def reset(self) -> None:
-        self.journal = Journal()
+        super().reset()
         self._visitors = Visitors()
         self._failed: Counter[str] = Counter()
         self._logins: dict[str, str] = {}
-        self._robots = Reply(ALLOW_ALL, "text/plain")
 
     def control(self, request: Request) -> Reply:
-        """Answer a control: one that reads is a GET, one that changes is a POST."""
         match request.method, request.path:
-            case b"GET", b"/_journal":
-                return _json(self.journal.content())
             case b"GET", b"/_violations":
-                return _json(self._visitors.violations())
+                return as_json(self._visitors.violations())
             case b"GET", b"/_visitors":
-                return _json(self._visitors.content())
-            case b"POST", b"/_reset":
-                self.reset()
-                return _json(None)
-            case b"POST", b"/_robots":
-                body = request.content.read() if request.content else b""
-                self._robots = Reply(body, "text/plain", int(argument(request, "status") or 200))
-                return _json(None)
-        return Reply(_html("No such control", ""), status=404)
+                return as_json(self._visitors.content())
+        return super().control(request)
 
-    def robots(self) -> Reply:
-        return self._robots
+    def page(self, request: Request, entry: dict[str, Any]) -> Reply:
+        reply = self._pages.get(entry["path"].split("/")[1], self._answer)(request)
+        if reply is DROP:
+            return reply
+        if self._fails(request, entry["path"]):
+            if entry["path"] == "/drop":
+                return DROP
+            return Reply(b"Fails for now", "text/plain", int(argument(request, "fail") or 500), reply.headers)
+        targets = (request.args or {}).get(b"to")
+        if targets:
+            reply.headers.append(("Location", targets[0]))
+            reply.status = 302
+        status = argument(request, "status")
+        if status:
+            reply.status = int(status)
+        return reply
 
-    def page(self, request: Request) -> Reply:
-        """Answer a page."""
-        name = request.path.decode("latin-1").split("/")[1]
-        return self._pages.get(name, self._answer)(request)
-
-    def fails(self, request: Request) -> bool:
+    def _fails(self, request: Request, path: str) -> bool:
         """Whether this request is one of the first ``times`` under its ``key`` (by default its path)."""
-        path = request.path.decode("latin-1")
         times = int(argument(request, "times") or (1 if path == "/fail" else 0))
         key = argument(request, "key") or path
         if self._failed[key] >= times:
@@ -135,7 +105,7 @@ class Pages:
         cookies = dict(cookie_pairs(request))
         new = "who" not in cookies
         who = f"w-{uuid.uuid4().hex}" if new else cookies["who"]
-        reply = _json(
+        reply = as_json(
             {
                 "who": who,
                 "new": new,
@@ -155,7 +125,7 @@ class Pages:
 
     def _identity(self, request: Request) -> Reply:
         sid, cookie = self._visitors.arrive(request, argument(request, "X-Expect"), argument(request, "domain"))
-        reply = _json({"sid": sid})
+        reply = as_json({"sid": sid})
         if cookie:
             reply.headers.append(("Set-Cookie", cookie.encode("latin-1")))
         return reply

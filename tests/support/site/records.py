@@ -37,23 +37,29 @@ class Journal:
         self._arrivals: deque[dict[str, Any]] = deque(maxlen=JOURNAL_LIMIT)
         self._total = 0
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request) -> dict[str, Any]:
+        """Note that *request* has come, and return its entry, whose ``status`` is set once it is answered."""
         self._total += 1
-        self._arrivals.append(
-            {
-                "time": time.time(),
-                "port": request.getHost().port,
-                "host": header(request, "Host"),
-                "method": request.method.decode("latin-1"),
-                "target": request.uri.decode("latin-1"),
-                "path": request.path.decode("latin-1"),
-                "headers": {
-                    name.decode("latin-1").lower(): [value.decode("latin-1") for value in values]
-                    for name, values in request.requestHeaders.getAllRawHeaders()
-                },
-                "cookie_pairs": cookie_pairs(request),
-            }
-        )
+        entry = {
+            "time": time.time(),
+            "port": request.getHost().port,
+            "host": header(request, "Host"),
+            "method": request.method.decode("latin-1"),
+            "target": request.uri.decode("latin-1"),
+            "path": request.path.decode("latin-1"),
+            "headers": {
+                name.decode("latin-1").lower(): [value.decode("latin-1") for value in values]
+                for name, values in request.requestHeaders.getAllRawHeaders()
+            },
+            "cookie_pairs": cookie_pairs(request),
+            "status": 0,
+        }
+        self._arrivals.append(entry)
+        return entry
+
+    def count(self, path: str) -> int:
+        """How many requests for paths that begin with *path* have come."""
+        return sum(entry["path"].startswith(path) for entry in self._arrivals)
 
     def content(self) -> dict[str, Any]:
         return {"dropped": self._total - len(self._arrivals), "arrivals": list(self._arrivals)}

@@ -1,36 +1,23 @@
-"""What the tests of health, pools and pace stand on: a site that bans sessions, and crawls of it.
-
-The site runs in a process of its own. It tells visitors by its cookie ``sid``, which it gives to whoever has none.
-
-====================  ==================================================================================================
-``/closed…``          403 for everyone
-every other path      200; 403 once the visitor has had ``limit`` pages (0: for ever)
-====================  ==================================================================================================
-
-Of the query, ``ms`` is how long the answer takes, at the most with ``random=1``, ``status`` its status, ``to`` a
-redirect, and ``drop=1`` closes the connection in its place; ``limit`` is of the whole site, as ``ms`` is by default.
-"""
+"""Crawls of the part of the site that bans its visitors: :mod:`tests.support.site.bans`."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from http.client import HTTPConnection
-from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from scrapy.crawler import Crawler
 
 from tests.support.crawl import Settings, crawl, session_stats
+from tests.support.site import HOST, Site
 from tests.support.spiders.asking import Asking
 from tests.support.waiting import HANG
 
 __all__ = ["Asked", "BanningSite", "Seen", "ask"]
+
+_PART = 3
 
 
 class Seen(NamedTuple):
@@ -44,48 +31,23 @@ class Seen(NamedTuple):
 
 
 class BanningSite:
-    """A handle on the site's process."""
+    """A handle on that part of *site*."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def __enter__(self) -> BanningSite:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=HANG)
-        self._process.stdout.close()
+    def __init__(self, site: Site) -> None:
+        self._site = site
 
     def reset(self, **rules: int) -> None:
         """Forget everything, and go by *rules* from now on: ``limit``, ``ms``, ``random``."""
-        self._call(f"/_reset?{urlencode(rules)}")
+        self._site.call("POST", "/_reset", part=_PART)
+        self._site.call("POST", "/_rules", json.dumps(rules).encode(), part=_PART)
 
     def url(self, path: str = "/", **query: Any) -> str:
-        return f"http://127.0.0.1:{self.port}{path}" + (f"?{urlencode(query)}" if query else "")
+        return f"http://{HOST}:{self._site.ports[_PART]}{path}" + (f"?{urlencode(query)}" if query else "")
 
     def journal(self, path: str = "/") -> list[Seen]:
         """What came, oldest first, under paths that begin with *path*."""
-        return [Seen(*entry) for entry in self._call("/_journal") if entry[0].startswith(path)]
-
-    def _call(self, target: str) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=HANG)
-        try:
-            connection.request("GET", target)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
+        entries = self._site.entries(_PART)
+        return [Seen(*(entry[name] for name in Seen._fields)) for entry in entries if entry["path"].startswith(path)]
 
 
 class Asked:
