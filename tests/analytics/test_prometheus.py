@@ -92,7 +92,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "shop.prom"
     file = PrometheusFile(path)
     file.write("shop", {"p": counts("p", requests=1)})
-    monkeypatch.setattr("scrapy_sessions.analytics.prometheus.os.replace", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(PermissionError):
         file.write("shop", {"p": counts("p", requests=2)})
     assert samples(path)["requests_total", "shop", "p"] == 1
