@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from scrapy_sessions.analytics.redaction import URL
-from scrapy_sessions.models import Status
+
+if TYPE_CHECKING:  # it loads pydantic, which the counters do without
+    from scrapy_sessions.models import Status
 
 __all__ = [
     "COUNTERS",

@@ -37,8 +37,8 @@ async def run(context: Context) -> int:
         context.write_json([finding._asdict() for finding in findings], indent=2)
         return int(counts["error"] > 0)
     for finding in findings:
-        level = (f"{finding.level:<8}", STYLES[finding.level])
-        context.write_styled(level, printable(f"{finding.check}: {finding.text}"))
+        level = context.styled(f"{finding.level:<8}", STYLES[finding.level])
+        context.write_raw([level + printable(f"{finding.check}: {finding.text}")])
         if finding.remedy:
             context.write(f"{'':8}-> {finding.remedy}")
     context.write("")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context, as_json
-from scrapy_sessions.commands.support.tables import Lines, print_table
-from scrapy_sessions.commands.support.text import age, moment, printable
+from scrapy_sessions.commands.support.tables import Lines
+from scrapy_sessions.commands.support.text import age, moment
 
 if TYPE_CHECKING:  # its module loads pydantic's models, which a list does without
     from scrapy_sessions.models import SessionInfo, Status
@@ -33,7 +33,6 @@ own limits) or "retired". The exit code is 1 if no session matches.
 READS_ONLY = True
 
 _PAGE = 2000  # sessions read at once: the first lines appear soon, and memory contains one page
-_DRAWN = 200  # rows up to which rich draws the table: it takes a second for some thousands
 _HEADERS = ("ID", "NAMESPACE", "POOL", "STATUS", "STATE", "PAGES", "STARTED", "LAST ACTIVITY", "EXPIRES")
 _RIGHT = (5,)
 _STATES = ("active", "expired")
@@ -255,39 +254,25 @@ class _Array(_Printer):
 class _Table(_Printer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._lines = Lines(_HEADERS, _RIGHT, colours=context.colours)
         self._now = time.time()
-        self._waiting: list[tuple[str, ...]] = []
-        self._lines: Lines | None = None if context.on_terminal else Lines(_HEADERS, _RIGHT)
 
     def add(self, page: Sequence[Entry]) -> None:
-        rows = self._rows(page)
-        if self._lines is None:
-            self._waiting += rows
-            if len(self._waiting) <= _DRAWN:
-                return
-            self._lines, rows, self._waiting = Lines(_HEADERS, _RIGHT), self._waiting, []
-        self.context.write_lines(self._lines.add(rows))
+        self.context.write_raw(self._lines.add(map(self._row, page)))
 
-    def end(self) -> None:
-        if self._waiting:
-            print_table(self.context, _HEADERS, self._waiting, right=_RIGHT)
-
-    def _rows(self, page: Sequence[Entry]) -> list[tuple[str, ...]]:
-        now = self._now
-        return [
-            (
-                info["session_id"],
-                info["namespace"],
-                printable(info["pool"] or "-"),
-                info["status"],
-                _state(info),
-                str(info["pages_visited"]),
-                moment(info["start_time"]),
-                age(info["last_activity"], now),
-                "never" if expires_at is None else age(expires_at, now),
-            )
-            for info, expires_at in page
-        ]
+    def _row(self, entry: Entry) -> tuple[str, ...]:
+        info, expires_at = entry
+        return (
+            info["session_id"],
+            info["namespace"],
+            info["pool"] or "-",
+            info["status"],
+            _state(info),
+            str(info["pages_visited"]),
+            moment(info["start_time"]),
+            age(info["last_activity"], self._now),
+            "never" if expires_at is None else age(expires_at, self._now),
+        )
 
 
 def _as_json(entry: Entry) -> str:

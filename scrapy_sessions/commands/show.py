@@ -152,11 +152,10 @@ def _print(context: Context, record: PersistentSession, events: list[Event]) -> 
 
 def _section(context: Context, title: str, pairs: Iterable[tuple[str, str | None]] = ()) -> None:
     """Print *title* and, aligned, those of *pairs* that have a value."""
-    context.write_styled((title, "bold"))
+    context.write_raw([context.styled(title, "bold")])
     shown = [(printable(name), printable(value)) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
-    for name, value in shown:
-        context.write_styled("  ", (f"{name:<{width}}", "dim"), "  ", value)
+    context.write_raw(f"  {context.styled(f'{name:<{width}}', 'dim')}  {value}" for name, value in shown)
 
 
 def _identity(record: PersistentSession, reveal: bool) -> Iterator[tuple[str, str | None]]:

@@ -16,6 +16,7 @@ from rich.text import Text
 from scrapy_sessions.analytics.model import HourCounts, PoolCounts, summed
 from scrapy_sessions.commands.support.analytics import select
 from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.commands.support.terminal import console
 from scrapy_sessions.commands.support.text import age, moment, printable
 from scrapy_sessions.models import Status
 from scrapy_sessions.storage import AnalyticsStore
@@ -52,9 +53,9 @@ async def watch(context: Context, store: AnalyticsStore) -> int:
     snapshots: deque[_Snapshot] = deque()
     try:
         if context.on_terminal and not context.options.json:
-            with Live(console=context.console, auto_refresh=False) as live:
+            with Live(console=(screen := console(context.stdout)), auto_refresh=False) as live:
                 while not stop.is_set():
-                    live.update(_table(await _rows(context, store, snapshots), context.console), refresh=True)
+                    live.update(_table(await _rows(context, store, snapshots), screen), refresh=True)
                     await _pause(stop, context.options.interval)
         else:
             while not stop.is_set():
@@ -113,8 +114,8 @@ def _row(
     }
 
 
-def _table(rows: list[_Row], console: Console) -> Table:
-    """Return the table of *rows*, with as many columns as fit the *console*."""
+def _table(rows: list[_Row], screen: Console) -> Table:
+    """Return the table of *rows*, with as many columns as fit the *screen*."""
     names = rows[0] if rows else _row(("", None), None, None, None, 0.0)
     columns = {
         name.replace("_per_second", "/s").replace("_", " ").upper(): [_cell(name, row[name]) for row in rows]
@@ -123,7 +124,7 @@ def _table(rows: list[_Row], console: Console) -> Table:
     for header in ("", *_OPTIONAL):
         columns.pop(header, None)
         # Each column is as wide as its widest cell, with two spaces between columns.
-        if sum(max(map(len, (header, *cells))) + 2 for header, cells in columns.items()) - 2 <= console.width:
+        if sum(max(map(len, (header, *cells))) + 2 for header, cells in columns.items()) - 2 <= screen.width:
             break
     table = Table(box=None, pad_edge=False, header_style="bold", caption=f"{moment(time.time())}  Ctrl-C ends it")
     for header in columns:

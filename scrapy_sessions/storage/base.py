@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
 if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
+
+    # It loads pydantic, which a store does without.
+    from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
 __all__ = [
     "AnalyticsStore",

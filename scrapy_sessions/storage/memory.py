@@ -6,10 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from scrapy_sessions.analytics.model import FOLDED, Event, HourCounts, PoolCounts, summed
-from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import (
     AnalyticsStore,
     Expired,
@@ -22,6 +21,9 @@ from scrapy_sessions.storage.base import (
     SharedStore,
 )
 from scrapy_sessions.storage.retention import PruneSchedule
+
+if TYPE_CHECKING:  # it loads pydantic, which a store does without
+    from scrapy_sessions.models import SessionInfo, Status
 
 __all__ = ["MemoryStore"]
 
@@ -175,19 +177,19 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         return [pools[key] for key in sorted(pools)]
 
     def _info(self, row: Row, now: float) -> SessionInfo:
-        return SessionInfo(
-            session_id=row.session_id,
-            namespace=row.namespace,
-            pool=row.pool,
-            profile_name=row.profile_name,
-            status=row.status,
-            start_time=row.start_time,
-            last_activity=row.last_activity,
-            pages_visited=row.pages_visited,
-            actions_count=row.actions_count,
-            is_active=_is_active(row, now),
-            storage=self.location,
-        )
+        return {
+            "session_id": row.session_id,
+            "namespace": row.namespace,
+            "pool": row.pool,
+            "profile_name": row.profile_name,
+            "status": row.status,
+            "start_time": row.start_time,
+            "last_activity": row.last_activity,
+            "pages_visited": row.pages_visited,
+            "actions_count": row.actions_count,
+            "is_active": _is_active(row, now),
+            "storage": self.location,
+        }
 
     async def list_with_expiry(
         self,

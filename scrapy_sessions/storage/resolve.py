@@ -15,7 +15,6 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.project import data_path, get_project_settings, inside_project
 
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage.base import SessionStore
 from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
@@ -41,6 +40,8 @@ def resolve_store(path: str | os.PathLike[str] | None = None, url: Any = None) -
         file = Path(path)
         return SQLiteStore(file / "sessions.db" if file.is_dir() or not file.suffix else file)
     if url is None and inside_project():
+        from scrapy_sessions.settings import SessionsSettings  # noqa: PLC0415  # it loads pydantic: only if needed
+
         url = SessionsSettings.from_settings(get_project_settings()).store
     if isinstance(url, type) and issubclass(url, SessionStore):
         return url()

@@ -232,6 +232,22 @@ def test_columns_only_widen() -> None:
     assert lines.add([]) == []
 
 
+def test_wide_characters_are_aligned() -> None:
+    """A character that takes two columns of a terminal counts twice, one that is combined with another not at all."""
+    lines = Lines(("ID", "N", "END"), right=(1,))
+    assert lines.add([("日本", "1", "x"), ("e\u0301", "22", "y"), ("abcd", "3", "z")]) == [
+        *("ID     N  END", "日本   1  x", "e\u0301     22  y", "abcd   3  z")
+    ]
+
+
+def test_cells_have_colours() -> None:
+    """On a terminal headers are bold and states coloured, which doesn't change the alignment, and the rest is escaped."""
+    lines = Lines(("ID", "STATE"), colours=True).add([("a\x1b[2J", "active"), ("b", "-")])
+    assert lines == [
+        *("\x1b[1mID\x1b[0m        \x1b[1mSTATE\x1b[0m", "a\\x1b[2J  \x1b[32mactive\x1b[0m", "b         -")
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600), ("2W", 1209600)]
 )

@@ -19,14 +19,12 @@ from scrapy.settings import Settings
 
 from scrapy_sessions.commands.support.read_only import read_only_store
 from scrapy_sessions.commands.support.stdio import interruptible
-from scrapy_sessions.commands.support.text import printable
+from scrapy_sessions.commands.support.text import printable, styled
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.resolve import resolve_store
 
-if TYPE_CHECKING:  # the modules of these load pydantic's models and rich: many subcommands do without
-    from rich.console import Console
-
+if TYPE_CHECKING:  # their modules load pydantic, which takes a while: many subcommands do without
     from scrapy_sessions.models import PersistentSession, SessionInfo
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.settings import SessionsSettings
@@ -34,7 +32,6 @@ if TYPE_CHECKING:  # the modules of these load pydantic's models and rich: many 
 __all__ = ["CommandError", "Context", "as_json", "missing_store"]
 
 _CLASS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.[A-Z]\w*")
-_FORCE_TERMINAL = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # environment variables that rich obeys
 
 
 class CommandError(Exception):
@@ -179,33 +176,31 @@ class Context:
 
     @cached_property
     def on_terminal(self) -> bool:
-        """Whether standard output is a terminal, or is to be treated as one."""
-        possible = self.stdout.isatty() or not _FORCE_TERMINAL.isdisjoint(os.environ)
-        return possible and self.console.is_terminal
+        """Whether standard output is a terminal."""
+        return self.stdout.isatty()
 
     @cached_property
-    def console(self) -> Console:
-        """Standard output as a console of rich, for output on a terminal."""
-        from scrapy_sessions.commands.support.terminal import console  # noqa: PLC0415  # see TYPE_CHECKING above
+    def colours(self) -> bool:
+        """Whether to print colours: on a terminal, unless the environment decides otherwise."""
+        if os.environ.get("NO_COLOR"):
+            return False
+        return bool(os.environ.get("FORCE_COLOR")) or (self.on_terminal and os.environ.get("TERM") != "dumb")
 
-        return console(self.stdout)
+    def styled(self, text: str, style: str) -> str:
+        """Return *text*, with escapes for what isn't printable, in *style* if colours are printed."""
+        return styled(printable(text), style if self.colours else None)
 
     def write(self, line: str) -> None:
-        """Write *line* to standard output: without colours or wrapping, with escapes for what isn't printable."""
+        """Write *line* to standard output, with escapes for what isn't printable."""
         self.write_lines((line,))
 
     def write_lines(self, lines: Iterable[str]) -> None:
         """Write each of *lines* as :meth:`write` does."""
-        self.stdout.write("".join([f"{printable(line)}\n" for line in lines]))
+        self.write_raw(map(printable, lines))
 
-    def write_styled(self, *parts: str | tuple[str, str]) -> None:
-        """Write one line of *parts*: texts, or pairs of a text and the style that it has on a terminal."""
-        if self.on_terminal:
-            from rich.text import Text  # noqa: PLC0415  # see TYPE_CHECKING above
-
-            self.console.print(Text.assemble(*parts), soft_wrap=True)
-        else:
-            self.stdout.write("".join(part if isinstance(part, str) else part[0] for part in parts) + "\n")
+    def write_raw(self, lines: Iterable[str]) -> None:
+        """Write each of *lines*, which contain nothing else unprintable, with their control sequences."""
+        self.stdout.write("".join([f"{line}\n" for line in lines]))
 
     def write_json(self, value: Any, *, indent: int | None = None) -> None:
         """Write *value* to standard output, encoded by :func:`as_json`."""

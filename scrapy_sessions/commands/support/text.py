@@ -9,20 +9,15 @@ import math
 from datetime import datetime, timezone
 from functools import lru_cache
 
-__all__ = ["HIDDEN", "STYLES", "age", "count", "duration", "moment", "printable", "url_without_password"]
+__all__ = ["HIDDEN", "STYLES", "age", "count", "duration", "moment", "printable", "styled", "url_without_password"]
 
 HIDDEN = "***"
 """Replaces a secret."""
 
-STYLES = {
-    "active": "green",
-    "expired": "yellow",
-    "retired": "red",
-    "ok": "green",
-    "warning": "yellow",
-    "error": "bold red",
-}
-"""The styles, on a terminal, of cells that contain exactly this word."""
+STYLES = {"active": "green", "expired": "yellow", "retired": "red", "ok": "green", "warning": "yellow", "error": "red"}
+"""The styles of words that stand alone."""
+
+_CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}  # of ECMA-48, "select graphic rendition"
 
 _SECONDS = tuple(f"{second:02}Z" for second in range(60))
 
@@ -32,6 +27,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def styled(text: str, style: str | None) -> str:
+    """Return *text* with the control sequences for *style*; ``None``: as it is."""
+    return text if style is None else f"\x1b[{_CODES[style]}m{text}\x1b[0m"
 
 
 def count(number: int, noun: str) -> str:

@@ -11,10 +11,12 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import Expired, Key
+
+if TYPE_CHECKING:  # it loads pydantic, which a store does without
+    from scrapy_sessions.models import SessionInfo, Status
 
 __all__ = ["Found", "find", "infos", "read_expired", "read_page"]
 

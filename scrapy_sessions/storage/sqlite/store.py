@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import StoreError
-from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import (
     AnalyticsStore,
     Expired,
@@ -29,6 +28,9 @@ from scrapy_sessions.storage.retention import PruneSchedule
 from scrapy_sessions.storage.sqlite import analytics, listing
 from scrapy_sessions.storage.sqlite import rows as row_statements
 from scrapy_sessions.storage.sqlite.file import explain, open_file, transaction
+
+if TYPE_CHECKING:  # it loads pydantic, which a store does without
+    from scrapy_sessions.models import SessionInfo, Status
 
 __all__ = ["SQLiteStore"]
 
