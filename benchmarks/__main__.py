@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import cost, crawl, header, hold, instructions, listing, memory, pool, report, saving, scale
+from benchmarks import cost, crawl, header, hold, instructions, listing, memory, pool, report, saving, scale, startup
 from benchmarks.figures import FULL, TINY, Curve, Row, environment, table
 from benchmarks.processes import WorkerFailed
 
@@ -21,6 +21,7 @@ MEASURES = {
     "pool": pool.measure,
     "memory": memory.measure,
     "listing": listing.measure,
+    "startup": startup.measure,
     "instructions": instructions.measure,
 }
 

@@ -81,7 +81,7 @@ async def _measure(size: Size) -> list[Figure]:
 
 def _set_cookie(session: SessionRuntime, number: int, value: str) -> None:
     header = f"c{number}=value-{value}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly"
-    session.cookies.store([header], _URL)
+    session.jar.store([header], _URL)
 
 
 def _per_mille(delays: list[float]) -> float:

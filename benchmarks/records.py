@@ -58,7 +58,7 @@ async def grow(manager: SessionManager, ids: list[str], actions: int = ACTIONS) 
     """Let *manager* have sessions of these *ids*, with as many cookies and *actions* as they get, all saved."""
     for session_id in ids:
         session = await manager.live(session_id)
-        session.cookies.store([f"c{i}=value-{i}-{'v' * 16}; Path=/; Max-Age=2592000" for i in range(COOKIES)], _URL)
+        session.jar.store([f"c{i}=value-{i}-{'v' * 16}; Path=/; Max-Age=2592000" for i in range(COOKIES)], _URL)
         for i in range(actions):
             session.record(f"GET https://shop.example/p/{i} 200")
     await manager.flush()

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
 
-from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.fingerprint import SessionFingerprinter
-from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
 from scrapy_sessions.settings import is_enabled, setting_name, setting_of
-from scrapy_sessions.spidermiddlewares import SessionSpiderMiddleware
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 __all__ = ["SessionsAddon"]
+
+# By their paths, so that Scrapy imports each when it needs it, as it does its own. Imported here, the middlewares would
+# load a hundred modules of tldextract and requests before the download handlers, whose import calls inspect.stack():
+# its cost grows with the number of modules.
+_EXTENSION = "scrapy_sessions.extension.SessionsExtension"
+_SESSIONS = "scrapy_sessions.middlewares.SessionMiddleware"
+_VERDICTS = "scrapy_sessions.middlewares.SessionVerdictMiddleware"
+_COOKIES = "scrapy_sessions.middlewares.SessionCookiesMiddleware"
+_SPIDER = "scrapy_sessions.spidermiddlewares.SessionSpiderMiddleware"
+_FINGERPRINTER = "scrapy_sessions.fingerprint.SessionFingerprinter"
+_SCRAPYS_COOKIES = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
 
 
 class SessionsAddon:
@@ -30,34 +36,47 @@ class SessionsAddon:
         """Add the components to *settings*."""
         if not is_enabled(settings):
             return
-        setdefault = settings.setdefault_in_component_priority_dict
-        setdefault("EXTENSIONS", SessionsExtension, 0)
-        setdefault("DOWNLOADER_MIDDLEWARES", SessionMiddleware, 75)
-        setdefault("DOWNLOADER_MIDDLEWARES", SessionVerdictMiddleware, 950)
-        if not self._without_cookies(settings):
-            setdefault("DOWNLOADER_MIDDLEWARES", SessionCookiesMiddleware, 960)
+        components = settings.getdict("DOWNLOADER_MIDDLEWARES")
+        scrapys = [component for component in components if _is(component, _SCRAPYS_COOKIES)]
+        cookies = {_COOKIES: 960}
+        if any(components[component] is None for component in scrapys):  # the project has disabled cookies
+            cookies = {}
         # Ours replaces Scrapy's, wherever the project lists that: both would send every cookie twice.
-        settings.set_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CookiesMiddleware, None)
-        # By its path, as in Scrapy's own list: in Scrapy 2.14 a class doesn't replace a path there.
-        middlewares = settings.getdict("DOWNLOADER_MIDDLEWARES")
-        middlewares[global_object_name(CookiesMiddleware)] = middlewares.pop(CookiesMiddleware)
-        settings.set("DOWNLOADER_MIDDLEWARES", middlewares, settings.getpriority("DOWNLOADER_MIDDLEWARES") or 0)
-        setdefault("SPIDER_MIDDLEWARES", SessionSpiderMiddleware, 25)
+        for component in scrapys:
+            del components[component]
+        _add(components, {_SESSIONS: 75, _VERDICTS: 950, **cookies})
+        _set(settings, "DOWNLOADER_MIDDLEWARES", {**components, _SCRAPYS_COOKIES: None})
+        for name, ours in (("EXTENSIONS", {_EXTENSION: 0}), ("SPIDER_MIDDLEWARES", {_SPIDER: 25})):
+            _set(settings, name, _add(settings.getdict(name), ours))
         self._wrap_fingerprinter(settings)
-
-    @staticmethod
-    def _without_cookies(settings: BaseSettings) -> bool:
-        """Whether the project has disabled Scrapy's cookie middleware."""
-        middlewares = settings.getdict("DOWNLOADER_MIDDLEWARES")
-        return any(place is None and load_object(name) is CookiesMiddleware for name, place in middlewares.items())
 
     @staticmethod
     def _wrap_fingerprinter(settings: BaseSettings) -> None:
         name, fallback = "REQUEST_FINGERPRINTER_CLASS", setting_name("fallback_fingerprinter")
         current = settings[name]
-        if load_object(current) is SessionFingerprinter:
+        if _is(current, _FINGERPRINTER):
             return
         priority = settings.getpriority(name) or 0
         if priority and setting_of(settings, "fallback_fingerprinter") is None:  # else both have the same default
             settings.set(fallback, current, priority=priority)
-        settings.set(name, SessionFingerprinter, priority=max(priority, settings.getpriority("ADDONS") or 0))
+        settings.set(name, _FINGERPRINTER, priority=max(priority, settings.getpriority("ADDONS") or 0))
+
+
+def _is(component: type | str, path: str) -> bool:
+    """Whether *component*, a class or its path, is the class at *path*. A path under the same name may be an alias."""
+    if isinstance(component, str):
+        if component == path or component.rpartition(".")[2] != path.rpartition(".")[2]:
+            return component == path
+        component = load_object(component)
+    return global_object_name(component) == path
+
+
+def _add(components: dict[type | str, int | None], ours: dict[str, int]) -> dict[type | str, int | None]:
+    """Add each of *ours* to *components*, unless the project lists it itself."""
+    missing = {path: place for path, place in ours.items() if not any(_is(each, path) for each in components)}
+    components.update(missing)
+    return components
+
+
+def _set(settings: BaseSettings, name: str, components: dict[type | str, int | None]) -> None:
+    settings.set(name, components, settings.getpriority(name) or 0)

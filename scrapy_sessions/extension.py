@@ -9,19 +9,17 @@ from collections import Counter
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
 from scrapy.http import Headers
 from scrapy.utils.python import to_unicode
 from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_installed
 
-from scrapy_sessions.analytics.prometheus import PrometheusFile
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.crawl.summary import CrawlSummary
 from scrapy_sessions.exceptions import InvalidSessionId, SessionConfigurationError, SessionError, StoreError
-from scrapy_sessions.models import Profile, check_session_id
+from scrapy_sessions.models import Profile, check_line, check_session_id
 from scrapy_sessions.sessions.manager import SessionManager
 from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name
 from scrapy_sessions.signals import session_logged_in, session_login_lost
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
+    from scrapy_sessions.analytics.prometheus import PrometheusFile
     from scrapy_sessions.sessions.browser_session import BrowserSession
 
 __all__ = ["SessionsExtension"]
@@ -60,7 +59,7 @@ class SessionsExtension:
             self.router.configs.look_at_spider()
         # The prompt of a shell must not overwrite the file of a crawl.
         path = self.settings.prometheus_file if crawler.spider is not None else None
-        self._prometheus = None if path is None else PrometheusFile(path)
+        self._prometheus = None if path is None else _prometheus_file(path)
         self.store.prepare()
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
@@ -143,17 +142,10 @@ class SessionsExtension:
         )
         language = headers.get("Accept-Language")
         agent = getattr(self.crawler.spider, "user_agent", None) or settings["USER_AGENT"]
-        try:
-            return Profile(
-                # Stripped as Scrapy's download handlers do: an agent read from a file ends in a line break.
-                user_agent=to_unicode(agent).strip() or None if agent else None,
-                language=to_unicode(language).strip() or None if language else None,
-            )
-        except ValidationError as e:
-            faults = "; ".join(f"{error['loc'][0]}: {error['msg']}" for error in e.errors())
-            raise SessionConfigurationError(
-                f"USER_AGENT or DEFAULT_REQUEST_HEADERS can't be sent by a session: {faults}"
-            ) from None
+        return Profile.model_construct(
+            user_agent=_header_value("USER_AGENT", agent),
+            language=_header_value("Accept-Language in DEFAULT_REQUEST_HEADERS", language),
+        )
 
     def _give_facade(self, spider: Spider) -> None:
         current = getattr(spider, "sessions", None)
@@ -242,6 +234,20 @@ class SessionsExtension:
             logger.error("Sessions could not be saved, their last changes are lost: %s", e)
         finally:
             await self.store.close()
+
+
+def _header_value(setting: str, value: str | bytes | None) -> str | None:
+    """Return the *value* of *setting* stripped, as download handlers do: one read from a file ends in a line break."""
+    try:
+        return check_line(to_unicode(value).strip()) or None if value else None
+    except ValueError as e:
+        raise SessionConfigurationError(f"{setting} can't be sent by a session: {e}") from None
+
+
+def _prometheus_file(path: str) -> PrometheusFile:
+    from scrapy_sessions.analytics.prometheus import PrometheusFile  # noqa: PLC0415  # with this setting only
+
+    return PrometheusFile(path)
 
 
 def _check_asyncio() -> None:

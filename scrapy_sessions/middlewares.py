@@ -19,9 +19,11 @@ from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
 from scrapy_sessions.crawl.routing import SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
-    CookiesBase,
     Decoder,
+    debug_received,
+    debug_sent,
     disable_http_cache,
+    format_cookies,
     header_values,
     is_proxy_failure,
 )
@@ -235,7 +237,7 @@ class SessionVerdictMiddleware:
         return response if replay is None else replay
 
 
-class SessionCookiesMiddleware(CookiesBase):
+class SessionCookiesMiddleware(CookiesMiddleware):
     """At 960, in place of Scrapy's at 700: cookies, nothing else.
 
     Nearest the wire, it sees every redirect hop and every failed try; what comes from the HTTP cache needs no cookie.
@@ -270,7 +272,7 @@ class SessionCookiesMiddleware(CookiesBase):
         inflight.apply_cookies(request)
         if self._jars is not None:
             inflight.name_cookiejar(request)
-        self.debug_sent(request)
+        debug_sent(self, request)
 
     def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
         if "cached" in response.flags or request.meta.get("dont_merge_cookies", False):
@@ -282,7 +284,7 @@ class SessionCookiesMiddleware(CookiesBase):
                 if request.meta.get("playwright"):  # which joins several
                     headers = [line for header in headers for line in header.split(b"\n")]
                 inflight.session.jar.store(headers, urlparse_cached(request))
-            self.debug_received(response)
+            debug_received(self, response)
         return response
 
     @property  # type: ignore[override]  # there an attribute
@@ -328,4 +330,4 @@ class SessionCookiesMiddleware(CookiesBase):
         request.meta[_SEEDED] = seeded
         # The parts of a cookie become a Set-Cookie header, so that what the site sends and what the spider gives are
         # read by one parser.
-        session.jar.store(self.format_cookies(cookies, request), url, explicit=True)
+        session.jar.store(format_cookies(self, cookies, request), url, explicit=True)

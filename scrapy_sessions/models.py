@@ -22,6 +22,7 @@ __all__ = [
     "SessionInfo",
     "Status",
     "check_header",
+    "check_line",
     "check_session_id",
     "expiry",
 ]
@@ -97,7 +98,8 @@ def _check_proxy(proxy: str) -> str:
     return proxy
 
 
-def _check_line(value: str) -> str:
+def check_line(value: str) -> str:
+    """Return *value* if it can be the value of a header, else raise :exc:`ValueError`."""
     if _HEADER_VALUE_FORBIDDEN.search(value):
         raise ValueError("control characters are not allowed in a header value")
     return value
@@ -110,7 +112,7 @@ def _hidden(pairs: Iterable[tuple[str | None, Any]], shown: frozenset[str]) -> l
 class _Record(BaseModel):
     # Unknown fields are kept, so that an older version doesn't destroy fields that a newer one added without a new
     # schema. Validation errors must not quote their input, which may be a password or a cookie's value.
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, defer_build=True)
 
 
 class Cookie(_Record):
@@ -158,10 +160,10 @@ class Profile(BaseModel):
     meta key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
-    user_agent: Annotated[str, AfterValidator(_check_line)] | None = None
-    language: Annotated[str, AfterValidator(_check_line)] | None = None
+    user_agent: Annotated[str, AfterValidator(check_line)] | None = None
+    language: Annotated[str, AfterValidator(check_line)] | None = None
     timezone: str | None = None
     viewport_width: Annotated[int, Field(gt=0)] | None = None
     viewport_height: Annotated[int, Field(gt=0)] | None = None
@@ -227,7 +229,7 @@ class PersistentSession(_Record):
     max_uses: Annotated[int, Field(ge=0)] = 0
     generation: Annotated[int, Field(ge=0)] = 0
     revision: Annotated[int, Field(ge=0)] = 0
-    metrics: Metrics = Metrics()
+    metrics: Metrics = Metrics.model_construct()
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,7 +73,7 @@ class PoolOptions(BaseModel):
     :param concurrency: how many requests one of its sessions may have in flight, 0: no limit
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     size: Annotated[int, Field(ge=1)] | None = None
     sessions: Annotated[list[SessionId], Field(min_length=1)] | None = None
@@ -98,7 +97,7 @@ class SessionsSettings(BaseModel):
     """The settings in force. Field ``idle_timeout`` is the setting ``SESSIONS_IDLE_TIMEOUT``, and so on."""
 
     # A value may hold a password (of a proxy, of a store): no error quotes it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     enabled: bool = Field(
         True, description="Whether sessions are on. Off: Scrapy's own cookie handling, as if the add-on weren't there."
@@ -281,7 +280,9 @@ class SessionsSettings(BaseModel):
             elif settings[name] is not None:
                 given[field] = settings[name]
         try:
-            values = cls.model_validate(given)
+            # Defaults need no validation. The first one in a process takes about 20 ms: pydantic builds the schema, and
+            # searches the metadata of every installed package for plugins.
+            values = cls.model_validate(given) if given else cls.model_construct()
         except ValidationError as e:
             faults += [_explain(error) for error in e.errors(include_url=False)]
         if faults:
@@ -316,6 +317,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if not names:
         return " (none is declared)"
+    import difflib  # noqa: PLC0415  # for a mistake only
+
     guess = difflib.get_close_matches(name, names, n=1)
     return (f" (did you mean {guess[0]}?)" if guess else "") + f"; there are: {', '.join(names)}"
 

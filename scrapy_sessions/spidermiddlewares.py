@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from itemadapter import ItemAdapter
 from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 
 from scrapy_sessions.crawl.routing import SessionRouter
@@ -56,6 +55,9 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         """Set the field ``SESSIONS_ITEM_FIELD`` of *item* to the id of the session of *response*."""
         if self._field is None or response is None or response.request is None:
             return item
+        # Not at the top: it imports pydantic.v1, which a crawl without item fields has no use for.
+        from itemadapter import ItemAdapter  # noqa: PLC0415
+
         session_id = response.meta.get("session_id")
         if session_id is None or not ItemAdapter.is_item(item):
             return item

@@ -46,6 +46,11 @@ FIGURES = {
     "pool": (),
     "memory": ("peak memory of a crawl over 200 sessions", "a live session of 10 cookies"),
     "listing": ("list the first 100 of 10", "list all 10", "scrapy sessions list, all of 10"),
+    "startup": (
+        "start and end of a crawl without a request, CPU ",
+        "start and end of a crawl without a request, CPU, with a setting to validate",
+        "scrapy sessions list, 10 stored, CPU",
+    ),
     "instructions": (),
 }
 LEFT_OUT = {

@@ -35,6 +35,13 @@ def test_defaults() -> None:
     assert (settings.delay, settings.concurrency, settings.lease_ttl) == (0, 0, 30)
 
 
+def test_defaults_are_valid() -> None:
+    """The defaults, which nothing validates when no setting is given, are what validation makes of them."""
+    settings = read()
+    assert settings == SessionsSettings.model_validate(settings.model_dump())
+    assert settings == SessionsSettings()
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     """Each setting has a description, from which the docs are made."""
     assert [name for name, field in SessionsSettings.model_fields.items() if not field.description] == []

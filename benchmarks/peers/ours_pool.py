@@ -26,7 +26,7 @@ class Pool:
         self._sessions = [await self._manager.live(f"bench#{i + 1}", pool="bench") for i in range(sessions)]
         headers = [f"c{c}=value-{c}-{'v' * 16}; Path=/; Max-Age=86400; HttpOnly" for c in range(cookies)]
         for session in self._sessions:
-            session.cookies.store(headers, urlsplit(URL))
+            session.jar.store(headers, urlsplit(URL))
         await self._manager.flush()
 
     async def pick(self, n: int) -> float:
@@ -40,7 +40,7 @@ class Pool:
 
     async def header(self, n: int) -> float:
         """Work out the cookie header of a URL."""
-        jar = self._sessions[0].cookies
+        jar = self._sessions[0].jar
         urls = [f"{URL}p/{i % 997}?page={i}" for i in range(n)]
         gc.collect()
         with Stopwatch() as watch:
@@ -52,7 +52,7 @@ class Pool:
 
     async def take(self, n: int) -> float:
         """Take in a ``Set-Cookie`` header."""
-        jar = self._sessions[0].cookies
+        jar = self._sessions[0].jar
         answers = [
             (f"{URL}p/{i % 997}?page={i}", f"c{i % 10}=value-{i}-{'w' * 16}; Path=/; Max-Age=86400; HttpOnly")
             for i in range(n)
@@ -66,7 +66,7 @@ class Pool:
     async def save(self, n: int, mark: int) -> float:
         """Save the pool when *n* of its sessions have changed; *mark* tells this change from the last."""
         for session in self._sessions[:n]:
-            session.cookies.store([f"c0=value-{mark}-{'w' * 16}; Path=/; Max-Age=86400; HttpOnly"], urlsplit(URL))
+            session.jar.store([f"c0=value-{mark}-{'w' * 16}; Path=/; Max-Age=86400; HttpOnly"], urlsplit(URL))
         gc.collect()
         with Stopwatch() as watch:
             await self._manager.flush()

@@ -137,7 +137,7 @@ class Saving:
 
 def _set_cookie(session: Any, number: int, value: str) -> None:
     header = f"c{number}=value-{value}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly"
-    session.cookies.store([header], URL)
+    session.jar.store([header], URL)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
-from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.exceptions import NotConfigured
 from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
@@ -21,16 +19,19 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.core.engine import ExecutionEngine
     from scrapy.crawler import Crawler
+    from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
     from scrapy.http.request import VerboseCookie
 
 __all__ = [
-    "CookiesBase",
     "Decoder",
     "at_thread_exit",
+    "debug_received",
+    "debug_sent",
     "delete_header",
     "disable_http_cache",
     "forget_cached_response",
     "forget_proxy_credentials",
+    "format_cookies",
     "header_values",
     "is_closing",
     "is_default_proxy",
@@ -113,32 +114,33 @@ def is_proxy_failure(exception: Exception) -> bool:
     return any(cls.__name__ in _PROXY_FAILURES for cls in type(exception).__mro__)
 
 
-# Middlewares
+# Middlewares. Not imported at the top: this module is imported at the start of a crawl, and they load many others.
 
 
-class CookiesBase(CookiesMiddleware):
-    """Scrapy's cookie middleware: the checks and the debug output of cookies, without its jars."""
+def format_cookies(middleware: CookiesMiddleware, cookies: list[VerboseCookie], request: Request) -> list[str]:
+    """Return *cookies* as ``Set-Cookie`` headers. An invalid one is left out, with Scrapy's own warning."""
+    formatted = (middleware._format_cookie(cookie, request) for cookie in cookies)  # noqa: SLF001
+    return [header for header in formatted if header is not None]
 
-    def format_cookies(self, cookies: list[VerboseCookie], request: Request) -> list[str]:
-        """Return *cookies* as ``Set-Cookie`` headers. An invalid one is left out, with Scrapy's own warning."""
-        formatted = (self._format_cookie(cookie, request) for cookie in cookies)
-        return [header for header in formatted if header is not None]
 
-    def debug_sent(self, request: Request) -> None:
-        """Log the cookies of *request*, if ``COOKIES_DEBUG`` is set."""
-        if self.debug:
-            self._debug_cookie(request)
+def debug_sent(middleware: CookiesMiddleware, request: Request) -> None:
+    """Log the cookies of *request*, if ``COOKIES_DEBUG`` is set."""
+    if middleware.debug:
+        middleware._debug_cookie(request)  # noqa: SLF001
 
-    def debug_received(self, response: Response) -> None:
-        """Log the cookies that *response* sets, if ``COOKIES_DEBUG`` is set."""
-        if self.debug:
-            self._debug_set_cookie(response)
+
+def debug_received(middleware: CookiesMiddleware, response: Response) -> None:
+    """Log the cookies that *response* sets, if ``COOKIES_DEBUG`` is set."""
+    if middleware.debug:
+        middleware._debug_set_cookie(response)  # noqa: SLF001
 
 
 class Decoder:
     """Decompresses bodies below HttpCompressionMiddleware (590), nearer to the wire."""
 
     def __init__(self, crawler: Crawler) -> None:
+        from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware  # noqa: PLC0415
+
         self._middleware: HttpCompressionMiddleware | None
         try:
             self._middleware = HttpCompressionMiddleware.from_crawler(crawler)

@@ -59,7 +59,7 @@ class Pool:
                 raise UnknownPool(
                     f"SESSIONS_POOLS declares no pool {name!r}{nearest(name, {*settings.pools, DEFAULT_POOL})}"
                 )
-            options = PoolOptions()
+            options = PoolOptions.model_construct()
         return cls(name, options, settings)
 
     def pick(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import Enum
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -178,9 +179,15 @@ class RecordFields:
         self._moving, self._moving_values = tuple(moving_types), attrgetter(*moving_types)
         self._counters, self._counter_values = tuple(counters), attrgetter(*counters)
         self._floats = attrgetter(*(name for name, type_ in {**moving_types, **counters}.items() if type_ is float))
+        self._types = moving_types, counters
+
+    @cached_property
+    def _dump_moving(self) -> Callable[..., bytes]:
+        """The serializer of the moving fields. Built at the first save, not at the start of a crawl."""
+        moving, counters = self._types
         metrics = TypedDict("metrics", counters)  # type: ignore[misc]  # the names and types are those of the table
-        rows = TypedDict("rows", {**moving_types, "metrics": metrics})  # type: ignore[misc]
-        self._dump_moving = TypeAdapter[Any](rows).serializer.to_json
+        rows = TypedDict("rows", {**moving, "metrics": metrics})  # type: ignore[misc]
+        return TypeAdapter[Any](rows).serializer.to_json
 
     def snapshot(self, session: Any) -> PersistentSession:
         """Return the record of *session* as it is now. It shares no mutable part with the session."""

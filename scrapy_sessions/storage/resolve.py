@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import logging
@@ -91,6 +90,8 @@ def store_from_url(url: str, *, default_path: str | os.PathLike[str] | None = No
 
 
 def _refused(what: str, word: str = "") -> SessionConfigurationError:
+    import difflib  # noqa: PLC0415  # for a mistake only
+
     nearest = difflib.get_close_matches(word.lower(), _SCHEMES, n=1)
     hint = f" Did you mean '{nearest[0]}://'?" if nearest else ""
     return SessionConfigurationError(f"{what}.{hint} {_ACCEPTED}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from scrapy import Request, Spider
 from scrapy.core.engine import ExecutionEngine
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.downloadermiddlewares.httpcache import HttpCacheMiddleware
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
@@ -158,18 +159,18 @@ def test_proxy_failures() -> None:
 
 def test_cookies_middleware(caplog: pytest.LogCaptureFixture) -> None:
     """The methods of CookiesMiddleware that format and log cookies: else ``Request(cookies=...)`` would be lost."""
-    middleware = internals.CookiesBase(debug=True)
+    middleware = CookiesMiddleware(debug=True)
     middleware.crawler = get_crawler(Spider)
     middleware.crawler.spider = Spider(name="debug")
     request = Request(URL, cookies={"a": "1"}, headers={"Cookie": "a=1"})
     cookie: Any = {"name": "a", "value": "1", "path": "/p", "secure": False}
-    (header,) = middleware.format_cookies([cookie], request)
+    (header,) = internals.format_cookies(middleware, [cookie], request)
     assert header.startswith("a=1")
     assert "Path=/p" in header
-    assert middleware.format_cookies([{"name": "a"}], request) == []  # type: ignore[typeddict-item]
+    assert internals.format_cookies(middleware, [{"name": "a"}], request) == []  # type: ignore[typeddict-item]
     caplog.set_level("DEBUG")
-    middleware.debug_sent(request)
-    middleware.debug_received(Response(URL, headers={"Set-Cookie": "b=2"}))
+    internals.debug_sent(middleware, request)
+    internals.debug_received(middleware, Response(URL, headers={"Set-Cookie": "b=2"}))
     assert "Sending cookies" in caplog.text
     assert "Received cookies" in caplog.text
 
