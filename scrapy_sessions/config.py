@@ -10,6 +10,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of
 from scrapy_sessions.settings import SessionsSettings
@@ -73,6 +74,10 @@ class SessionConfig:
     login_url: str = ""
     """A redirect to this URL means that the login is lost; its query is ignored. Relative to the URL that redirects."""
 
+    probe_url: str = ""
+    """A page that only a logged-in session gets. It is asked for to find out whether a refused session is still logged
+    in. Empty: such a page is found by itself, if there is one."""
+
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
 
@@ -91,6 +96,31 @@ class SessionConfig:
         settings = self.settings
         listed = {*settings.expired_statuses, *settings.suspect_statuses, *settings.blocked_statuses}
         return frozenset(listed | _REDIRECTS | {_PROXY_REFUSES})
+
+    @cached_property
+    def site(self) -> str:
+        """The name of the site, under which a session keeps its login: the first URL pattern that the class is
+        registered for, else the registrable domain of :attr:`login_url`, else empty."""
+        patterns = self._patterns
+        if patterns:
+            return patterns[0]
+        return next(iter(self._domains_of([self.login_url])), "")
+
+    @cached_property
+    def domains(self) -> frozenset[str]:
+        """The registrable domains that belong to the site, as far as the class itself says."""
+        patterns = [f"//{pattern.rpartition('//')[2]}" for pattern in self._patterns]
+        return self._domains_of([*patterns, self.login_url, self.probe_url])
+
+    @property
+    def _patterns(self) -> list[str]:
+        registered = _registered.get(type(self))
+        return [] if registered is None else list(registered.include)
+
+    @staticmethod
+    def _domains_of(urls: list[str]) -> frozenset[str]:
+        hosts = (urlsplit(url).hostname for url in urls)
+        return frozenset(site_of(canonical_host(host) or host) for host in hosts if host)
 
     @cached_property
     def can_log_in(self) -> bool:

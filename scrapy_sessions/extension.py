@@ -115,6 +115,7 @@ class SessionsExtension:
             enforce_limits=True,
             on_event=self.router.count,
             on_signal=self._signal,
+            clock=time.time,
         )
         manager.downloader = self.router
         manager.analytics.keep_sums()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import CloseSpider, NotConfigured
-from scrapy.http import Response
+from scrapy.http import Request, Response
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.config import SessionConfig, Verdict
+from scrapy_sessions.crawl.asking import is_question
 from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
@@ -32,7 +33,6 @@ from scrapy_sessions.exceptions import CrawlClosing, RequestNotSent
 from scrapy_sessions.sessions.browser_session import view_of
 
 if TYPE_CHECKING:
-    from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http.request import VerboseCookie
 
@@ -135,15 +135,18 @@ class SessionVerdictMiddleware:
         if "cached" in response.flags or not inflight.was_sent:  # not from the site
             inflight.end()
             return response
-        if is_login(request):
-            inflight.record_response(request, response, time.time(), page=True)
-            inflight.end()
-            return response
         if response.status in PAUSES:
             pause = pause_of(response, request)
             if pause is not None:
                 replay = self._router.verdicts.handle_pause(inflight.session, request, pause)
+                if replay is not None and is_login(request):
+                    self._router.logins.paused(inflight.session, pause)
                 return self._close(inflight, request, response, replay, cacheable=False)
+        if is_login(request):
+            self._router.logins.visited(inflight.session, urlparse_cached(request).hostname or "")
+            return self._close(inflight, request, response, None, cacheable=False)
+        if is_question(request):
+            return self._close(inflight, request, response, None, cacheable=False, page=False)
         config = self._router.configs.of(request.url)
         if (
             not config.reads_body
@@ -161,18 +164,17 @@ class SessionVerdictMiddleware:
             return self._apply(inflight, verdict, request, response, config)
         return self._apply_later(inflight, verdict, request, response, config)
 
-    def process_exception(self, request: Request, exception: Exception) -> Request | None:
+    def process_exception(self, request: Request, exception: Exception) -> Coroutine[Any, Any, Request | None] | None:
         inflight = self._router.in_flight.get(request)
         if inflight is None:
             return None
         inflight.remove_identity(request)
         inflight.record_failure()
-        replay = None
-        if inflight.by_proxy and is_proxy_failure(exception) and not is_login(request):
-            config = self._router.configs.of(request.url)
-            replay = self._router.verdicts.handle(Verdict.SUSPECT, inflight.session, request, config)
         inflight.end()
-        return replay
+        if not inflight.by_proxy or not is_proxy_failure(exception) or is_login(request) or is_question(request):
+            return None
+        config = self._router.configs.of(request.url)
+        return self._router.verdicts.refused(Verdict.SUSPECT, inflight, request, config)
 
     def _decoded(self, request: Request, response: Response) -> Response | None:
         """Return *response* decompressed, ``None`` for a body that can't be: a bad one, or beyond DOWNLOAD_MAXSIZE."""
@@ -215,24 +217,40 @@ class SessionVerdictMiddleware:
                 raise TypeError(f"check() must return a Verdict, not {type(settled).__name__}")
         except Exception as e:  # noqa: BLE001  # as above
             settled = self._fault(e, request)
-        return self._apply(inflight, settled, request, response, config)
+        result = self._apply(inflight, settled, request, response, config)
+        return result if isinstance(result, Request | Response) else await result
 
     def _apply(
         self, inflight: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
-    ) -> Request | Response:
-        verdicts = self._router.verdicts
+    ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
+        if verdict is Verdict.OK:
+            self._router.verdicts.good(inflight, request, response, config)
+            return self._close(inflight, request, response, None, cacheable=True)
         if inflight.is_stale:
-            replay = verdicts.handle_stale(request, verdict)
-        else:
-            replay = verdicts.handle(verdict, inflight.session, request, config)
-        return self._close(inflight, request, response, replay, cacheable=verdict is Verdict.OK)
+            replay = self._router.verdicts.handle_stale(inflight, request)
+            return self._close(inflight, request, response, replay, cacheable=False)
+        return self._apply_refusal(inflight, verdict, request, response, config)
+
+    async def _apply_refusal(
+        self, inflight: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
+    ) -> Request | Response:
+        inflight.end()  # a question in this session must not wait for the place of what it is about
+        replay = await self._router.verdicts.refused(verdict, inflight, request, config, status=response.status)
+        return self._close(inflight, request, response, replay, cacheable=False)
 
     def _close(
-        self, inflight: InFlight, request: Request, response: Response, replay: Request | None, *, cacheable: bool
+        self,
+        inflight: InFlight,
+        request: Request,
+        response: Response,
+        replay: Request | None,
+        *,
+        cacheable: bool,
+        page: bool = True,
     ) -> Request | Response:
         if not cacheable and self._caching:
             disable_http_cache(request)
-        inflight.record_response(request, response, time.time(), page=replay is None)
+        inflight.record_response(request, response, time.time(), page=page and replay is None)
         inflight.end()
         return response if replay is None else replay
 
@@ -280,7 +298,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         inflight = self._router.get(request)
         if inflight is not None:
             headers = header_values(response.headers, b"Set-Cookie")
-            if headers and inflight.generation == inflight.session.generation:
+            if headers and not inflight.is_stale:
                 if request.meta.get("playwright"):  # which joins several
                     headers = [line for header in headers for line in header.split(b"\n")]
                 inflight.session.jar.store(headers, urlparse_cached(request))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from typing_extensions import TypedDict
 
 from scrapy_sessions.exceptions import InvalidSessionId
 
@@ -20,6 +21,7 @@ __all__ = [
     "PersistentSession",
     "Profile",
     "SessionInfo",
+    "SiteLogin",
     "Status",
     "check_header",
     "check_line",
@@ -188,6 +190,19 @@ class Metrics(_Record):
     latency: float = 0.0
 
 
+class SiteLogin(TypedDict):
+    """A login at one site.
+
+    :param time: when, in UNIX seconds
+    :param generation: the generation that it began
+    :param hosts: where its requests went
+    """
+
+    time: float
+    generation: int
+    hosts: list[str]
+
+
 class PersistentSession(_Record):
     """The record of a session: the data that is saved, listed and exported.
 
@@ -198,6 +213,7 @@ class PersistentSession(_Record):
     :param actions_performed: ``"GET https://shop.example/p/1 200"``, the newest last, bounded by
         ``SESSIONS_HISTORY_LIMIT``
     :param data: JSON data of the spider
+    :param logged_in: its logins, by the name of the site (``SessionConfig.site``)
     :param generation: grows at every login
     :param revision: grows at every save; 0: never saved
     """
@@ -224,6 +240,7 @@ class PersistentSession(_Record):
     data: dict[str, JsonValue] = {}
     status: Status = "new"
     retired_reason: str | None = None
+    logged_in: dict[str, SiteLogin] = {}
     idle_timeout: Annotated[float, Field(ge=0)] = 1800.0
     max_age: Annotated[float, Field(ge=0)] = 0.0
     max_uses: Annotated[int, Field(ge=0)] = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 
 from scrapy_sessions.crawl.routing import SessionRouter
-from scrapy_sessions.pools.claim import PICKED, is_named
+from scrapy_sessions.pools.claim import FLOW, PICKED, is_named
 from scrapy_sessions.settings import DEFAULT_POOL
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         if self._router.manager.pool(pool).sticky:
             request.meta["session_pool"] = pool
             request.meta["session_id"] = request.meta[PICKED] = meta["session_id"]
+            session = self._router.session_of(response)
+            if session is not None:
+                request.meta[FLOW] = session.start_time
         elif pool != DEFAULT_POOL:
             request.meta["session_pool"] = pool
         return request

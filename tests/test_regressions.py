@@ -26,13 +26,13 @@ from scrapy_sessions import (
     Verdict,
 )
 from scrapy_sessions.crawl.routing import SessionRouter
-from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.middlewares import SessionCookiesMiddleware
 from scrapy_sessions.pools.claim import Claim, cookiejar_id
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore
 from scrapy_sessions.storage.codec import decode, encode
+from tests.support.blame import Handler
 from tests.support.crawl import crawl
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
@@ -191,9 +191,9 @@ async def test_a_session_of_a_pool_that_is_gone_is_handlerd_by_itself(site: Site
     async with SessionManager(store=store, namespace="shop") as manager:
         session = await manager.live("gone#1")
         config = SessionConfig(get_crawler(settings_dict=ADDON))
-        handler = VerdictHandler(manager, lambda name, n: None)
+        handler = Handler(manager)
         request = Request("http://shop.example/", meta={"session_id": "gone#1"})
-        replay = handler.handle(Verdict.SUSPECT, session, request, config)
+        replay = await handler.handle(Verdict.SUSPECT, session, request, config)
         assert replay is not None
         assert replay.meta["session_id"] == "gone#1"
 
@@ -205,9 +205,9 @@ async def test_a_request_that_names_its_session_moves_to_no_other(site: Site) ->
     )
     async with SessionManager(store=MemoryStore(), namespace="shop", settings=settings) as manager:
         session = await manager.live("p#1", pool="p")
-        handler = VerdictHandler(manager, lambda name, n: None)
+        handler = Handler(manager)
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         request = Request("http://shop.example/", meta={"session_id": "p#1"})
-        assert handler.handle(Verdict.BLOCKED, session, request, config) is None
+        assert await handler.handle(Verdict.BLOCKED, session, request, config, 451) is None
         assert session.status == "retired"
-        assert handler.handle(Verdict.SUSPECT, session, request, config) is None
+        assert await handler.handle(Verdict.SUSPECT, session, request, config) is None

@@ -73,7 +73,9 @@ class SpiderSessions:
         if session.status == "retired":
             raise SessionRetired(f"The session {session_id!r} is retired and can't log in: delete it, or fork it")
         session.login_error = None
-        session.logins_without_success = 0
+        pool = self._router.manager.pool_of(session)
+        if pool is not None:
+            pool.resume(session_id)
         session.lose_login("login_again() was called")
         session.new_generation()
 

@@ -67,10 +67,12 @@ class InFlight:
         "anchor",
         "generation",
         "session",
+        "site",
     )
 
-    def __init__(self, session: SessionRuntime, anchor: _Anchor | None = None) -> None:
+    def __init__(self, session: SessionRuntime, anchor: _Anchor | None = None, site: str = "") -> None:
         self.session = session
+        self.site = site
         self.anchor = anchor
         self.generation = session.generation
         self._left = False
@@ -192,8 +194,9 @@ class InFlight:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the session has begun a new generation since the request left."""
-        return self.generation != self.session.generation
+        """Whether the session has begun a new generation at the site since the request left."""
+        session = self.session
+        return self.generation != session.generation and self.generation < session.generation_at(self.site)
 
     @property
     def by_proxy(self) -> bool:
@@ -292,8 +295,8 @@ class InFlightRequests:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = get_ident()
 
-    def begin(self, request: Request, session: SessionRuntime) -> InFlight:
-        """Note that *request* is in flight in *session*."""
+    def begin(self, request: Request, session: SessionRuntime, site: str = "") -> InFlight:
+        """Note that *request* to *site* is in flight in *session*."""
         if self._loop is None:
             self._thread = get_ident()
             with suppress(RuntimeError):  # no loop is running
@@ -301,7 +304,7 @@ class InFlightRequests:
         self.discard(request)
         anchor = _Anchor(request, self._finalized)
         key = anchor.key = id(request)
-        inflight = self._by_id[key] = InFlight(session, anchor)
+        inflight = self._by_id[key] = InFlight(session, anchor, site)
         return inflight
 
     def get(self, request: Request) -> InFlight | None:

@@ -1,4 +1,4 @@
-"""One login at a time per session, in this process and, in all processes of the store."""
+"""Logging sessions in: one login at a time per session, in this process and in all that share the store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from traceback import extract_tb
@@ -37,12 +36,25 @@ logger = logging.getLogger(__name__)
 
 
 def must_log_in(session: SessionRuntime, config: SessionConfig) -> bool:
-    """Whether *session* has to log in before a request goes out in it."""
-    return session.status == "new" and config.can_log_in
+    """Whether *session* has to log in at the site of *config* before a request is sent there."""
+    return config.can_log_in and not session.is_logged_in(config.site)
+
+
+class _TooLong(Exception):
+    """A login took longer than it may."""
+
+
+class _Login:
+    """A login that runs: its task, the hosts it sent requests to, and since when its time counts."""
+
+    def __init__(self, task: asyncio.Future[Verdict | bool | None]) -> None:
+        self.task = task
+        self.hosts: set[str] = set()
+        self.begun = time.monotonic()
 
 
 class Logins:
-    """Logs sessions in: however many requests wait, one login runs.
+    """Logs sessions in. However many requests wait for a session, one login runs.
 
     :param fetch: downloads a request in a session, as part of its login
     :param save: saves a session now
@@ -51,6 +63,7 @@ class Logins:
     :param count: counts an event in the stats
     :param analytics: records what happens to a session
     :param signal: reports a signal of a session with a reason
+    :param succeeded: called with each session that has logged in
     """
 
     def __init__(
@@ -66,6 +79,7 @@ class Logins:
         count: Callable[[str, int], None],
         analytics: Collector,
         signal: Callable[[object, SessionRuntime, str], None],
+        succeeded: Callable[[SessionRuntime, SessionConfig], None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -77,20 +91,31 @@ class Logins:
         self._count = count
         self._analytics = analytics
         self._signal = signal
+        self._succeeded = succeeded
         self._running: dict[SessionRuntime, asyncio.Task[None]] = {}
-        self._tasks: dict[SessionRuntime, asyncio.Future[Verdict | bool | None]] = {}
-        self._failures: Counter[str] = Counter()
+        self._logins: dict[SessionRuntime, _Login] = {}
 
     def running(self, session: SessionRuntime) -> bool:
         """Whether *session* is logging in."""
         return session in self._running
 
     def is_here(self, session: SessionRuntime) -> bool:
-        """Whether the task that asks is the login of *session*."""
-        return session in self._tasks and self._tasks[session] is asyncio.current_task()
+        """Whether the current task is the login of *session*."""
+        login = self._logins.get(session)
+        return login is not None and login.task is asyncio.current_task()
+
+    def visited(self, session: SessionRuntime, host: str) -> None:
+        """The login of *session* got a response from *host*."""
+        if session in self._logins:
+            self._logins[session].hosts.add(host)
+
+    def paused(self, session: SessionRuntime, seconds: float) -> None:
+        """The site asked the login of *session* to pause: its time begins anew after that."""
+        if session in self._logins:
+            self._logins[session].begun = time.monotonic() + seconds
 
     async def ensure(self, session: SessionRuntime, config: SessionConfig) -> None:
-        """Log *session* in, or wait for the login that is under way.
+        """Log *session* in, or wait for the login that runs.
 
         Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up, and
         :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
@@ -102,14 +127,14 @@ class Logins:
             task = asyncio.ensure_future(self._run(session, config))
             self._running[session] = task
             task.add_done_callback(lambda done: self._end(session, done))
-        # Not shield(): of a task that fails when its waiters have gone, Python 3.14 would log the exception.
+        # Not shield(): Python 3.14 logs the exception of a shielded task whose waiters have gone.
         await self._closing.wait(asyncio.wait([task]))
         if task.cancelled():
-            raise CrawlClosing(f"The login of session {session.id!r} was cut off: the crawl is closing")
+            raise CrawlClosing(f"The login of session {session.id!r} was cancelled: the crawl is closing")
         task.result()
 
     async def close(self) -> None:
-        """Cancel the logins under way."""
+        """Cancel the logins that run."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -118,24 +143,21 @@ class Logins:
     def _end(self, session: SessionRuntime, task: asyncio.Task[None]) -> None:
         self._running.pop(session, None)
         if not task.cancelled():
-            task.exception()  # its waiters have it; if they have gone, nobody needs it
+            task.exception()  # read here, as its waiters may have gone
 
     async def _run(self, session: SessionRuntime, config: SessionConfig) -> None:
         async with self._alone(session):
             await self._refresh(session)
-            if session.status == "ready":
-                return  # another process logged it in, while we waited for our turn
+            if session.is_logged_in(config.site):
+                self._succeeded(session, config)
+                return  # another process logged it in meanwhile
             await self._log_in(session, config)
 
     async def _log_in(self, session: SessionRuntime, config: SessionConfig) -> None:
         attempts = self._settings.login_attempts
-        if session.logins_without_success >= attempts:
-            self._give_up(
-                session, f"was logged in {session.logins_without_success} times in a row, and the site accepted none"
-            )
         unused = not session.reserved_uses
         for attempt in range(1, attempts + 1):
-            session.new_generation()
+            session.begin_login()
             reason = await self._attempt(session, config)
             if session.closed or session.expired(time.time()) is not None:
                 if unused:
@@ -156,40 +178,42 @@ class Logins:
     async def _attempt(self, session: SessionRuntime, config: SessionConfig) -> str | None:
         """Try once, and return why it failed, ``None`` if it didn't."""
 
-        def fetch(request: Request) -> Awaitable[Any]:  # of what type a page is, only its site knows
+        def fetch(request: Request) -> Awaitable[Any]:  # the type of a page depends on its site
             return self._fetch(session, request)
 
         begun, timeout = time.monotonic(), self._settings.login_timeout
+        login = self._logins[session] = _Login(asyncio.ensure_future(config.login(view_of(session), fetch)))
         try:
-            login = self._tasks[session] = asyncio.ensure_future(config.login(view_of(session), fetch))
-            verdict = await asyncio.wait_for(self._closing.wait(login), timeout or None)
+            verdict = await self._result(login, timeout)
         except CrawlClosing:
             raise
         except CloseSpider as e:
             self._close_spider(e.reason)
             raise CrawlClosing(f"The login of session {session.id!r} closed the spider") from e
+        except _TooLong:
+            return f"it took longer than {timeout:g} s (SESSIONS_LOGIN_TIMEOUT)"
         except Exception as e:  # noqa: BLE001  # the spider's own code: whatever it raises, the login has failed
-            if timeout and isinstance(e, asyncio.TimeoutError) and time.monotonic() - begun >= timeout:
-                return f"it took longer than {timeout:g} s (SESSIONS_LOGIN_TIMEOUT)"
             frames = "; ".join(f"{frame.filename}:{frame.lineno}" for frame in extract_tb(e.__traceback__))
             logger.debug("The login of session %r raised %s by way of %s", session.id, type(e).__name__, frames)
             return f"{type(e).__name__} at {_where(e)}"
         finally:
-            self._tasks.pop(session, None)
+            if not login.task.done():
+                login.task.cancel()
+                await asyncio.wait([login.task])
+            self._logins.pop(session, None)
         if verdict is False or (isinstance(verdict, Verdict) and verdict is not Verdict.OK):
             if verdict is Verdict.BLOCKED:
                 session.retire("the site refused its login")
             return f"login() returned {verdict}"
-        session.mark_ready()
+        if session.status != "retired":  # by the spider, meanwhile
+            session.log_in(config.site, time.time(), login.hosts)
         session.logins += 1
-        session.logins_without_success += 1
-        session.failed_urls = None
         session.changed()
+        self._succeeded(session, config)
         self._count("logins", 1)
         seconds = time.monotonic() - begun
         self._analytics.record_event("login", session, f"{seconds:.1f} s", seconds=seconds)
         self._signal(session_logged_in, session, f"{seconds:.1f} s")
-        self._failures.pop(session.pool or "", None)
         try:
             await self._save(session)
         except StoreError as e:  # it stays in memory, to be saved later: the login itself has worked
@@ -197,18 +221,21 @@ class Logins:
             logger.error("The login of session %r could not be saved yet: %s", session.id, e)
         return None
 
+    async def _result(self, login: _Login, timeout: float) -> Verdict | bool | None:
+        """Return what *login* returns, within *timeout* seconds (0: no limit)."""
+        while not login.task.done():
+            left = login.begun + timeout - time.monotonic() if timeout else None
+            if left is not None and left <= 0:
+                raise _TooLong
+            await self._closing.wait(asyncio.wait([login.task], timeout=left))
+        return login.task.result()
+
     def _note_failure(self, session: SessionRuntime, reason: str) -> None:
-        attempts = self._settings.login_attempts
         self._analytics.record_event("login_failed", session, reason)
         self._signal(session_login_failed, session, reason)
         session.failures += 1
         session.changed()
         self._count("login_failures", 1)
-        if session.pool is not None:
-            self._failures[session.pool] += 1
-            if self._failures[session.pool] == attempts:
-                logger.error("The logins of the pool %r have failed %d times in a row", session.pool, attempts)
-                self._close_spider("session_login_failed")
 
     def _give_up(self, session: SessionRuntime, reason: str) -> None:
         session.login_error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"

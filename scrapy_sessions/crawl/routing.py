@@ -14,7 +14,9 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from scrapy.exceptions import NotConfigured
+from scrapy.utils.httpobj import urlparse_cached
 
+from scrapy_sessions.crawl.asking import Questions, is_question
 from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
@@ -23,8 +25,8 @@ from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
 from scrapy_sessions.crawl.verdicts import VerdictHandler
-from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError
-from scrapy_sessions.pools.claim import PICKED, Claim, read_claim, take_alias
+from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError, SessionLost
+from scrapy_sessions.pools.claim import FLOW, PICKED, Claim, read_claim, take_alias
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import retired
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, must_go_alone
@@ -123,12 +125,14 @@ class SessionRouter:
             count=self.count,
             analytics=manager.analytics,
             signal=manager.signal,
+            succeeded=self.verdicts.logged_in,
         )
 
     @cached_property
     def verdicts(self) -> VerdictHandler:
         """What follows from verdicts."""
-        return VerdictHandler(self.manager, self.count)
+        questions = Questions(self._download, self.guard)
+        return VerdictHandler(self.manager, questions, self.guard, self.count)
 
     def count(self, event: str, n: int = 1) -> None:
         """Count *event* in the stats, as ``sessions/<event>``."""
@@ -148,12 +152,12 @@ class SessionRouter:
         if claim is None:
             self.in_flight.discard(request)
             return None
-        claim = self.manager.settle(claim)
+        claim = self.manager.settle(claim, request)
         session = self.manager.ready_for(claim)
         config = self.configs.of(request.url)
-        if session is None or self._must_wait(session, config):
+        if session is None or self._must_wait(session, config) or FLOW in request.meta:
             return self._wait(request, claim, config)
-        return self._begin(request, claim, session)
+        return self._begin(request, claim, session, config)
 
     def get(self, request: Request) -> InFlight | None:
         """Return what :meth:`begin` noted for *request*. If it wasn't called, as without the middleware at 75, it
@@ -162,8 +166,9 @@ class SessionRouter:
         if inflight is None:
             claim = self._claim_of(request)
             if claim is not None:
-                claim = self.manager.settle(claim)
-                inflight = self._begin(request, claim, self.manager.obtain_now(claim))
+                claim = self.manager.settle(claim, request)
+                config = self.configs.of(request.url)
+                inflight = self._begin(request, claim, self.manager.obtain_now(claim), config)
         return inflight
 
     def session_of(self, response: Response) -> SessionRuntime | None:
@@ -187,7 +192,7 @@ class SessionRouter:
                 return claim._replace(pool=pool)
         return claim
 
-    def _begin(self, request: Request, claim: Claim, session: SessionRuntime) -> InFlight:
+    def _begin(self, request: Request, claim: Claim, session: SessionRuntime, config: SessionConfig) -> InFlight:
         """Note that *request* is in flight in *session*, in its meta, too."""
         meta = request.meta
         if claim.before is not None and claim.before != session.id:
@@ -198,7 +203,7 @@ class SessionRouter:
                 meta["session_pool"] = claim.pool
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
-        inflight = self.in_flight.begin(request, session)
+        inflight = self.in_flight.begin(request, session, config.site)
         if session.concurrency or (session.first_request_alone and must_go_alone(session)):
             slot = meta[SLOT] = uuid4().hex  # a number could be that of another run, from a disk queue
             self._slots[slot] = inflight
@@ -218,6 +223,8 @@ class SessionRouter:
             must_log_in(session, config)
             or config.sets_pace
             or bool(session.delay or session.concurrency or session.not_before or session.alone)
+            or bool(session.pauses or session.window)
+            or session.pool in self.verdicts.banned
             or (session.first_request_alone and must_go_alone(session))
             or (self._paced and session.delay is None)
         )
@@ -233,33 +240,63 @@ class SessionRouter:
             back: Request = request.replace(dont_filter=True)
             back.meta[_PUT_BACK] = self._run
             return back
-        return self._begin(request, claim, session)
+        return self._begin(request, claim, session, config)
 
     async def _obtain(self, request: Request, claim: Claim, config: SessionConfig) -> SessionRuntime:
         """Return the session for the settled *claim*, logged in, when its next request may go."""
         manager = self.manager
-        logging_in = is_login(request)
+        own = is_login(request) or is_question(request)  # sent by us, whether the session is logged in or not
+        host = urlparse_cached(request).netloc
         while True:
-            session = await manager.obtain(claim)
-            if not logging_in and must_log_in(session, config):
+            if claim.picked and not own:
+                claim = await self.verdicts.admit(claim)
+            session = await self._session_for(request, claim)
+            if not own and must_log_in(session, config):
                 try:
                     await self.logins.ensure(session, config)
-                except LoginFailed:
-                    pool = manager.pool_of(session)
-                    if pool is not None and not pool.named:
-                        session.retire("its login failed")
-                    raise
+                except LoginFailed as e:
+                    claim = self._after_failed_login(request, claim, session, e)
                 continue  # another request may have retired or replaced it meanwhile
-            if session.alone is not None and (logging_in or request.meta.get(_ALONE) == session.alone):
-                await wait_pause(session, self.guard)
-            elif not is_ready(session, time.monotonic()):
-                await wait_turn(session, self.guard)
-                if not manager.usable(session) or (not logging_in and must_log_in(session, config)):
+            if session.alone is not None and (own or request.meta.get(_ALONE) == session.alone):
+                await wait_pause(session, self.guard, host)
+            elif not is_ready(session, time.monotonic(), host):
+                await wait_turn(session, self.guard, host)
+                if not manager.usable(session) or (not own and must_log_in(session, config)):
                     continue  # while it waited
             delay = config.delay(view_of(session))
             if delay:
                 postpone(session, delay)
             return session  # as obtained: even a limit of no time at all lets a new one go
+
+    async def _session_for(self, request: Request, claim: Claim) -> SessionRuntime:
+        """Return the session for the settled *claim*.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionLost` if *request* continues a flow whose session is gone.
+        """
+        flow = request.meta.get(FLOW)
+        if flow is None or claim.session_id is None:
+            return await self.manager.obtain(claim)
+        session = await self.manager.live(claim.session_id, pool=claim.pool, profile=claim.profile)
+        if session.status == "retired" or session.start_time != flow:
+            reason = session.retired_reason if session.status == "retired" else "it expired"
+            raise SessionLost(f"The session {session.id!r} of this flow can't go on ({reason}): start the flow again")
+        return session
+
+    def _after_failed_login(self, request: Request, claim: Claim, session: SessionRuntime, error: LoginFailed) -> Claim:
+        """The login of *session* was given up: return the claim of another account, or raise if there is none."""
+        pool = self.manager.pool_of(session)
+        if pool is None:
+            raise error
+        if pool.give_up(session.id, str(error)):
+            logger.error("No account of the pool %r is left, so the spider is closed: %s", pool.name, error)
+            self.close_spider("session_login_failed")
+        if not pool.named:
+            session.retire("its login failed")
+        if FLOW in request.meta:
+            raise SessionLost(f"The session {session.id!r} of this flow can't log in: start the flow again") from error
+        if not claim.picked or pool.is_given_up:
+            raise error
+        return self.manager.settle(claim._replace(session_id=None), request)
 
     # Requests of our own
 
@@ -291,7 +328,10 @@ class SessionRouter:
             meta[_ALONE] = session.alone
         if session.pool is not None:
             meta["session_pool"] = session.pool
-        return await self.crawler.engine.download_async(request.replace(meta=meta))
+        return await self._download(request.replace(meta=meta))
+
+    async def _download(self, request: Request) -> Response:
+        return await self.crawler.engine.download_async(request)
 
     @asynccontextmanager
     async def alone(self, session: SessionRuntime) -> AsyncIterator[Fetch]:

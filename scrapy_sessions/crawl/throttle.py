@@ -18,19 +18,47 @@ if TYPE_CHECKING:
 __all__ = ["is_ready", "postpone", "wait_pause", "wait_turn"]
 
 
-def is_ready(session: SessionRuntime, now: float) -> bool:
-    """Whether a request of *session* may go at *now* (``time.monotonic()``)."""
-    return now >= session.not_before and not session.queue and not is_full(session)
+def is_ready(session: SessionRuntime, now: float, host: str = "") -> bool:
+    """Whether a request of *session* may go to *host* at *now* (``time.monotonic()``)."""
+    if now < session.not_before or session.queue or is_full(session):
+        return False
+    return not session.pauses or not session.paused_for(host, now)
 
 
-async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, *, alone: bool = False) -> None:
-    """Wait until a request of *session* may go, or until no request is sent in it any more.
+async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, host: str = "", *, alone: bool = False) -> None:
+    """Wait until a request of *session* may go to *host*, or until no request is sent in it any more.
 
-    First come, first served: the others are woken when the caller yields to the event loop, so it must have gone by
-    then. Raises :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
+    A pause of the host is waited for outside the queue, as it holds for no request to another host. First come, first
+    served: the others are woken when the caller yields to the event loop, so it must have gone by then. Raises
+    :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
 
     :param alone: wait until no request is in flight, for an ``alone()`` block
     """
+    while True:
+        await _wait_for_pause(session, closing, host)
+        await _wait_in_queue(session, closing, alone)
+        if not session.pauses or not session.paused_for(host, time.monotonic()) or _has_ended(session):
+            return
+
+
+async def _wait_for_pause(session: SessionRuntime, closing: ShutdownGuard, host: str) -> None:
+    while session.pauses and not _has_ended(session):
+        seconds = session.paused_for(host, time.monotonic())
+        if seconds <= 0:
+            return
+        # Other processes know that requests wait here by the session's last activity only.
+        beat = min(seconds, session.idle_timeout / 2 or seconds)
+        await closing.wait(asyncio.wait([session.ended()], timeout=beat))
+        if seconds > beat:
+            session.last_activity = time.time()
+            session.changed()
+
+
+def _has_ended(session: SessionRuntime) -> bool:
+    return session.closed or session.status == "retired"
+
+
+async def _wait_in_queue(session: SessionRuntime, closing: ShutdownGuard, alone: bool) -> None:
     if session.queue is None:
         session.queue = deque()  # only now: an empty one takes 600 bytes
     queue = session.queue
@@ -40,7 +68,7 @@ async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, *, alone: b
     try:
         if queue[0] is not turn:
             await closing.wait(turn)
-        while not session.closed and session.status != "retired":
+        while not _has_ended(session):
             seconds = session.not_before - time.monotonic()
             if seconds <= 0 and not (is_full(session) or (alone and session.in_flight)):
                 return
@@ -61,8 +89,9 @@ async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, *, alone: b
         session.wake_first()
 
 
-async def wait_pause(session: SessionRuntime, closing: ShutdownGuard) -> None:
-    """Wait for the delay and the pauses of *session* only. Raises as :func:`wait_turn`."""
+async def wait_pause(session: SessionRuntime, closing: ShutdownGuard, host: str) -> None:
+    """Wait for the delay of *session* and its pause at *host* only. Raises as :func:`wait_turn`."""
+    await _wait_for_pause(session, closing, host)
     while (seconds := session.not_before - time.monotonic()) > 0:
         await closing.sleep(seconds)
 

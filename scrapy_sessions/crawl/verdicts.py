@@ -1,24 +1,39 @@
-"""What follows from a verdict: for the session, and for the request that drew it."""
+"""What follows from a response: for its session, and for the request.
+
+The decisions are made in :mod:`~scrapy_sessions.crawl.blame`; here they are put into effect.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
+from scrapy_sessions.cookies.hosts import canonical_host, site_of
+from scrapy_sessions.crawl.asking import is_question
+from scrapy_sessions.crawl.blame import Answer, Decision, Limits, NoBlame, Refusal
+from scrapy_sessions.crawl.blame_anonymous import AnonymousBlame, PoolBlame
+from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
-from scrapy_sessions.pools.claim import PICKED, TRIES
+from scrapy_sessions.pools.claim import FLOW, PICKED, REFUSED_BY
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
+    from scrapy_sessions.crawl.asking import Questions
+    from scrapy_sessions.crawl.in_flight import InFlight
+    from scrapy_sessions.crawl.shutdown import ShutdownGuard
+    from scrapy_sessions.pools.claim import Claim
     from scrapy_sessions.pools.pool import Pool
     from scrapy_sessions.sessions.manager import SessionManager
 
@@ -26,154 +41,344 @@ __all__ = ["PAUSES", "VerdictHandler", "pause_of"]
 
 logger = logging.getLogger(__name__)
 
-_REPLAYS = "_session_replays"
-"""The meta key that counts how often a request was sent again in the same session."""
+Blame: TypeAlias = LoginBlame | AnonymousBlame | NoBlame
 
-_STANDS_IN = "_session_stands_in"
-"""The meta key that tells for which session of its pool a fresh one, on trial, stands in."""
+_TRIES = "_session_tries"
+"""The meta key that counts the tries of a request in its session: after a pause, or where nothing can be proved."""
+
+_REFUSED_IN = "_session_refused_in"
+"""The meta key that lists in which sessions and generations a request was refused."""
+
+_REFEREE = "_session_referee"
+"""The meta key of a request that is sent to a new session, as the sessions it was sent to may be banned."""
 
 PAUSES = frozenset({429, 503})
 """The statuses by which a site may ask for a pause."""
+
+_BY_PROXY = frozenset({0, 407})
+"""The statuses that come from the session's proxy; 0: it refused the connection."""
 
 _LONGEST_PAUSE = 3600.0  # seconds; a site that asks for more is left alone for an hour, and then asked again
 
 
 class VerdictHandler:
-    """Applies verdicts. Every method returns the request to send instead of handing the response on, if any.
+    """Applies verdicts. Where a method returns a request, that one is sent instead of handing the response on.
 
-    That request is a copy with callback, errback, ``cb_kwargs`` and priority, and ``dont_filter`` set.
+    It is a copy with callback, errback, ``cb_kwargs`` and priority, and ``dont_filter`` set.
     """
 
-    def __init__(self, manager: SessionManager, count: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, manager: SessionManager, questions: Questions, guard: ShutdownGuard, count: Callable[[str, int], None]
+    ) -> None:
         self._manager = manager
-        self._settings = manager.settings
+        self._questions = questions
+        self._guard = guard
         self._count = count
+        settings = self._settings = manager.settings
+        self._limits = Limits(
+            settings.retry_times, settings.login_attempts, settings.login_backoff, settings.max_errors
+        )
+        self._pools: dict[str, PoolBlame] = {}
+        self.banned: set[str] = set()
+        """The pools that the site turns away as a whole."""
 
-    def handle_stale(self, request: Request, verdict: Verdict) -> Request | None:
-        """*request* left under an older generation: nothing follows for the session; a bad answer is asked for anew."""
-        return None if verdict is Verdict.OK else self._replay(request)
+    # Good responses: the hot path
+
+    def good(self, inflight: InFlight, request: Request, response: Response, config: SessionConfig) -> None:
+        """*response* got the verdict OK."""
+        if inflight.is_stale:
+            return
+        session = inflight.session
+        session.ok_count += 1
+        status = response.status
+        meta = request.meta
+        if status < 400 and not ("redirect_times" in meta and config.is_login_page(request.url)):
+            blame = session.blames.get(config.site)
+            if blame is None:
+                blame = self._blame_of(session, config)
+            blame.good(request.url, get=status < 300 and request.method == "GET")
+            if REFUSED_BY in meta:
+                self._opened_elsewhere(session, request, config)
+        if session.status == "new" and not config.can_log_in:
+            session.mark_ready()
+
+    def _opened_elsewhere(self, session: SessionRuntime, request: Request, config: SessionConfig) -> None:
+        for session_id, _ in request.meta[REFUSED_BY]:
+            other = self._manager.ready(session_id)
+            blame = None if other is None else other.blames.get(config.site)
+            if isinstance(blame, AnonymousBlame) and other is not session:
+                blame.opened(_page(request), by_referee=_REFEREE in request.meta)
+
+    # Pauses, and responses of an older generation
+
+    def handle_stale(self, inflight: InFlight, request: Request) -> Request | None:
+        """A bad response to *request*, which left under an older generation: nothing follows for the session."""
+        return self._send_again(inflight, request)
 
     def handle_pause(self, session: SessionRuntime, request: Request, seconds: float) -> Request | None:
         """The site asks *session* to come back in *seconds*."""
-        session.not_before = max(session.not_before, time.monotonic() + seconds)
+        session.pause(urlparse_cached(request).netloc, seconds)
         self._count("paused", 1)
-        return self._replay(request)
+        return None if is_question(request) else self._try_again(request)
 
-    def handle(
-        self, verdict: Verdict, session: SessionRuntime, request: Request, config: SessionConfig
+    # Refusals
+
+    async def refused(
+        self, verdict: Verdict, inflight: InFlight, request: Request, config: SessionConfig, *, status: int = 0
     ) -> Request | None:
-        """*session* drew *verdict* with *request*."""
-        pool = self._manager.pool_of(session)
-        if verdict is Verdict.OK:
-            session.ok_count += 1
-            if pool is not None:
-                pool.ok_count += 1
-            if not config.can_log_in:  # else its login settles that
-                session.mark_ready()
-            session.logins_without_success = 0
-            session.failed_urls = None
-            if _STANDS_IN in request.meta:
-                banned = self._manager.ready(request.meta[_STANDS_IN])
-                if banned is not None and banned.status != "retired" and request.url in (banned.failed_urls or ()):
-                    self._retire(banned, f"{safe_url(request.url)} failed in it, and not in a fresh session")
-            return None
-        self._count(f"verdicts/{verdict.value}", 1)
-        if verdict is Verdict.EXPIRED:
-            if not config.can_log_in:
-                return None
-            self._log_out(session, request)
-            return self._replay(request)
-        session.failures += 1
-        session.changed()
-        if verdict is Verdict.BLOCKED:
-            if session.status != "retired":
-                self._retire(session, f"blocked at {safe_url(request.url)}")
-            return self._elsewhere(session, request, pool) if pool is not None and _asks_pool(request) else None
-        self._manager.analytics.suspected(session)
-        suspects = session.failed_urls = session.failed_urls or set()
-        suspects.add(request.url)
-        if session.status == "retired":
-            pass  # settled while the request was under way
-        elif self._settings.max_errors and len(suspects) >= self._settings.max_errors:
-            if pool is not None and not pool.named:
-                last = safe_url(request.url)
-                self._retire(session, f"{len(suspects)} failures in a row, the last at {last}")
-            elif config.can_log_in:
-                session.failed_urls = None
-                self._log_out(session, request)
-        retired = session.status == "retired"
-        if pool is not None and _asks_pool(request) and (PICKED in request.meta or retired):
-            return self._elsewhere(session, request, pool)
-        return None if retired else self._replay(request)  # it names its session: no other will do
+        """*request* got a *verdict* that isn't OK.
 
-    def _log_out(self, session: SessionRuntime, request: Request) -> None:
-        session.lose_login(f"at {safe_url(request.url)}")
+        :param status: of the response; 0: the session's proxy refused the connection
+        """
+        session = inflight.session
+        self._count(f"verdicts/{verdict.value}", 1)
+        if verdict is not Verdict.EXPIRED:
+            session.failures += 1
+            session.changed()
+        if verdict is Verdict.SUSPECT:
+            self._manager.analytics.suspected(session)
+        decision = await self._decide(verdict, inflight, request, config, status)
+        if request.meta.get("dont_retry") or not self._settings.retry_times:
+            return None
+        return self._apply(decision, inflight, request)
+
+    async def _decide(
+        self, verdict: Verdict, inflight: InFlight, request: Request, config: SessionConfig, status: int
+    ) -> Decision:
+        session = inflight.session
+        blame = self._blame_of(session, config)
+        by_status = status in self._settings.blocked_statuses
+        if verdict is Verdict.BLOCKED and not by_status:  # the user's check() says so
+            if session.status != "retired":
+                if isinstance(blame, AnonymousBlame):
+                    blame.blocked()
+                self._retire(session, f"blocked at {safe_url(request.url)}")
+            return Decision.MOVE
+        if isinstance(blame, AnonymousBlame):
+            refused_by = request.meta.get(REFUSED_BY, ())
+            tries = sum(1 for session_id, proved in refused_by if proved or self._is_used(session_id))
+            return await blame.refused(Refusal(_page(request), blocked=by_status), tries=tries)
+        if isinstance(blame, LoginBlame) and status not in _BY_PROXY:
+            return await blame.refused(self._refusal(inflight, request))
+        return Decision.HAND_ON if verdict is Verdict.EXPIRED else Decision.TRY_AGAIN
+
+    def _refusal(self, inflight: InFlight, request: Request) -> Refusal:
+        before = request.meta.get(_REFUSED_IN, ())
+        again = any(
+            session_id == inflight.session.id and generation != inflight.generation for session_id, generation in before
+        )
+        host = urlparse_cached(request).hostname or ""
+        return Refusal(_page(request), inflight.generation, host, again=again)
+
+    def _apply(self, decision: Decision, inflight: InFlight, request: Request) -> Request | None:
+        session = inflight.session
+        retired = session.status == "retired"
+        pool = self._manager.pool_of(session)
+        if decision in {Decision.CLOSED, Decision.CLOSED_TO_ALL}:
+            self._count("closed_pages", 1)
+        if decision in {Decision.HAND_ON, Decision.CLOSED_TO_ALL}:
+            return None
+        if decision is Decision.AGAIN and not retired:
+            return self._send_again(inflight, request)
+        if pool is not None and _may_move(request, retired=retired):
+            return self._move(decision, session, request, pool)
+        if retired:
+            return self._copied(request) if FLOW in request.meta else None  # the copy fails with SessionLost
+        if decision in {Decision.TRIED, Decision.UNPROVED}:
+            replay = self._copied(request)
+            replay.meta[REFUSED_BY] = _with(request, session, decision)
+            return replay
+        return self._try_again(request) if decision is Decision.TRY_AGAIN else None
+
+    def _move(self, decision: Decision, session: SessionRuntime, request: Request, pool: Pool) -> Request | None:
+        """Send *request* to another session of *pool*, if there is one that it wasn't sent to."""
+        refused_by = _with(request, session, decision)
+        ids = {session_id for session_id, _ in refused_by}
+        if decision in {Decision.CLOSED, Decision.TRY_AGAIN} and len(ids) > self._settings.retry_times:
+            return None
+        if pool.named and not pool.others(ids):
+            return None
+        replay = self._copied(request)
+        replay.meta[REFUSED_BY] = refused_by
+        del replay.meta["session_id"]
+        tried = decision in {Decision.TRIED, Decision.UNPROVED, Decision.CLOSED}
+        if decision is Decision.REFEREE or (tried and not pool.named and 1 < pool.size <= len(ids)):
+            fresh = next((each for each in map(pool.successor, ids) if each is not None), None)
+            if fresh is not None:
+                replay.meta["session_id"] = replay.meta[PICKED] = fresh
+        if decision is Decision.REFEREE:
+            replay.meta[_REFEREE] = True
+        return replay
+
+    def _is_used(self, session_id: str) -> bool:
+        session = self._manager.ready(session_id)
+        return session is not None and session.status != "retired"
+
+    # A pool that is turned away as a whole
+
+    async def admit(self, claim: Claim) -> Claim:
+        """Wait until a request of a pool that is turned away may be sent, and return its *claim* of a session."""
+        if claim.pool not in self.banned:
+            return claim
+        blame, pool = self._pools[claim.pool], self._manager.pool(claim.pool)
+        while (ban := blame.ban) is not None:
+            if ban.take_trial():
+                last = self._manager.ready(ban.session_id)
+                ban.session_id = pool.successor(ban.session_id) or pool.pick()
+                if last is not None:
+                    self._retire(last, "the site turns everybody away")
+                return claim._replace(session_id=ban.session_id)
+            if ban.is_final:
+                return claim._replace(session_id=ban.session_id)
+            await self._guard.wait(asyncio.wait([ban.ended], timeout=ban.trial_at - time.monotonic()))
+        return claim
+
+    def _change_ban(self, pool: Pool, banned: bool) -> None:
+        if banned:
+            self.banned.add(pool.name)
+            logger.error(
+                "The site turns away every session of the pool %r, new ones too: one request a minute is tried in a "
+                "new session",
+                pool.name,
+            )
+        else:
+            self.banned.discard(pool.name)
+            logger.info("The site lets sessions of the pool %r in again", pool.name)
+
+    # What is known of a session
+
+    def logged_in(self, session: SessionRuntime, config: SessionConfig) -> None:
+        """*session* has logged in at the site of *config*."""
+        blame = self._blame_of(session, config)
+        if isinstance(blame, LoginBlame):
+            blame.begin(session.generation_at(config.site))
+        pool = self._manager.pool_of(session)
+        if pool is not None:
+            pool.resume(session.id)
+
+    def _blame_of(self, session: SessionRuntime, config: SessionConfig) -> Blame:
+        found: Blame | None = session.blames.get(config.site)
+        if found is None:
+            found = self._new_blame(session, config)
+            session.blames = {**session.blames, config.site: found}
+        return found
+
+    def _new_blame(self, session: SessionRuntime, config: SessionConfig) -> Blame:
+        actions = _Actions(self, session, config)
+        if config.can_log_in:
+            return LoginBlame(self._limits, actions, clock=time.monotonic, probe=config.probe_url or None)
+        pool = self._manager.pool_of(session)
+        if pool is None or pool.named:
+            return NoBlame()
+        blame = self._pools.get(pool.name)
+        if blame is None:
+            blame = self._pools[pool.name] = PoolBlame(
+                self._limits, pool.size, time.monotonic, lambda banned: self._change_ban(pool, banned)
+            )
+        return AnonymousBlame(blame, actions)
 
     def _retire(self, session: SessionRuntime, reason: str) -> None:
         self._manager.analytics.record_event("blocked", session, reason)
         session.retire(reason)
         logger.info("Retired the session %r: %s", session.id, reason)
 
-    def _replay(self, request: Request) -> Request | None:
-        """Send *request* again in its session, unless that was done as often as it may be."""
-        replays = request.meta.get(_REPLAYS, 0)
-        if replays >= self._settings.retry_times or request.meta.get("dont_retry"):
+    # Copies
+
+    def _send_again(self, inflight: InFlight, request: Request) -> Request | None:
+        """Send *request* again in its session. That is no try, but bounded by the generations it was refused in."""
+        before = request.meta.get(_REFUSED_IN, [])
+        generations = {generation for session_id, generation in before if session_id == inflight.session.id}
+        bound = 2 * self._settings.retry_times + 3 if self._settings.retry_times else 0
+        if request.meta.get("dont_retry") or len(generations) >= bound:
             return None
-        self._count("replays", 1)
-        replay = _copied(request)
-        replay.meta[_REPLAYS] = replays + 1
+        replay = self._copied(request)
+        replay.meta[_REFUSED_IN] = [*before, [inflight.session.id, inflight.generation]]
         return replay
 
-    def _elsewhere(self, session: SessionRuntime, request: Request, pool: Pool) -> Request | None:
-        """Send *request* again in another session of *pool*, unless it has been the page's own fault.
-
-        A failed try counts against the page only if its session lives on: if that has had a success since, or fails
-        with this page alone while others of the pool succeed. When too many count, what the page did to its sessions
-        is taken back. In all a page is tried no more than twice per session of the pool, and RETRY_TIMES. If none
-        counts by then, the last try is in a fresh session: it tells the page's fault from that of the sessions.
-        """
-        if request.meta.get("dont_retry") or not self._settings.retry_times:
+    def _try_again(self, request: Request) -> Request | None:
+        """Send *request* again in its session, RETRY_TIMES times at the most."""
+        tries = request.meta.get(_TRIES, 0)
+        if tries >= self._settings.retry_times or request.meta.get("dont_retry"):
             return None
-        tries = [*request.meta.get(TRIES, ()), [session.id, session.ok_count, pool.ok_count]]
-        against_page = [tried for tried in tries if self._lives_on(request.url, pool, *tried)]
-        if len(against_page) > self._settings.retry_times or _STANDS_IN in request.meta:
-            for session_id, *_ in tries:
-                tried = self._manager.ready(session_id)
-                if tried is not None and tried.failed_urls:
-                    tried.failed_urls.discard(request.url)
-            return None
-        left = self._settings.retry_times + 2 * pool.size - len(tries)
-        if left <= 0:
-            return None
-        undecided = not against_page
-        self._count("replays", 1)
-        replay = _copied(request)
-        replay.meta[TRIES] = tries
-        replay.meta.pop("session_id", None)
-        # Not for a session that is alone in its pool, which is all that a spider has: to a fresh one, any site shows
-        # something, its login form for example.
-        on_trial = undecided and left == 1 and pool.size > 1 and bool(self._settings.max_errors)
-        fresh = pool.successor(session.id) if on_trial else None
-        if fresh is not None:
-            replay.meta["session_id"] = replay.meta[PICKED] = fresh
-            replay.meta[_STANDS_IN] = session.id
+        replay = self._copied(request)
+        replay.meta[_TRIES] = tries + 1
         return replay
 
-    def _lives_on(self, url: str, pool: Pool, session_id: str, ok_count: int, of_pool: int) -> bool:
-        session = self._manager.ready(session_id)
-        if session is None or session.status == "retired":
-            return False
-        return session.ok_count > ok_count or (pool.ok_count > of_pool and (session.failed_urls or set()) <= {url})
+    def _copied(self, request: Request) -> Request:
+        self._count("replays", 1)
+        replay: Request = request.replace(dont_filter=True)
+        forget_cached_response(replay)
+        return replay
 
 
-def _asks_pool(request: Request) -> bool:
-    return request.meta.get("session_pool") is not None
+class _Actions:
+    """What a decision about *session* may do, at the site of *config*."""
+
+    def __init__(self, handler: VerdictHandler, session: SessionRuntime, config: SessionConfig) -> None:
+        self.session_id = session.id
+        self._handler = handler
+        self._session = session
+        self._config = config
+
+    def generation(self) -> int:
+        return self._session.generation_at(self._config.site)
+
+    def is_logging_in(self) -> bool:
+        return not self._session.is_logged_in(self._config.site)
+
+    def is_retired(self) -> bool:
+        return self._session.status == "retired"
+
+    def in_site(self, host: str, good: set[str]) -> bool:
+        login = self._session.logged_in.get(self._config.site)
+        hosts = [] if login is None else login["hosts"]
+        domains = {_domain_of(each) for each in hosts} | self._config.domains
+        return host in good or _domain_of(host) in domains or not (domains or good)
+
+    def lose_login(self, url: str) -> None:
+        self._session.lose_login(f"at {safe_url(url)}", self._config.site)
+
+    def retire(self, reason: str) -> None:
+        self._handler._retire(self._session, reason)  # noqa: SLF001  # a part of the handler
+
+    def doubt(self, doubted: bool) -> None:
+        self._session.in_doubt = doubted
+
+    def limit(self, window: int) -> None:
+        self._session.window = window
+        self._session.wake_first()
+
+    async def ask(self, url: str, *, anonymous: bool = False) -> Answer:
+        self._handler._count("questions", 1)  # noqa: SLF001
+        return await self._handler._questions.ask(self._session, url, self._config, anonymous=anonymous)  # noqa: SLF001
+
+    async def sleep(self, seconds: float) -> None:
+        await self._handler._guard.sleep(seconds)  # noqa: SLF001
+
+    def warn(self, message: str) -> None:
+        logger.warning("The session %r %s", self.session_id, message)
 
 
-def _copied(request: Request) -> Request:
-    replay: Request = request.replace(dont_filter=True)
-    forget_cached_response(replay)
-    return replay
+def _page(request: Request) -> str:
+    return f"{request.method} {request.url}"
+
+
+def _with(request: Request, session: SessionRuntime, decision: Decision) -> list[tuple[str, bool]]:
+    """Return the sessions that refused *request*, with *session* unless it was retired."""
+    before = request.meta.get(REFUSED_BY, ())
+    if decision in {Decision.MOVE, Decision.AGAIN}:
+        return [*before]
+    return [*before, (session.id, decision is not Decision.UNPROVED)]
+
+
+def _may_move(request: Request, *, retired: bool) -> bool:
+    """Whether *request* asks for a pool, and not for this session of it."""
+    meta = request.meta
+    return meta.get("session_pool") is not None and FLOW not in meta and (PICKED in meta or retired)
+
+
+def _domain_of(host: str) -> str:
+    return site_of(canonical_host(host) or host)
 
 
 def pause_of(response: Response, request: Request) -> float | None:
@@ -186,7 +391,7 @@ def pause_of(response: Response, request: Request) -> float | None:
         return None
     value = response.headers.get("Retry-After")
     if value is None:
-        return None if response.status == 503 else min(2.0 ** request.meta.get(_REPLAYS, 0), _LONGEST_PAUSE)
+        return None if response.status == 503 else min(2.0 ** request.meta.get(_TRIES, 0), _LONGEST_PAUSE)
     text = value.decode("latin-1").strip()
     if text.isdecimal():
         return min(float(text), _LONGEST_PAUSE)

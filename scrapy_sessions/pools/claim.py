@@ -12,7 +12,17 @@ from scrapy_sessions.exceptions import InvalidSessionId, UnknownPool, UnknownPro
 from scrapy_sessions.models import check_session_id
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings, nearest
 
-__all__ = ["PICKED", "TRIES", "Claim", "check_profile", "cookiejar_id", "is_named", "read_claim", "take_alias"]
+__all__ = [
+    "FLOW",
+    "PICKED",
+    "REFUSED_BY",
+    "Claim",
+    "check_profile",
+    "cookiejar_id",
+    "is_named",
+    "read_claim",
+    "take_alias",
+]
 
 PICKED = "_session_picked"
 """The meta key that notes which ``session_id`` was put into the meta by us, not by the spider."""
@@ -22,8 +32,12 @@ _ALIAS = "_session_alias"
 
 _JAR = "cookiejar:"  # what the ids of sessions begin with that belong to a cookiejar key
 
-TRIES = "_session_tries"
-"""The meta key that lists in which sessions of its pool a request has failed: with their successes, and the pool's."""
+REFUSED_BY = "_session_refused_by"
+"""The meta key that lists the sessions of its pool to which the page of a request was found closed."""
+
+FLOW = "_session_flow"
+"""The meta key of a request that continues a flow: the start time of its session. It is sent in this very session, or
+not at all."""
 
 _UNSET = object()
 _NONE: frozenset[str] = frozenset()
@@ -39,6 +53,7 @@ class Claim(NamedTuple):
     :param key: requests with the same key get the same session of *pool*
     :param avoid: sessions of *pool* that are the last to be picked
     :param untagged: whether the request asks for nothing
+    :param picked: whether the pool picked the session, so that another one will do
     """
 
     session_id: str | None
@@ -49,6 +64,7 @@ class Claim(NamedTuple):
     key: str | None = None
     avoid: frozenset[str] = frozenset()
     untagged: bool = False
+    picked: bool = False
 
 
 _QUALIFYING = frozenset({PICKED, "session_pool", "session_profile"})  # beside a session_id, they change what it means
@@ -85,12 +101,12 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
         jar_id = cookiejar_id(key)
         return Claim(jar_id, None, profile, key if jar_id is None else None, before)
     if session_id is not _UNSET:
-        return Claim(check_session_id(session_id), pool, profile, before=before)
+        return Claim(check_session_id(session_id), pool, profile, before=before, picked=FLOW not in meta)
     key = meta.get("session_key")
     if key is not None and not isinstance(key, str | int):
         raise InvalidSessionId(f"The meta key 'session_key' must be a string or int, not {type(key).__name__}")
-    tries = meta.get(TRIES)
-    avoid = frozenset(session_id for session_id, *_ in tries) if tries else _NONE
+    refused_by = meta.get(REFUSED_BY)
+    avoid = frozenset(session_id for session_id, _ in refused_by) if refused_by else _NONE
     key = None if key is None else str(key)
     if pool is not None:
         return Claim(None, pool, profile, before=before, key=key, avoid=avoid)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Container
 from itertools import islice
 
-from scrapy_sessions.exceptions import PoolExhausted, UnknownPool
+from scrapy_sessions.exceptions import LoginFailed, PoolExhausted, UnknownPool
 from scrapy_sessions.pools.strategies import STRATEGIES
 from scrapy_sessions.settings import DEFAULT_POOL, PoolOptions, SessionsSettings, nearest
 
@@ -47,7 +47,10 @@ class Pool:
         self._slots: dict[str, int] = {session_id: slot for slot, session_id in self._ids.items()}
         self._places: dict[str, int] = self._slots.copy()  # of the named ones in the settings
         self._substitutes: dict[int, int] = {}  # by the place of a retired one
-        self._retired: list[str] = []
+        self._out: dict[str, str] = {}  # named sessions out of the turn, and why
+        self._failed: dict[str, str] = {}  # sessions whose login was given up, and why
+        self.is_given_up = False
+        """Whether no account is left, as logins were given up."""
         self.ok_count = 0  # responses of its sessions that drew the verdict OK, in this crawl
 
     @classmethod
@@ -74,12 +77,16 @@ class Pool:
         go the soonest. *backlog* tells how long a session has to wait, in seconds
         and in requests before this one, whose ends nobody knows.
 
-        Raises :exc:`~scrapy_sessions.exceptions.PoolExhausted` when all its named sessions are retired.
+        Raises :exc:`~scrapy_sessions.exceptions.PoolExhausted` when all its named sessions are retired, and
+        :exc:`~scrapy_sessions.exceptions.LoginFailed` when none is left as logins were given up.
         """
         if self.named and not self._slots:
+            reasons = "; ".join(map(": ".join, self._out.items()))
+            if self._failed:
+                raise LoginFailed(f"No account of the pool {self.name!r} is left ({reasons})")
             raise PoolExhausted(
-                f"Every session of the pool {self.name!r} is retired ({'; '.join(self._retired)}): delete them to "
-                f"begin anew, or add others to SESSIONS_POOLS[{self.name!r}]['sessions']"
+                f"Every session of the pool {self.name!r} is retired ({reasons}): delete them to begin anew, or add "
+                f"others to SESSIONS_POOLS[{self.name!r}]['sessions']"
             )
         if key is not None:
             return self._of_key(key)
@@ -96,6 +103,35 @@ class Pool:
         slot = min(looks)[-1]
         self._strategy.record_use(slot)
         return self._of_slot(slot)
+
+    def others(self, avoid: Container[str]) -> bool:
+        """Whether a pool of named sessions has one in the turn that is not in *avoid*."""
+        return any(session_id not in avoid for session_id in self._slots)
+
+    def give_up(self, session_id: str, reason: str) -> bool:
+        """The login of *session_id* was given up. Returns whether it was the last account, the first time only.
+
+        A named session leaves the turn until it is resumed. An anonymous one is replaced: the pool is given up with as
+        many of them in a row as it has places.
+        """
+        if self.is_given_up or session_id not in self._slots:
+            return False
+        self._failed[session_id] = reason
+        if self.named:
+            self.retire_slot(session_id, reason)
+        self.is_given_up = not self._slots if self.named else len(self._failed) >= self.size
+        return self.is_given_up
+
+    def resume(self, session_id: str) -> None:
+        """*session_id* may log in again: a named session is put into the turn again, if it was given up."""
+        self.is_given_up = False
+        if not self.named:
+            self._failed.clear()
+        elif self._failed.pop(session_id, None) is not None:
+            slot = len(self._slots)
+            self._ids[slot], self._slots[session_id] = session_id, slot
+            self._substitutes.pop(self._places[session_id], None)
+            self._out.pop(session_id, None)
 
     def may_hold(self, session_id: str) -> bool:
         """Whether *session_id* can be one of the pool: a pool of named sessions has those of the settings only."""
@@ -114,7 +150,7 @@ class Pool:
             self._strategy.moved(last, slot)
             place = self._places[session_id]
             self._substitutes[place] = (place + 1) % self.size
-            self._retired.append(f"{session_id}: {reason}")
+            self._out[session_id] = reason
             return
         self._set(slot, self._after(session_id))
         self._strategy.renewed(slot)

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from scrapy_sessions.exceptions import (
     AmbiguousSession,
@@ -313,8 +314,11 @@ class SessionManager:
         """Return the ids of the sessions that are in memory."""
         return list(self._live)
 
-    def settle(self, claim: Claim) -> Claim:
-        """Return *claim* with a session id: that of the session whose turn it is, if it names none."""
+    def settle(self, claim: Claim, request: Request | None = None) -> Claim:
+        """Return *claim* with a session id: that of the session whose turn it is, if it names none.
+
+        A session that is paused at the host of *request* is not preferred.
+        """
         if claim.profile is not None:
             check_profile(claim.profile, self.settings)
         if claim.pool is None:
@@ -328,7 +332,7 @@ class SessionManager:
             pool.record_use(claim.session_id)
             return claim
         # Half the cost of _replace().
-        return Claim(pool.pick(claim.key, claim.avoid, self._backlog), *claim[1:])
+        return Claim(pool.pick(claim.key, claim.avoid, self._backlog_at(request)), *claim[1:-1], True)
 
     def ready_for(self, claim: Claim) -> SessionRuntime | None:
         """Return the session for the settled *claim* if that takes no waiting, else ``None``."""
@@ -360,7 +364,7 @@ class SessionManager:
                 raise retired(session)
             pool = self.pool(claim.pool)
             pool.retire_slot(session_id, session.retired_reason or "retired")
-            session_id = pool.pick(claim.key, claim.avoid, self._backlog)
+            session_id = pool.pick(claim.key, claim.avoid, self._backlog_at(None))
 
     def obtain_now(self, claim: Claim) -> SessionRuntime:
         """As :meth:`obtain`, without waiting: a session that isn't in memory is made, and merged with the stored one
@@ -477,9 +481,15 @@ class SessionManager:
 
     # Inside
 
-    def _backlog(self, session_id: str) -> tuple[float, int]:
-        session = self._live.get(session_id)
-        return NO_BACKLOG if session is None else backlog(session, time.monotonic())
+    def _backlog_at(self, request: Request | None) -> Callable[[str], tuple[float, int]]:
+        def of(session_id: str) -> tuple[float, int]:
+            session = self._live.get(session_id)
+            if session is None:
+                return NO_BACKLOG
+            host = urlsplit(request.url).netloc if session.pauses and request is not None else ""
+            return backlog(session, time.monotonic(), host)
+
+        return of
 
     async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> SessionRuntime:
         await self.open()

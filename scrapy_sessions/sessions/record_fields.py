@@ -115,6 +115,7 @@ FIELDS = (
     Field("idle_timeout", Part.SETTLED, of_stored),
     Field("max_age", Part.SETTLED, of_stored),
     Field("max_uses", Part.SETTLED, of_stored),
+    Field("logged_in", Part.SETTLED, merge_by_key),
     Field(
         "headers",
         Part.SETTLED,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -17,6 +17,7 @@ from scrapy_sessions.models import (
     ExpiryReason,
     PersistentSession,
     Profile,
+    SiteLogin,
     Status,
     check_session_id,
 )
@@ -36,7 +37,16 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.parts import Parts
     from scrapy_sessions.storage.base import Row
 
-__all__ = ["Fetch", "SessionOwner", "SessionRuntime", "Transition", "backlog", "is_full", "must_go_alone"]
+__all__ = [
+    "ANY_SITE",
+    "Fetch",
+    "SessionOwner",
+    "SessionRuntime",
+    "Transition",
+    "backlog",
+    "is_full",
+    "must_go_alone",
+]
 
 Fetch: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 """Downloads a request in a session."""
@@ -46,6 +56,12 @@ Transition: TypeAlias = Literal["ready", "login_lost", "retired"]
 
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 _NO_FIELDS: dict[str, Any] = {}
+_NOWHERE: dict[str, SiteLogin] = {}  # never changed
+
+_IN_DOUBT = 1e6  # seconds: a session in doubt is picked after those that wait
+
+ANY_SITE = "*"
+"""In place of a site: a restored session that may be logged in anywhere."""
 
 
 class SessionOwner(Protocol):
@@ -80,9 +96,12 @@ class SessionRuntime:
 
     __slots__ = (
         "__weakref__",
+        "_base",
         "_data",
+        "_ended",
         "_owner",
         "alone",
+        "blames",
         "bound_headers",
         "bytes",
         "closed",
@@ -90,12 +109,12 @@ class SessionRuntime:
         "counted",
         "delay",
         "dirty",
-        "failed_urls",
         "failures",
         "first_request_alone",
         "generation",
         "history",
         "id",
+        "in_doubt",
         "identities",
         "identity",
         "idle_timeout",
@@ -106,8 +125,8 @@ class SessionRuntime:
         "last_url",
         "latency",
         "login_error",
+        "logged_in",
         "logins",
-        "logins_without_success",
         "keeps_limits",
         "max_age",
         "max_uses",
@@ -116,6 +135,7 @@ class SessionRuntime:
         "not_before",
         "ok_count",
         "pages_visited",
+        "pauses",
         "pool",
         "profile_name",
         "proxy",
@@ -137,6 +157,7 @@ class SessionRuntime:
         "view",
         "viewport_height",
         "viewport_width",
+        "window",
     )
 
     def __init__(
@@ -183,10 +204,12 @@ class SessionRuntime:
         self.status: Status = "new"  # changed by the three transitions only
         self.retired_reason: str | None = None
         self.keeps_limits = False  # whether those of a record are ignored
+        self.logged_in: dict[str, SiteLogin] = _NOWHERE  # by site; replaced at each change
         self.idle_timeout = idle_timeout
         self.max_age = max_age
         self.max_uses = max_uses
         self.generation = 0
+        self._base = 0  # older generations are outdated at every site
         self.revision = 0
         self.requests = 0
         self.responses: dict[int, int] = {}
@@ -211,13 +234,16 @@ class SessionRuntime:
         self.counted = ZERO  # what analytics have counted
         self.reserved_uses = 0  # requests sent, and those about to be
         self.ok_count = 0  # responses with the verdict OK
-        self.failed_urls: set[str] | None = None  # URLs that have failed since the last good response
-        self.logins_without_success = 0  # logins since the last good response
+        self.blames: Mapping[str, Any] = _EMPTY  # by site: what is known of its refusals
         self.login_error: str | None = None  # why its login was given up: not tried again in this process
         self.delay = delay  # seconds between two requests; None: as the settings say
         self.concurrency = concurrency
         self.first_request_alone = False
         self.not_before = 0.0  # when its next request may go (time.monotonic())
+        self._ended: asyncio.Future[None] | None = None
+        self.in_doubt = False  # other sessions of its pool are preferred
+        self.window = 0  # how many requests may be in flight after a lost login; 0: no limit
+        self.pauses: Mapping[str, float] = _EMPTY  # by host: when its next request there may go
         self.spacing = 0.0  # seconds between its latest request and the next one
         self.queue: deque[asyncio.Future[None]] | None = None  # requests that wait for their turn
 
@@ -227,14 +253,33 @@ class SessionRuntime:
     # Transitions
 
     def mark_ready(self) -> None:
-        """A new session has logged in, or had its first good response."""
+        """A new session had its first good response."""
         if self.status == "new":
             self._change_status("ready", "ready")
 
-    def lose_login(self, reason: str) -> None:
-        """The site does not know a ready session any more: it is new again."""
-        if self.status == "ready":
+    def log_in(self, site: str, now: float, hosts: Iterable[str]) -> None:
+        """The session has logged in at *site* (UNIX seconds), which begins its generation there."""
+        login: SiteLogin = {"time": now, "generation": self.generation, "hosts": sorted(hosts)}
+        self.logged_in = {**self.logged_in, site: login}
+        self.changed()
+        self.mark_ready()
+
+    def is_logged_in(self, site: str) -> bool:
+        """Whether the session has logged in at *site*, and is not known to have lost that login."""
+        return site in self.logged_in or ANY_SITE in self.logged_in
+
+    def lose_login(self, reason: str, site: str | None = None) -> None:
+        """*site* does not know the session any more, ``None``: no site does. Without another login it is new again."""
+        gone = (site, ANY_SITE)
+        self.logged_in = {} if site is None else {k: v for k, v in self.logged_in.items() if k not in gone}
+        if self.status != "ready":
+            return
+        if not self.logged_in:
             self._change_status("new", "login_lost", reason)
+            return
+        self.changed()
+        if self._owner is not None:
+            self._owner.status_changed(self, "login_lost", reason)
 
     def retire(self, reason: str) -> None:
         """Take the session out of use for good. Its record stays, with *reason*; that of the first call counts."""
@@ -252,8 +297,18 @@ class SessionRuntime:
 
     def new_generation(self) -> None:
         """Begin a new generation: responses to requests that left before change nothing in the session any more."""
+        self.begin_login()
+        self._base = self.generation
+
+    def begin_login(self) -> None:
+        """Begin the generation of a login: it outdates the requests at the site of that login, once it succeeds."""
         self.generation += 1
         self.changed()
+
+    def generation_at(self, site: str) -> int:
+        """Return the generation that the session has at *site*."""
+        login = self.logged_in.get(site)
+        return self.generation if login is None else max(login["generation"], self._base)
 
     # Data
 
@@ -321,6 +376,15 @@ class SessionRuntime:
         """Let the first request that waits for its turn look whether it has come."""
         if self.queue and not self.queue[0].done():
             self.queue[0].set_result(None)
+        if self._ended is not None and (self.closed or self.status == "retired") and not self._ended.done():
+            self._ended.set_result(None)
+
+    def ended(self) -> asyncio.Future[None]:
+        """Return a future that is done when the session is retired or closed."""
+        if self._ended is None or self._ended.cancelled():
+            self._ended = asyncio.get_running_loop().create_future()
+            self.wake_first()
+        return self._ended
 
     def expired(self, now: float) -> ExpiryReason | None:
         """Return the limit by which the session has expired at *now* (UNIX seconds), ``None`` if it hasn't."""
@@ -334,7 +398,17 @@ class SessionRuntime:
 
     def _is_waited_for(self) -> bool:
         """Whether it only seems idle: a request is in flight or waits, or the site has asked for a pause."""
-        return bool(self.in_flight or self.queue) or self.not_before > time.monotonic()
+        now = time.monotonic()
+        return bool(self.in_flight or self.queue) or self.not_before > now or any(t > now for t in self.pauses.values())
+
+    def pause(self, host: str, seconds: float) -> None:
+        """The site asks the session to stay away from *host* for *seconds*."""
+        until = time.monotonic() + seconds
+        self.pauses = {**self.pauses, host: max(self.pauses.get(host, 0.0), until)}
+
+    def paused_for(self, host: str, now: float) -> float:
+        """Return for how many seconds from *now* on (``time.monotonic()``) no request may go to *host*."""
+        return max(self.pauses[host] - now, 0.0) if host in self.pauses else 0.0
 
     # The record
 
@@ -350,6 +424,9 @@ class SessionRuntime:
         if self.keeps_limits:
             self.idle_timeout, self.max_age, self.max_uses = limits
         self.forget_identity()
+        self._base = self.generation
+        if self.status == "ready" and not self.logged_in:  # imported, or used where nobody logs in
+            self.logged_in = {ANY_SITE: {"time": self.last_activity, "generation": self.generation, "hosts": []}}
         self.reserved_uses += self.requests - before.requests
         self.counted = self.counted.rebased(before, CounterSnapshot.of(self))
 
@@ -360,11 +437,14 @@ class SessionRuntime:
         self.settled = None
 
 
-def backlog(session: SessionRuntime, now: float) -> tuple[float, int]:
+def backlog(session: SessionRuntime, now: float, host: str = "") -> tuple[float, int]:
     """Return how long a request of *session* would wait at *now* (``time.monotonic()``), to be compared: seconds of
     delays, then the number of requests before it, whose ends are unknown."""
     waiting = len(session.queue or ())
-    return max(session.not_before - now, 0.0) + waiting * session.spacing, waiting + (waiting > 0 or is_full(session))
+    if session.in_doubt:
+        return _IN_DOUBT, waiting
+    pause = max(session.not_before - now, session.paused_for(host, now) if session.pauses else 0.0, 0.0)
+    return pause + waiting * session.spacing, waiting + (waiting > 0 or is_full(session))
 
 
 def must_go_alone(session: SessionRuntime) -> bool:
@@ -380,5 +460,7 @@ def is_full(session: SessionRuntime) -> bool:
     if session.alone is not None:
         return True
     if session.in_flight and must_go_alone(session):
+        return True
+    if session.window and session.in_flight >= session.window:
         return True
     return bool(session.concurrency) and session.in_flight >= session.concurrency

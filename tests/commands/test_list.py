@@ -241,7 +241,7 @@ def test_wide_characters_are_aligned() -> None:
 
 
 def test_cells_have_colours() -> None:
-    """On a terminal headers are bold and states coloured, which doesn't change the alignment, and the rest is escaped."""
+    """Headers are bold and states coloured on a terminal; the alignment is the same, and text is escaped."""
     lines = Lines(("ID", "STATE"), colours=True).add([("a\x1b[2J", "active"), ("b", "-")])
     assert lines == [
         *("\x1b[1mID\x1b[0m        \x1b[1mSTATE\x1b[0m", "a\\x1b[2J  \x1b[32mactive\x1b[0m", "b         -")

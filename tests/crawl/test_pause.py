@@ -152,7 +152,7 @@ def test_no_date_breaks_it(after: str) -> None:
 
 def test_a_429_without_a_word_doubles() -> None:
     """A 429 without Retry-After asks for a second, then two, then four."""
-    assert [pause(429, None, _session_replays=replays) for replays in range(3)] == [1.0, 2.0, 4.0]
+    assert [pause(429, None, _session_tries=tries) for tries in range(3)] == [1.0, 2.0, 4.0]
 
 
 async def test_a_pause_that_grows_is_kept(shop: Shop) -> None:

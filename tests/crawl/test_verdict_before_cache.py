@@ -92,7 +92,7 @@ async def test_a_replay_carries_nothing_of_the_cache(shop: Shop, cached: dict[st
 
     class Notes(LogsIn):
         def process_request(self, request: Request, session: Any) -> None:
-            if request.meta.get("_session_replays"):
+            if request.meta.get("_session_refused_in"):
                 seen.append(request.meta.get("cached_response"))
 
     crawler = await buy(shop, {**cached, **policy}, [{"path": "/secret/1"}], Notes)

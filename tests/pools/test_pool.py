@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import InvalidSessionId, PoolExhausted, SessionManager, SessionRetired, UnknownPool, UnknownProfile
-from scrapy_sessions.pools.claim import PICKED, TRIES, Claim, check_profile, cookiejar_id, is_named, read_claim
+from scrapy_sessions.pools.claim import (
+    FLOW,
+    PICKED,
+    REFUSED_BY,
+    Claim,
+    check_profile,
+    cookiejar_id,
+    is_named,
+    read_claim,
+)
 from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
@@ -119,7 +128,7 @@ def test_an_undeclared_profile() -> None:
         ({"session_key": 5}, Claim(None, "default", key="5", untagged=True)),
         ({"session_pool": "p", "session_key": "k"}, Claim(None, "p", key="k")),
         (
-            {"session_pool": "p", TRIES: [["p#1", 0, 0], ["p#2", 1, 1]]},
+            {"session_pool": "p", REFUSED_BY: [["p#1", True], ["p#2", False]]},
             Claim(None, "p", avoid=frozenset({"p#1", "p#2"})),
         ),
         ({"session_id": None}, None),
@@ -131,7 +140,8 @@ def test_an_undeclared_profile() -> None:
         ({"cookiejar": None}, Claim(None, "default", untagged=True)),
         ({"cookiejar": "bob", "session_id": "alice"}, Claim("alice", None)),
         ({"cookiejar": "bob", "session_id": "x", PICKED: "x"}, Claim("bob", None, before="x")),
-        ({"session_id": "x", PICKED: "x", "session_pool": "p"}, Claim("x", "p", before="x")),
+        ({"session_id": "x", PICKED: "x", "session_pool": "p"}, Claim("x", "p", before="x", picked=True)),
+        ({"session_id": "x", PICKED: "x", "session_pool": "p", FLOW: 1.5}, Claim("x", "p", before="x")),
         ({"session_id": "alice", PICKED: "x"}, Claim("alice", None, before="x")),
     ],
 )

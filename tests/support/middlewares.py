@@ -14,7 +14,7 @@ class FailsReplays:
     """Drops what is sent again."""
 
     def process_request(self, request: Request) -> None:
-        if request.meta.get("_session_replays"):
+        if request.meta.get("_session_refused_in"):
             raise IgnoreRequest("dropped by the test")
 
 
@@ -22,7 +22,7 @@ class HoldsBack:
     """Takes its time over a request for ``…/held``, so that others overtake it."""
 
     async def process_request(self, request: Request) -> None:
-        if "/held" in request.url and not request.meta.get("_session_replays"):
+        if "/held" in request.url and not request.meta.get("_session_refused_in"):
             await asyncio.sleep(0.25)
 
 

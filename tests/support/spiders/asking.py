@@ -28,6 +28,7 @@ __all__ = [
     "Returning",
     "Slots",
     "Suspended",
+    "SuspendedTwice",
     "Turns",
 ]
 
@@ -110,6 +111,18 @@ class Suspended(SessionConfig):
 
     def check(self, response: Response, request: Request) -> Any:
         return Verdict.BLOCKED if "/suspended" in response.url else super().check(response, request)
+
+
+class SuspendedTwice(SessionConfig):
+    """Holds the first two that are shown a page ``/suspended…`` for suspended."""
+
+    seen = 0
+
+    def check(self, response: Response, request: Request) -> Any:
+        if "/suspended" not in response.url:
+            return super().check(response, request)
+        self.seen += 1
+        return Verdict.BLOCKED if self.seen <= 2 else Verdict.OK
 
 
 class Inquiring(SessionConfig):
