@@ -16,7 +16,7 @@ from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.storage import MemoryStore
-from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
+from tests.support.crawl import ADDON, MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 SCRAPYS = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
@@ -59,7 +59,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
             [{"url": site.url(f"{path}/4"), "meta": {"cookiejar": 1}}],
         ]
         jobs.append(Job("tests.support.spiders.base.Listed", {"steps": steps}, settings))
-    crawls = crawl(tmp_path_factory.mktemp("addon"), *jobs, mode=request.param)
+    crawls = crawl_jobs(tmp_path_factory.mktemp("addon"), *jobs, mode=request.param)
     journal = site.journal()
     return {
         setup: (done, [arrival for arrival in journal if arrival.path.startswith(f"{_path(setup)}/")])

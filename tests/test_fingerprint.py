@@ -11,7 +11,7 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.fingerprint import SessionFingerprinter
 from scrapy_sessions.pools.claim import PICKED
-from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
+from tests.support.crawl import ADDON, MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Site
 
 URL = "http://shop.test/page"
@@ -110,7 +110,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
     metas: list[dict[str, Any]] = [NAMED, {"session_id": "bob"}, {"session_pool": "shop"}, {}]
     first = [{"url": site.url(f"/{n}", times=1), "meta": meta, "dont_filter": False} for n, meta in enumerate(metas)]
     shared = [{"url": site.url("/shared"), "meta": meta, "dont_filter": False} for meta in (*metas, {"cookiejar": 1})]
-    (done,) = crawl(
+    (done,) = crawl_jobs(
         tmp_path_factory.mktemp("fingerprint"),
         Job("tests.support.spiders.fingerprint.Twice", {"requests": [*first, *shared]}),
         mode=request.param,

@@ -12,7 +12,7 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.pipelines import SessionFilesPipeline, SessionImagesPipeline
-from tests.support.jobs import ADDON, MODES, Crawl, Job, crawl
+from tests.support.crawl import ADDON, MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 FILES = {"scrapy_sessions.pipelines.SessionFilesPipeline": 1}
@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
 def _run(site: Site, folder: Path, mode: str, media: str, pipeline: Mapping[str, int], field: str) -> Run:
     arguments = {"page": site.url("/identity/page"), "media": media, "field": field, "metas": METAS}
-    (done,) = crawl(
+    (done,) = crawl_jobs(
         folder,
         Job("tests.support.spiders.media.Media", arguments),
         mode=mode,

@@ -17,10 +17,9 @@ from scrapy_sessions.analytics.model import FOLDED, Event, HourCounts, summed
 from scrapy_sessions.storage import SQLiteStore
 from tests.support.crawl import crawl, session_stats, sqlite_url, start
 from tests.support.login_configs import Fails
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy
+from tests.support.shop import Shop, buy
 from tests.support.site import Site
-from tests.support.spiders.pages import Pages
+from tests.support.spiders.pages import Pages, Steady
 from tests.support.waiting import HANG
 
 
@@ -94,7 +93,7 @@ async def test_two_processes_add_up(tmp_path: Path, site: Site) -> None:
     path = tmp_path / "s.db"
     settings = {"SESSIONS_STORE": sqlite_url(path), "SESSIONS_SAVE_INTERVAL": 0.05, "LOG_LEVEL": "ERROR"}
     arguments = {"site": site.url(""), "sessions_used": ["alice", "bob"], "pages": 60}
-    crawls = [start("Steady", settings, arguments) for _ in range(2)]
+    crawls = [start(Steady, settings, arguments) for _ in range(2)]
     await asyncio.to_thread(lambda: [each.communicate(timeout=HANG) for each in crawls])
     assert [each.returncode for each in crawls] == [0, 0]
     rows, events = await kept(path)

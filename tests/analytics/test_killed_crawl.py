@@ -10,6 +10,7 @@ from scrapy_sessions.sessions.collector import flush_interval
 from scrapy_sessions.storage import SQLiteStore
 from tests.support.crawl import sqlite_url, start
 from tests.support.site import Site
+from tests.support.spiders.pages import Steady
 from tests.support.waiting import HANG, slowness
 
 SAVE_INTERVAL = 0.1
@@ -38,7 +39,7 @@ def test_a_kill_loses_one_interval(tmp_path: Path, site: Site) -> None:
         "DOWNLOAD_DELAY": 0.02,
         "LOG_ENABLED": False,
     }
-    crawl = start("Steady", settings, {"site": site.url(""), "sessions_used": ["a", "b"]})
+    crawl = start(Steady, settings, {"site": site.url(""), "sessions_used": ["a", "b"]})
     moments: list[float] = []
     assert crawl.stdout is not None
     for line in crawl.stdout:

@@ -162,7 +162,7 @@ def test_a_bad_place_stops_the_crawl(tmp_path: Path, site: Site) -> None:
     """A crawl that couldn't write its file doesn't begin."""
     site.reset()
     settings = {"SESSIONS_STORE": "memory://", "SESSIONS_PROMETHEUS_FILE": str(tmp_path / "missing" / "x.prom")}
-    done = run("Pages", settings, {"urls": [(site.url("/answer"), {})]})
+    done = run(Pages, settings, {"urls": [(site.url("/answer"), {})]})
     assert "SESSIONS_PROMETHEUS_FILE: there is no folder" in done.log
     assert site.journal("/answer") == []
 

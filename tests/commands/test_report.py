@@ -23,6 +23,7 @@ from tests.support.docs_pages import DOCS, commands
 from tests.support.in_process import called
 from tests.support.report_stores import record, save
 from tests.support.site import Site
+from tests.support.spiders.pages import Telling
 from tests.support.waiting import HANG
 
 Report: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
@@ -157,7 +158,7 @@ def test_a_report_of_a_running_crawl(report: Report, tmp_path: Path, site: Site)
     settings = {"SESSIONS_STORE": sqlite_url(file), "SESSIONS_SAVE_INTERVAL": 0}
     with log.open("w") as stderr:
         pages = {"urls": [[site.url("/answer"), {"session_id": "alice"}]]}
-        with start("Telling", settings, pages, stderr=stderr) as crawl:
+        with start(Telling, settings, pages, stderr=stderr) as crawl:
             try:
                 assert crawl.stdout is not None
                 while crawl.stdout.readline() and not saved(file):

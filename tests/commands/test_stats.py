@@ -33,6 +33,7 @@ from tests.support.crawl import ENVIRONMENT, sqlite_url, start
 from tests.support.docs_pages import DOCS, commands
 from tests.support.in_process import called
 from tests.support.site import Site
+from tests.support.spiders.pages import Steady
 from tests.support.waiting import HANG, slowness
 
 NOW = hour_of(time.time())
@@ -201,7 +202,7 @@ def crawled(tmp_path: Path, site: Site) -> Iterator[str]:
     site.reset()
     url = sqlite_url(tmp_path / "s.db")
     settings = {"SESSIONS_STORE": url, "SESSIONS_SAVE_INTERVAL": 0.1, "DOWNLOAD_DELAY": 0.02, "LOG_ENABLED": False}
-    crawl = start("Steady", settings, {"site": site.url(""), "sessions_used": ["alice", "bob"]})
+    crawl = start(Steady, settings, {"site": site.url(""), "sessions_used": ["alice", "bob"]})
     assert crawl.stdout is not None
     crawl.stdout.readline()  # it runs, so the store is there
     yield url

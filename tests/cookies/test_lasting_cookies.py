@@ -11,7 +11,7 @@ import pytest
 
 from scrapy_sessions import BrowserSession, Cookie, SessionManager
 from scrapy_sessions.sessions.browser_session import runtime_of
-from tests.support.jobs import Job, crawl
+from tests.support.crawl import Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 
@@ -40,11 +40,11 @@ def runs(site_process: Site, tmp_path_factory: pytest.TempPathFactory) -> Two:
     store: dict[str, Any] = {"SESSIONS_STORE": f"sqlite:///{folder}/s.db"}
     began = time.time()
     first = [{"url": site.url("/set", "shop.test", set=cookies), "meta": named}]
-    crawl(folder, Job("tests.support.spiders.base.Listed", {"requests": first}), **store)
+    crawl_jobs(folder, Job("tests.support.spiders.base.Listed", {"requests": first}), **store)
     ended = time.time()
     stored = asyncio.run(_cookies(folder))
     second = [{"url": site.url(f"/{host}", host), "meta": named} for host in ("shop.test", "www.shop.test")]
-    crawl(folder, Job("tests.support.spiders.base.Listed", {"requests": second}), **store)
+    crawl_jobs(folder, Job("tests.support.spiders.base.Listed", {"requests": second}), **store)
     return Two(
         stored,
         asyncio.run(_cookies(folder)),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 BAD = {
@@ -52,7 +52,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         first.append({"url": site.url(f"/answer/{kind}", status=status, set=cookies, **to), "meta": meta})
         second.append({"url": site.url(f"/after/{kind}"), "meta": meta})
     spider = Job("tests.support.spiders.base.Listed", {"steps": [first, second]})
-    (crawled,) = crawl(tmp_path_factory.mktemp("malformed"), spider, mode=request.param, errors=True)
+    (crawled,) = crawl_jobs(tmp_path_factory.mktemp("malformed"), spider, mode=request.param, errors=True)
     assert len(crawled.errors) == 1, crawled.log  # that the 500 was given up
     return Run(crawled, {arrival.path: arrival for arrival in site.journal()})
 

@@ -13,7 +13,8 @@ from scrapy_sessions.exceptions import InvalidCookie
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.storage.base import Key
-from tests.support.jobs import ANY_HOST, Crawl, Job, crawl
+from tests.support.crawl import Crawl, Job, crawl_jobs
+from tests.support.resolver import ANY_HOST
 from tests.support.site import Arrival, Site
 
 SHOP, OTHER = "shop.co.uk", "other.co.uk"
@@ -36,7 +37,7 @@ def run(site_process: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[C
         [{"url": site.url("/" + host, host), "meta": named} for host in ("github.io", "me.github.io")],
     ]
     folder = tmp_path_factory.mktemp("suffix")
-    (done,) = crawl(folder, Job("tests.support.spiders.base.Listed", {"steps": steps}), **ANY_HOST)
+    (done,) = crawl_jobs(folder, Job("tests.support.spiders.base.Listed", {"steps": steps}), **ANY_HOST)
     return done, {arrival.path: arrival for arrival in site.journal()}
 
 

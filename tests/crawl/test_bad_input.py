@@ -138,7 +138,7 @@ async def test_a_bad_setting(site: Site, settings: dict[str, Any], words: str) -
 
 def test_a_bad_setting_ends_the_process_with_an_error(site: Site) -> None:
     """The process of a crawl with a bad setting ends as with any part that fails to start, and says why."""
-    done = run("Pages", {"SESSIONS_IDLE_TIMOUT": 5}, {"urls": [(site.url("/answer"), {})]})
+    done = run(Pages, {"SESSIONS_IDLE_TIMOUT": 5}, {"urls": [(site.url("/answer"), {})]})
     assert done.status == status_of_a_failed_start()
     assert "did you mean SESSIONS_IDLE_TIMEOUT?" in done.log
     assert site.journal("/answer") == []
@@ -182,7 +182,7 @@ def folder() -> Iterator[Path]:
 def as_nobody(path: Path, site: Site) -> Finished:
     """Crawl with the store at *path*, without root's rights."""
     arguments = {"urls": [(site.url("/answer"), {"session_id": "alice"})]}
-    return run("Pages", {"SESSIONS_STORE": "tests.support.stores.AsNobody"}, arguments, STORE_FILE=str(path))
+    return run(Pages, {"SESSIONS_STORE": "tests.support.stores.AsNobody"}, arguments, STORE_FILE=str(path))
 
 
 @needs_root

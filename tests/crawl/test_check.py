@@ -13,8 +13,7 @@ from scrapy.http import Response
 from scrapy_sessions import SessionConfig, Verdict
 from tests.support.login_configs import LogsIn
 from tests.support.proxy import Proxy
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, failures, pages, spider_of, stat
+from tests.support.shop import Shop, buy, failures, pages, spider_of, stat
 
 POOLED = {"session_pool": "p"}
 POOL = {"SESSIONS_POOLS": {"p": {"size": 3}}}

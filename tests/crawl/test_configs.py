@@ -18,8 +18,7 @@ from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.storage import MemoryStore
 from tests.support.crawl import PLAIN
 from tests.support.login_configs import LogsIn, TakesToken
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, pages, spider_of
+from tests.support.shop import Shop, buy, pages, spider_of
 from tests.support.spiders.buyer import Buyer
 
 PAGE = "http://shop.example/account/orders?page=2"

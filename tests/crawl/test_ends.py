@@ -13,7 +13,7 @@ from scrapy_sessions import BrowserSession, PersistentSession, SessionManager
 from scrapy_sessions.storage import SQLiteStore
 from tests.support.crawl import crawl, session_stats, sqlite_url, start
 from tests.support.site import Site
-from tests.support.spiders.pages import Ending, Own, Pages
+from tests.support.spiders.pages import Ending, Own, Pages, Telling
 
 NEVER = 3600.0
 """A SAVE_INTERVAL within which no test ends: what is saved is saved by the end of the crawl."""
@@ -48,7 +48,7 @@ def test_saved_after_ctrl_c(tmp_path: Path, site: Site) -> None:
     """All is saved when the process gets a SIGINT in the middle of a crawl."""
     path = tmp_path / "s.db"
     settings = {"SESSIONS_STORE": sqlite_url(path), "SESSIONS_SAVE_INTERVAL": NEVER, "LOG_LEVEL": "ERROR"}
-    with start("Telling", settings, {"urls": [(site.url("/answer"), {"session_id": "alice"})]}) as process:
+    with start(Telling, settings, {"urls": [(site.url("/answer"), {"session_id": "alice"})]}) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line == "page 5\n":

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.bans import BanningSite
-from tests.support.crawl import sqlite_url
-from tests.support.jobs import MODES, Job, crawl
+from tests.support.crawl import MODES, Job, crawl_jobs, sqlite_url
 
 
 def facade(folder: Path, bans: BanningSite, scene: str, mode: str = "asyncio", **settings: Any) -> dict[str, Any]:
     """Play *scene* of the spider and return what it said."""
-    (done,) = crawl(
+    (done,) = crawl_jobs(
         folder,
         Job("tests.support.spiders.facade.Playing", {"scene": scene, "site": bans.url()}),
         mode=mode,

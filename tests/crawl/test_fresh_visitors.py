@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.crawl import sqlite_url
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy
+from tests.support.shop import Shop, buy
 
 SET = "/page?set=seen%3Dyes%3B+Path%3D/%3B+Max-Age%3D3600"
 

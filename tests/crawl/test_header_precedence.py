@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 PROJECT: dict[str, Any] = {
@@ -38,7 +38,7 @@ def seen(
     ]
     listed = {"requests": requests}
     untagged = {"requests": [{"url": site.url("/untagged")}]}
-    crawl(
+    crawl_jobs(
         tmp_path_factory.mktemp("headers"),
         Job("tests.support.spiders.base.Listed", listed, {"SESSIONS_PROFILES": PROFILES}),
         Job("tests.support.spiders.base.Listed", untagged),
@@ -102,7 +102,7 @@ def test_robots_txt_judges_the_agent_sent(site: Site, tmp_path_factory: pytest.T
         {"url": site.url("/own"), "meta": alice, "headers": {"User-Agent": "Carol/1"}},
     ]
     profiles = {"alice": {"user_agent": "Alice/1"}, "carol": {"user_agent": "Carol/1"}}
-    done: list[Crawl] = crawl(
+    done: list[Crawl] = crawl_jobs(
         tmp_path_factory.mktemp("robots"),
         Job("tests.support.spiders.base.Listed", {"requests": requests}),
         mode=mode,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import MODES, Job, crawl
+from tests.support.crawl import MODES, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
@@ -40,7 +40,7 @@ def seen(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: p
         [{"url": site.url("/e1", HERE), "meta": {"session_id": "bob"}}],
     ]
     spider = Job("tests.support.spiders.hops.Secretive", {"steps": steps, "origin": origin}, DETOUR)
-    crawl(tmp_path_factory.mktemp("cookies"), spider, mode=request.param)
+    crawl_jobs(tmp_path_factory.mktemp("cookies"), spider, mode=request.param)
     seen: dict[str, Arrival] = {}
     for arrival in site.journal():
         assert arrival.path not in seen or arrival.path == "/c"

@@ -11,7 +11,7 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
-from tests.support.jobs import ADDON
+from tests.support.crawl import ADDON
 
 URL = "http://shop.test/"
 METAS: dict[str, dict[str, Any]] = {

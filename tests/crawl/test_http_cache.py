@@ -10,7 +10,7 @@ import pytest
 
 from scrapy_sessions import SessionManager
 from scrapy_sessions.models import PersistentSession
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 SETTINGS: dict[str, Any] = {
@@ -48,16 +48,16 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         "SESSIONS_POOLS": {"p": {"size": 2}},
     }
     settings["HTTPCACHE_DIR"] = f"{folder}/httpcache"
-    crawl(folder, Job("tests.support.spiders.base.Listed", {"steps": first}), mode=request.param, **settings)
+    crawl_jobs(folder, Job("tests.support.spiders.base.Listed", {"steps": first}), mode=request.param, **settings)
     before = asyncio.run(_alice(folder))
     again = [[{"url": page, "meta": alice}], [{"url": page, "meta": alice}]]
     again += [[{"url": site.url("/pooled"), "meta": pooled}]]
-    (cached,) = crawl(
+    (cached,) = crawl_jobs(
         folder, Job("tests.support.spiders.base.Listed", {"steps": again}), mode=request.param, **settings
     )
     after = asyncio.run(_alice(folder))
     last = [[{"url": site.url("/last"), "meta": fresh}], [{"url": page, "meta": bob}]]
-    crawl(folder, Job("tests.support.spiders.base.Listed", {"steps": last}), mode=request.param, **settings)
+    crawl_jobs(folder, Job("tests.support.spiders.base.Listed", {"steps": last}), mode=request.param, **settings)
     return Run(site.journal(), cached, before, after)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Site
 
 SPIDERS, SESSIONS = 2, 25
@@ -46,7 +46,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         }
         arguments = {"name": name, "sessions_wanted": SESSIONS, "rounds": ROUNDS[mode], "urls": urls}
         jobs.append(Job("tests.support.spiders.identity.Crowd", arguments, {"SESSIONS_PROFILES": profiles}))
-    crawls = crawl(tmp_path_factory.mktemp("identity"), *jobs, mode=mode, LOG_LEVEL="INFO")
+    crawls = crawl_jobs(tmp_path_factory.mktemp("identity"), *jobs, mode=mode, LOG_LEVEL="INFO")
     journal = site.journal()
     kinds = Counter(arrival.path.rpartition("/")[2] for arrival in journal)
     return Run(crawls, site.visitors(), site.violations(), kinds, ROUNDS[mode])

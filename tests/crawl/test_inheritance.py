@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Site
 
 KINDS = ["generator", "follow", "coroutine", "async_generator"]
@@ -28,7 +28,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
     """Families of requests of every kind, pages followed by rules, and families where SESSIONS_STICKY is on."""
     family = {"url": site_process.url("/answer"), "metas": METAS}
     sticky = {"untagged": {}, "pooled": {"session_pool": "shop"}}
-    return crawl(
+    return crawl_jobs(
         tmp_path_factory.mktemp("inheritance"),
         Job("tests.support.spiders.inherit.Family", family),
         Job("tests.support.spiders.inherit.Ruled", {"url": site_process.url("/page/0", of=13)}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Site
 from tests.support.spiders.items import FROZEN, PLAIN, WITH_FIELD
 
@@ -13,7 +13,7 @@ from tests.support.spiders.items import FROZEN, PLAIN, WITH_FIELD
 def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: pytest.TempPathFactory) -> list[Crawl]:
     """A crawl with items of every type, and the same one without the setting."""
     types = {"url": site_process.url("/answer")}
-    return crawl(
+    return crawl_jobs(
         tmp_path_factory.mktemp("items"),
         Job("tests.support.spiders.items.Types", types, {"SESSIONS_ITEM_FIELD": "session"}),
         Job("tests.support.spiders.items.Types", types),

@@ -12,8 +12,7 @@ from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.http import Response
 from scrapy.http.cookies import CookieJar
 
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, spider_of
+from tests.support.shop import Shop, buy, spider_of
 from tests.support.spiders.buyer import Buyer
 
 SET = "/page?set=user%3D{}%3B+Path%3D/%3B+HttpOnly%3B+SameSite%3DLax"

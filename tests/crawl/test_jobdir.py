@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 METAS: list[dict[str, Any]] = [
@@ -46,10 +46,12 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
         "urls": [site.url("/queued", n=n) for n in range(URLS)],
         "metas": METAS,
     }
-    (stopped,) = crawl(folder, Job("tests.support.spiders.jobs.Resumed", arguments), mode=request.param, **settings)
+    (stopped,) = crawl_jobs(
+        folder, Job("tests.support.spiders.jobs.Resumed", arguments), mode=request.param, **settings
+    )
     site.reset()
     resumed_job = Job("tests.support.spiders.jobs.Resumed", {**arguments, "first": ""})
-    (resumed,) = crawl(folder, resumed_job, mode=request.param, **settings)
+    (resumed,) = crawl_jobs(folder, resumed_job, mode=request.param, **settings)
     return Run(stopped, resumed, site.journal())
 
 

@@ -22,8 +22,9 @@ import pytest
 
 from scrapy_sessions import PersistentSession, SessionManager
 from scrapy_sessions.storage import SQLiteStore
-from tests.support.crawl import ENVIRONMENT, PLAIN, sqlite_url
+from tests.support.crawl import ENVIRONMENT, plan_of, sqlite_url
 from tests.support.site import Site
+from tests.support.spiders.pages import Steady
 from tests.support.waiting import HANG, slowness
 
 pytestmark = [pytest.mark.alone, pytest.mark.heavy]
@@ -64,7 +65,7 @@ class Crawls:
         """Start the spider, with *pipe* as its standard output, and return the id of its process."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        line = json.dumps(["Steady", {**PLAIN, **settings}, arguments, str(pipe)])
+        line = json.dumps([plan_of(Steady, settings, arguments), str(pipe)])
         with self._lock:
             print(line, file=self._server.stdin, flush=True)
             return int(self._server.stdout.readline())

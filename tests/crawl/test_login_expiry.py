@@ -10,12 +10,9 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import IgnoreRequest
 
 from scrapy_sessions import SessionConfig
-from tests.support.crawl import sqlite_url
-from tests.support.jobs import MODES, Job
-from tests.support.jobs import crawl as crawl_apart
+from tests.support.crawl import MODES, Job, crawl_jobs, sqlite_url
 from tests.support.login_configs import FormIsExpiry, LogsIn, SaysForm
-from tests.support.shop import Shop
-from tests.support.shop_crawl import PARALLEL, buy, pages, spider_of, stat
+from tests.support.shop import PARALLEL, Shop, buy, pages, spider_of, stat
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
 
@@ -169,7 +166,7 @@ def test_in_both_reactor_modes(shop: Shop, tmp_path: Path, mode: str) -> None:
     }
     job = Job("tests.support.spiders.buyer.Buyer", arguments)
     for logins in (1, 2):
-        (done,) = crawl_apart(tmp_path, job, mode=mode, **settings)
+        (done,) = crawl_jobs(tmp_path, job, mode=mode, **settings)
         assert shop.logins == logins
         assert [item["text"] for item in done.items] == ["Hello, alice"] * MANY
         assert sorted(item["given"]["number"] for item in done.items) == list(range(MANY))

@@ -14,8 +14,7 @@ from scrapy_sessions import BrowserSession, SessionConfig, Verdict
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.storage import MemoryStore, Outcome
 from tests.support.login_configs import Fails, LogsIn, base_of
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, failures, pages, spider_of, stat
+from tests.support.shop import Shop, buy, failures, pages, spider_of, stat
 from tests.support.waiting import HANG, slowness
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others

@@ -11,8 +11,7 @@ from scrapy_sessions import BrowserSession, SessionConfig, Verdict
 from scrapy_sessions.config import Fetch
 from tests.support.crawl import sqlite_url
 from tests.support.login_configs import LogsIn, TakesToken, base_of
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, failures, pages, spider_of, stat
+from tests.support.shop import Shop, buy, failures, pages, spider_of, stat
 from tests.support.spiders.buyer import Buyer
 
 ONE = [{"path": "/secret/1"}]

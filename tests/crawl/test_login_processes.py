@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.crawl import ENVIRONMENT, PLAIN
-from tests.support.shop import Shop
-from tests.support.shop_crawl import PARALLEL
-from tests.support.shop_process import command
+from tests.support.crawl import ENVIRONMENT, PLAIN, command
+from tests.support.shop import PARALLEL, Shop
+from tests.support.spiders.buyer import Buyer
 from tests.support.waiting import HANG, wait_until
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
@@ -27,7 +26,7 @@ def start(shop: Shop, folder: Path, requests: list[dict[str, Any]], **settings: 
     settings = {**PLAIN, **PARALLEL, "SESSIONS_STORE": f"sqlite:///{folder}/s.db", "LOG_LEVEL": "INFO", **settings}
     arguments = {**ARGUMENTS, "base": shop.url(""), "requests": requests}
     return subprocess.Popen(
-        command(settings, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True
+        command(Buyer, settings, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True
     )
 
 

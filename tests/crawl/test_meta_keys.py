@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from scrapy_sessions import SessionManager
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 METAS: dict[str, Any] = {
@@ -65,7 +65,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
             headers = {"X-Case": case, **({"Cookie": "raw=1"} if case == "no merge" else {})}
             requests.append({"url": site.url(path, set=cookies), "meta": meta, "headers": headers})
         steps += [[each] for each in requests]  # one by one: some share a session
-    crawls = crawl(
+    crawls = crawl_jobs(
         folder,
         Job("tests.support.spiders.base.Listed", {"steps": steps}),
         Job("tests.support.spiders.meta.OldStyle", {"url": site.url("/whoami", set="jar=1; Path=/")}),

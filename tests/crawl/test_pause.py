@@ -14,8 +14,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions.crawl.verdicts import pause_of
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, pages, spider_of, stat
+from tests.support.shop import Shop, buy, pages, spider_of, stat
 from tests.support.waiting import slowness
 
 pytestmark = pytest.mark.alone  # it measures time

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import Job, crawl
+from tests.support.crawl import Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 Seen = Mapping[str, list[Arrival]]
@@ -30,7 +30,7 @@ def seen(site_process: Site, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         for kind, url in (("retry", retried), ("redirect", redirected)):
             requests.append({"url": url, "cookies": cookies, "meta": {"session_id": f"{kind} {form}"}})
     url, other = site.url("/seed", set="seed=site; Path=/"), site.url("/other", "127.0.0.2")
-    crawl(
+    crawl_jobs(
         tmp_path_factory.mktemp("seeding"),
         Job("tests.support.spiders.base.Listed", {"requests": requests}),
         Job("tests.support.spiders.hops.Reseeding", {"url": url, "other_url": other}),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.jobs import MODES, Job, crawl
+from tests.support.crawl import MODES, Job, crawl_jobs
 from tests.support.proxy import Proxy
 from tests.support.site import Site
 from tests.support.spiders.secrets import SECRETS
@@ -42,7 +42,7 @@ def _crawl(site: Site, folder: Path, mode: str, debug: bool) -> Run:
             "COOKIES_DEBUG": debug,
             "SESSIONS_PROFILES": profiles,
         }
-        (crawled,) = crawl(folder, talkative, mode=mode, errors=True, **settings)
+        (crawled,) = crawl_jobs(folder, talkative, mode=mode, errors=True, **settings)
     assert "not refused" not in crawled.log
     assert crawled.log.count("failed: ") == 1
     assert proxy.passages

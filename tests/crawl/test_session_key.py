@@ -14,8 +14,7 @@ from scrapy_sessions.exceptions import InvalidSessionId
 from scrapy_sessions.fingerprint import SessionFingerprinter
 from scrapy_sessions.pools.claim import read_claim, take_alias
 from tests.support.crawl import PLAIN
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, failures, spider_of
+from tests.support.shop import Shop, buy, failures, spider_of
 
 THEN = [{"path": "/then", "tagged": False}]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.proxy import Passage, Proxy
 from tests.support.site import Arrival, Site
 
@@ -84,7 +84,7 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
             "alice": {**PROFILES["alice"], "proxy": alice.url},
             "bob": {**PROFILES["bob"], "proxy": bob.url},
         }
-        crawls = crawl(
+        crawls = crawl_jobs(
             tmp_path_factory.mktemp("switch"), *jobs, mode=request.param, SESSIONS_PROFILES=profiles, **SETTINGS
         )
     return Run(
@@ -171,7 +171,7 @@ def test_a_session_wins_over_the_environments_proxy(site: Site, tmp_path_factory
     """A copy in bob's session goes through his proxy, though the request before went through the environment's."""
     first = {"first": site.url("/env/1"), "second": site.url("/env/2"), "frm": "carol", "to": "bob"}
     with Proxy("env:pw") as ours, Proxy("bob:pw-of-bob") as bob:
-        crawl(
+        crawl_jobs(
             tmp_path_factory.mktemp("env"),
             Job("tests.support.spiders.hops.Switching", first),
             environment={"http_proxy": ours.url},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import MODES
+from tests.support.crawl import MODES
 from tests.support.shells import KILL, Project, Prompt, names
 from tests.support.site import Site
 from tests.support.waiting import HANG, wait_until

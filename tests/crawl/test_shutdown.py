@@ -18,12 +18,10 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import SessionConfig
-from tests.support.crawl import ENVIRONMENT, PLAIN
-from tests.support.jobs import MODES
+from tests.support.crawl import ENVIRONMENT, MODES, PLAIN, command
 from tests.support.login_configs import LogsIn
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, failures, spider_of
-from tests.support.shop_process import command
+from tests.support.shop import Shop, buy, failures, spider_of
+from tests.support.spiders.buyer import Buyer
 from tests.support.waiting import HANG, slowness, wait_until
 
 pytestmark = pytest.mark.alone  # it measures time
@@ -82,7 +80,7 @@ def test_ctrl_c_ends_the_waits(shop: Shop, tmp_path: Path, wait: str, mode: str)
         arguments["session_config"] = f"{config.__module__}.{config.__name__}"
     with log.open("w") as file:
         process = subprocess.Popen(
-            command(settings, arguments), stdout=subprocess.PIPE, stderr=file, env=ENVIRONMENT, text=True
+            command(Buyer, settings, arguments), stdout=subprocess.PIPE, stderr=file, env=ENVIRONMENT, text=True
         )
         try:
             met = {"hanging": lambda: shop.logins, "backing off": lambda: "Login 1 of 3" in log.read_text()}

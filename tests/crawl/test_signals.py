@@ -11,8 +11,7 @@ from scrapy.crawler import Crawler
 
 from scrapy_sessions import BrowserSession, LoginFailed, SessionConfig, signals
 from tests.support.login_configs import LogsIn
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, failures, pages
+from tests.support.shop import Shop, buy, failures, pages
 
 NAMES = {getattr(signals, name): name for name in signals.__all__}
 
@@ -46,7 +45,7 @@ async def test_a_login_that_is_lost(shop: Shop, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.INFO)
     heard = Heard()
     requests = [{"path": "/secret/1"}, {"path": "/secret/2?forget=1"}, {"path": "/secret/3"}]
-    monkeypatch.setattr("tests.support.shop_crawl.crawl", _prepared(heard))
+    monkeypatch.setattr("tests.support.shop.crawl", _prepared(heard))
     settings = {"CONCURRENT_REQUESTS": 1, "SESSIONS_DEFAULT_ID": "alice"}
     crawler = await buy(shop, settings, requests, LogsIn)
     assert len(pages(crawler)) == 3
@@ -76,7 +75,7 @@ async def test_a_request_that_is_not_sent_has_no_traceback(
             return False
 
     heard = Heard()
-    monkeypatch.setattr("tests.support.shop_crawl.crawl", _prepared(heard))
+    monkeypatch.setattr("tests.support.shop.crawl", _prepared(heard))
     settings = {"SESSIONS_LOGIN_ATTEMPTS": 2, "SESSIONS_DEFAULT_ID": "alice"}
     crawler = await buy(shop, settings, [{"path": f"/secret/{n}"} for n in range(3)], Never)
     assert failures(crawler) == [LoginFailed.__name__] * 3

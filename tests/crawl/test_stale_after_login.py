@@ -13,11 +13,10 @@ from scrapy.http import Response
 
 from scrapy_sessions import BrowserSession, Verdict
 from scrapy_sessions.sessions.browser_session import runtime_of
-from tests.support.crawl import ENVIRONMENT, PLAIN, sqlite_url
+from tests.support.crawl import ENVIRONMENT, PLAIN, command, sqlite_url
 from tests.support.login_configs import LogsIn
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, pages, spider_of, stat
-from tests.support.shop_process import command
+from tests.support.shop import Shop, buy, pages, spider_of, stat
+from tests.support.spiders.buyer import Buyer
 from tests.support.waiting import HANG
 
 pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
@@ -110,7 +109,7 @@ def test_a_job_resumed_after_its_login_expired_logs_in_once(shop: Shop, tmp_path
     }
     got: list[set[str]] = []
     for stopping in ("/secret/page/100", ""):
-        given = command({**settings, "CONCURRENT_REQUESTS": 4}, {**arguments, "stop": stopping})
+        given = command(Buyer, {**settings, "CONCURRENT_REQUESTS": 4}, {**arguments, "stop": stopping})
         done = subprocess.run(given, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG, check=True)
         stats = json.loads(done.stdout.splitlines()[-1])
         assert stats["finish_reason"] == ("enough" if stopping else "finished")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import MODES, Crawl, Job, crawl
+from tests.support.crawl import MODES, Crawl, Job, crawl_jobs
 from tests.support.site import Arrival, Site
 
 
@@ -22,7 +22,7 @@ def run(
         "quick": site.url("/quick", ms=200),
         "after": site.url("/after"),
     }
-    (done,) = crawl(
+    (done,) = crawl_jobs(
         tmp_path_factory.mktemp("generation"), Job("tests.support.spiders.hops.Refreshing", urls), mode=request.param
     )
     (after,) = site.journal("/after")

@@ -14,6 +14,7 @@ from scrapy.settings import default_settings
 from scrapy_sessions import PersistentSession, SessionManager
 from tests.support.crawl import ENVIRONMENT, PLAIN, run, sqlite_url, status_of_a_failed_start
 from tests.support.site import Site
+from tests.support.spiders.pages import Pages
 from tests.support.waiting import HANG
 
 SPIDER = """
@@ -106,7 +107,7 @@ def test_crawl_in_both_modes(tmp_path: Path, site: Site, mode: str) -> None:
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db")}
     if mode == "reactorless":
         settings["TWISTED_REACTOR_ENABLED"] = False  # type: ignore[assignment]
-    done = run("Pages", settings, {"urls": [(site.url("/answer"), {"session_id": "alice"})]})
+    done = run(Pages, settings, {"urls": [(site.url("/answer"), {"session_id": "alice"})]})
     assert done.status == 0, done.log
     assert done.stats["sessions/created"] == 1
     assert record_of(tmp_path / "s.db", "pages", "alice").pages_visited == 1

@@ -26,7 +26,7 @@ def both(site: Site, path: Path, one: Mapping[str, Any], two: Mapping[str, Any],
         own = {"SESSIONS_STORE": sqlite_url(path), "SESSIONS_SAVE_INTERVAL": 0.01, "LOG_LEVEL": "ERROR", **settings}
         own |= given.get("settings", {})
         arguments = {"site": site.url(""), "pages": PAGES, **given["arguments"]}
-        processes.append(start("Steady", own, arguments, stderr=subprocess.PIPE))
+        processes.append(start(Steady, own, arguments, stderr=subprocess.PIPE))
     for process in processes:
         said, errors = process.communicate(timeout=HANG)
         assert process.returncode == 0, errors

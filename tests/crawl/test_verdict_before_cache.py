@@ -12,8 +12,7 @@ from scrapy.http import Response
 from scrapy_sessions import SessionConfig, Verdict
 from tests.support.crawl import sqlite_url
 from tests.support.login_configs import LogsIn
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy, pages, spider_of, stat
+from tests.support.shop import Shop, buy, pages, spider_of, stat
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.shop import Shop
-from tests.support.shop_crawl import buy
+from tests.support.shop import Shop, buy
 
 WARNING = "are not sent: its session_id is None"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.field.application import Application, Counts
-from tests.support.jobs import Crawl, Job, crawl
+from tests.support.crawl import Crawl, Job, crawl_jobs
 
 __all__ = ["Run", "run"]
 
@@ -56,7 +56,7 @@ def run(
 ) -> Run:
     """Crawl with the class *spider* of :mod:`tests.field.spiders`, with the sessions of the run before."""
     app.counts()  # forget what came before
-    (done,) = crawl(
+    (done,) = crawl_jobs(
         folder,
         Job(f"tests.field.spiders.{spider}"),
         CONCURRENT_REQUESTS_PER_DOMAIN=8,  # Scrapy's default

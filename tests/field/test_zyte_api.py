@@ -6,14 +6,14 @@ import pytest
 
 from tests.field.fake_zyte_api import FakeZyteAPI, fake_zyte_api
 from tests.field.spiders.zyte import ByZyteAPI
-from tests.support.jobs import Crawl, Job, crawl
+from tests.support.crawl import Crawl, Job, crawl_jobs
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crawl, FakeZyteAPI]:
     """A crawl by the API, and what the API got."""
     with fake_zyte_api() as api:
-        (crawled,) = crawl(
+        (crawled,) = crawl_jobs(
             tmp_path_factory.mktemp("zyte"),
             Job(f"{ByZyteAPI.__module__}.ByZyteAPI"),
             ADDONS={"scrapy_sessions.SessionsAddon": 300, "scrapy_zyte_api.Addon": 500},

@@ -11,9 +11,9 @@ import pytest
 from scrapy_sessions import Cookie
 from scrapy_sessions.formats import playwright, puppeteer, storage_state
 from tests.support.browser import MISSING, Visit, chromium, visit
+from tests.support.crawl import Job, crawl_jobs
 from tests.support.exchange import STORE, loaded, rich_record, saved, sessions
 from tests.support.formats import read_json
-from tests.support.jobs import Job, crawl
 from tests.support.logins import GREETING, login_cookie
 from tests.support.site import Site
 from tests.support.tls_site import tls_site
@@ -95,7 +95,7 @@ def test_a_crawl_goes_on_where_chromium_left(moved: tuple[Path, Site, Visit]) ->
     request = {"url": site.url("/secret"), "meta": {"session_id": "bob"}}
     job = Job("tests.support.spiders.base.Listed", {"requests": [request]})
     store = f"sqlite:///{folder / STORE}"
-    (done,) = crawl(folder / "crawl", job, SESSIONS_STORE=store, SESSIONS_NAMESPACE="shop")
+    (done,) = crawl_jobs(folder / "crawl", job, SESSIONS_STORE=store, SESSIONS_NAMESPACE="shop")
     assert [(item["status"], item["session"]) for item in done.items] == [(200, "bob")]
     assert site.journal("/secret")[-1].header("User-Agent") == "Browser/1"
     assert done.stats["sessions/restored"] == 1

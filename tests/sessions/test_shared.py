@@ -14,8 +14,7 @@ from scrapy_sessions.exceptions import CorruptRecord, StoreError
 from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.storage import MemoryStore, SQLiteStore
 from tests.support.bans import BanningSite, ask
-from tests.support.crawl import sqlite_url
-from tests.support.jobs import Job, crawl
+from tests.support.crawl import Job, crawl_jobs, sqlite_url
 from tests.support.spiders.asking import Counting, Remembering
 from tests.support.stores import Failing
 
@@ -152,7 +151,9 @@ def test_two_processes_count(tmp_path: Path) -> None:
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db"), "SESSIONS_NAMESPACE": "both"}
 
     def count(name: str, times: int) -> int:
-        (done,) = crawl(tmp_path / name, Job("tests.support.spiders.asking.Counting", {"times": times}), **settings)
+        (done,) = crawl_jobs(
+            tmp_path / name, Job("tests.support.spiders.asking.Counting", {"times": times}), **settings
+        )
         return int(done.stats["counted"])
 
     with ThreadPoolExecutor() as threads:

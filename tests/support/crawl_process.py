@@ -1,9 +1,12 @@
-"""Run one crawl in this process: ``python -m tests.support.crawl_process Spider '{"SETTING": …}' '{"argument": …}'``.
+"""Run crawls in this process, all at once: ``python -m tests.support.crawl_process PLAN``.
 
-Its last line on the standard output is the stats as JSON. The exit status is that of ``scrapy crawl``.
+PLAN is JSON, or a file of it: the settings of the ``process``; ``jobs``, each with the path of a ``spider``, its
+``arguments`` and perhaps ``settings`` of its own; and perhaps the file for the ``result``: the stats and items of each
+job. Without that file, the last line on the standard output is the stats of the last job. The exit status is that of
+``scrapy crawl``.
 
-With ``--fork`` instead, each line of the standard input, a JSON list of these three and the path of a pipe to write to,
-is such a crawl, in a process of its own that need not start Python and import Scrapy first. Its id is the answer.
+With ``--fork`` instead, each line of the standard input, a JSON list of a plan and the path of a pipe to write to, is
+run in a process of its own that need not start Python and import Scrapy first. Its id is the answer.
 """
 
 from __future__ import annotations
@@ -12,32 +15,56 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
-from scrapy.crawler import AsyncCrawlerProcess
+from itemadapter import ItemAdapter
+from scrapy import signals
+from scrapy.crawler import AsyncCrawlerProcess, Crawler
+from scrapy.settings import Settings
+from scrapy.utils.misc import load_object
 
-import scrapy_sessions.addon  # noqa: F401  # so that forks find it imported
-from tests.support.spiders import pages
+import tests.support.spiders.pages  # noqa: F401  # likewise
 
 
-def crawl(spider: str, settings: dict[str, Any], arguments: dict[str, Any]) -> int:
-    process = AsyncCrawlerProcess(settings)
-    crawler = process.create_crawler(getattr(pages, spider))
-    process.crawl(crawler, **arguments)
+class Items(list[dict[str, Any]]):
+    """What a job has scraped, as dicts."""
+
+    def collect(self, item: Any) -> None:
+        content = ItemAdapter(item).asdict()
+        self.append(content if isinstance(item, dict) else {**content, "_type": type(item).__name__})
+
+
+def crawl(plan: dict[str, Any]) -> int:
+    process = AsyncCrawlerProcess(plan["process"])
+    crawls: list[tuple[Crawler, Items]] = []
+    for job in plan["jobs"]:
+        spider, items = load_object(job["spider"]), Items()
+        own = job.get("settings")
+        crawler = process.create_crawler(spider) if own is None else Crawler(spider, Settings(own))
+        crawler.signals.connect(items.collect, signal=signals.item_scraped)
+        crawls.append((crawler, items))
+        process.crawl(crawler, **job["arguments"])
     process.start()
-    assert crawler.stats is not None
-    print(json.dumps(crawler.stats.get_stats(), default=str), flush=True)
+    results = []
+    for crawler, items in crawls:
+        assert crawler.stats is not None
+        results.append({"stats": crawler.stats.get_stats(), "items": items})
+    if "result" in plan:
+        Path(plan["result"]).write_text(json.dumps(results, default=str))
+    else:
+        print(json.dumps(results[-1]["stats"], default=str), flush=True)
     return int(process.bootstrap_failed)
 
 
 def serve() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     for line in sys.stdin:
-        spider, settings, arguments, pipe = json.loads(line)
+        plan, pipe = json.loads(line)
         child = os.fork()
         if not child:
             os.dup2(os.open(pipe, os.O_WRONLY), 1)
-            os._exit(crawl(spider, settings, arguments))
+            os._exit(crawl(plan))
         print(child, flush=True)
 
 
@@ -45,4 +72,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--fork"]:
         serve()
     else:
-        sys.exit(crawl(sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])))
+        given = sys.argv[1]
+        sys.exit(crawl(json.loads(given if given.startswith("{") else Path(given).read_text())))
