@@ -44,7 +44,6 @@ def test_a_logout_between_two_runs(tmp_path: Path, app: Application) -> None:
     assert second.counts.logins == dict.fromkeys(USERS, 1)
 
 
-@pytest.mark.xfail(reason="blame", strict=True)
 def test_one_request_at_a_time(tmp_path: Path, app: Application) -> None:
     """Two pages that nobody may see come first: until a page is good, nothing tells them from a login that is lost."""
     paths = [*REDIRECTED, *GROUPS[:20]]

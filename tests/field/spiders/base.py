@@ -33,6 +33,7 @@ class FieldSpider(Spider):
             errback=self.failed,
             meta={"session_id": user},
             cb_kwargs={"path": path},
+            dont_filter=True,  # several closed pages are redirected to the same page
             **options,
         )
 
