@@ -24,6 +24,7 @@ from benchmarks.chains import ACTIONS, COOKIES
 from benchmarks.figures import Figure, Size, compare
 from benchmarks.records import NAMESPACE
 from scrapy_sessions import SessionManager
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 
@@ -49,7 +50,7 @@ async def _measure(size: Size) -> list[Figure]:
         settings = SessionsSettings(save_interval=3600, history_limit=ACTIONS, idle_timeout=0, cache_size=0)
         manager = SessionManager(Path(folder) / "sessions.db", namespace=NAMESPACE, settings=settings)
         async with manager:
-            sessions = [await manager.live(f"s{number}") for number in range(size.changed)]
+            sessions = [await registry_of(manager).get(f"s{number}") for number in range(size.changed)]
             for session in sessions:
                 for number in range(ACTIONS):
                     session.record(f"GET https://shop.example/p/{number} 200")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.chains import ACTIONS, COOKIES
 from scrapy_sessions import SessionManager
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage.base import Key, Row
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
@@ -57,7 +58,7 @@ async def fill_store(path: Path, n: int) -> None:
 async def grow(manager: SessionManager, ids: list[str], actions: int = ACTIONS) -> None:
     """Let *manager* have sessions of these *ids*, with as many cookies and *actions* as they get, all saved."""
     for session_id in ids:
-        session = await manager.live(session_id)
+        session = await registry_of(manager).get(session_id)
         session.jar.store([f"c{i}=value-{i}-{'v' * 16}; Path=/; Max-Age=2592000" for i in range(COOKIES)], _URL)
         for i in range(actions):
             session.record(f"GET https://shop.example/p/{i} 200")

@@ -20,7 +20,7 @@ from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.crawl.summary import CrawlSummary
 from scrapy_sessions.exceptions import InvalidSessionId, SessionConfigurationError, SessionError, StoreError
 from scrapy_sessions.models import Profile, check_line, check_session_id
-from scrapy_sessions.sessions.manager import SessionManager
+from scrapy_sessions.sessions.manager import SessionManager, registry_of
 from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name
 from scrapy_sessions.signals import session_logged_in, session_login_lost
 from scrapy_sessions.storage.resolve import resolve_store
@@ -117,10 +117,11 @@ class SessionsExtension:
             on_signal=self._signal,
             clock=time.time,
         )
-        manager.downloader = self.router
-        manager.analytics.keep_sums()
+        registry = registry_of(manager)
+        registry.downloader = self.router
+        registry.analytics.keep_sums()
         if self._prometheus is not None:
-            manager.analytics.listen(partial(self._prometheus.write, namespace))
+            registry.analytics.listen(partial(self._prometheus.write, namespace))
         return manager
 
     def _signal(self, signal: object, session: BrowserSession | None, session_id: str, reason: str) -> None:
@@ -176,7 +177,7 @@ class SessionsExtension:
     def _report_expired(self, reasons: Counter[str]) -> None:
         if not reasons:
             return
-        policy = self.manager.pool("default")
+        policy = self.router.registry.pool("default")
         parts = (
             f"{n} by {setting_name(reason)}, now {getattr(policy, reason):g}" for reason, n in sorted(reasons.items())
         )
@@ -217,7 +218,7 @@ class SessionsExtension:
 
     async def _spider_closed(self) -> None:
         await self.save()
-        table = self._summary.table(self.manager.analytics.sums)
+        table = self._summary.table(self.router.registry.analytics.sums)
         if table:
             logger.info("What the sessions did:\n%s", table, extra={"spider": self.crawler.spider})
 

@@ -310,7 +310,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         """The cookies of the sessions, for plug-ins that look for Scrapy's jars. From the first access on, the meta key
         ``cookiejar`` of each request that is sent names its session, so that they find its jar."""
         if self._jars is None:
-            self._jars = SessionJars(self._router.manager)
+            self._jars = SessionJars(self._router.registry)
         return self._jars
 
     @jars.setter

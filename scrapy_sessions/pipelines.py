@@ -47,11 +47,11 @@ class _InItemSession(_Base):
         session_id = ItemAdapter(item).get(field) if field is not None else None
         if session_id is None:
             return requests
-        session = self.router.manager.ready(session_id)
+        session = self.router.registry.ready(session_id)
         for request in requests:
             if "session_id" not in request.meta and "session_pool" not in request.meta:
                 request.meta["session_id"] = session_id
-                if session is not None and self.router.manager.pool_of(session) is not None:
+                if session is not None and self.router.registry.pool_of(session) is not None:
                     request.meta["session_pool"] = session.pool  # one file of a pool is one file
         return requests
 

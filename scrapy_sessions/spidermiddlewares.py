@@ -44,7 +44,7 @@ class SessionSpiderMiddleware(BaseSpiderMiddleware):
         pool = meta.get("session_pool")
         if pool is None:  # no session, that of SESSIONS_DEFAULT_ID, or a cookiejar: as in Scrapy, not inherited
             return request
-        if self._router.manager.pool(pool).sticky:
+        if self._router.registry.pool(pool).sticky:
             request.meta["session_pool"] = pool
             request.meta["session_id"] = request.meta[PICKED] = meta["session_id"]
             session = self._router.session_of(response)

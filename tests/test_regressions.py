@@ -29,6 +29,7 @@ from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.middlewares import SessionCookiesMiddleware
 from scrapy_sessions.pools.claim import Claim, cookiejar_id
 from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore
 from scrapy_sessions.storage.codec import decode, encode
@@ -129,7 +130,7 @@ def test_a_pool_of_accounts_takes_no_stranger() -> None:
     settings = SessionsSettings.from_settings({"SESSIONS_POOLS": {"staff": {"sessions": ["alice", "bob"]}}})
     manager = SessionManager(store=MemoryStore(), namespace="shop", settings=settings)
     with pytest.raises(InvalidSessionId, match="it has alice, bob"):
-        manager.settle(Claim("mallory", "staff"))
+        registry_of(manager).settle(Claim("mallory", "staff"))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ async def test_a_session_of_a_pool_that_is_gone_is_handlerd_by_itself(site: Site
     async with SessionManager(store=store, namespace="shop", settings=settings) as manager:
         assert await manager.save_session("gone#1", await manager.get("gone#1", pool="gone"))
     async with SessionManager(store=store, namespace="shop") as manager:
-        session = await manager.live("gone#1")
+        session = await registry_of(manager).get("gone#1")
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         handler = Handler(manager)
         request = Request("http://shop.example/", meta={"session_id": "gone#1"})
@@ -204,7 +205,7 @@ async def test_a_request_that_names_its_session_moves_to_no_other(site: Site) ->
         {"SESSIONS_POOLS": {"p": {"size": 2}}, "SESSIONS_BLOCKED_STATUSES": [451]}
     )
     async with SessionManager(store=MemoryStore(), namespace="shop", settings=settings) as manager:
-        session = await manager.live("p#1", pool="p")
+        session = await registry_of(manager).get("p#1", pool="p")
         handler = Handler(manager)
         config = SessionConfig(get_crawler(settings_dict=ADDON))
         request = Request("http://shop.example/", meta={"session_id": "p#1"})

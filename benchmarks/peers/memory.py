@@ -47,7 +47,7 @@ async def live(settings: dict[str, Any], key: str, saver: str, sessions: int, co
         before, _ = tracemalloc.get_traced_memory()
         for number in range(sessions):
             await _use(send, key, f"s{number}", cookies)
-            session = await manager.live(f"s{number}")
+            session = await manager.get(f"s{number}")
             for action in range(actions):
                 session.record(f"GET {URL}p/{action} 200")
         del session

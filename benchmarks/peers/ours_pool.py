@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from serve import Stopwatch, serve
 
 from scrapy_sessions import SessionManager
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 
 URL = "https://shop.example/"
@@ -23,7 +24,7 @@ class Pool:
         )
         self._manager = SessionManager(file, namespace="bench", settings=settings)
         await self._manager.open()
-        self._sessions = [await self._manager.live(f"bench#{i + 1}", pool="bench") for i in range(sessions)]
+        self._sessions = [await registry_of(self._manager).get(f"bench#{i + 1}", pool="bench") for i in range(sessions)]
         headers = [f"c{c}=value-{c}-{'v' * 16}; Path=/; Max-Age=86400; HttpOnly" for c in range(cookies)]
         for session in self._sessions:
             session.jar.store(headers, urlsplit(URL))
@@ -35,7 +36,7 @@ class Pool:
         gc.collect()
         with Stopwatch() as watch:
             for _ in range(n):
-                await manager.live(manager.pool("bench").pick())
+                await registry_of(manager).get(registry_of(manager).pool("bench").pick())
         return watch.cpu / n * 1e6
 
     async def header(self, n: int) -> float:

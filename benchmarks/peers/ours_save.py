@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from serve import Stopwatch, serve
 
 from scrapy_sessions import SessionManager
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 
 URL = urlsplit("https://shop.example/")
@@ -65,7 +66,7 @@ class Saving:
         settings = SessionsSettings(save_interval=3600, history_limit=actions, cache_size=0)
         self._manager = SessionManager(file, namespace="bench", settings=settings)
         await self._manager.open()
-        self._sessions = [await self._manager.live(f"s{number}") for number in range(sessions)]
+        self._sessions = [await registry_of(self._manager).get(f"s{number}") for number in range(sessions)]
         self._cookies = cookies
         for session in self._sessions:
             for number in range(actions):

@@ -8,6 +8,7 @@ from scrapy_sessions.commands.cleanup import clean_up
 from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import count
+from scrapy_sessions.sessions.manager import registry_of
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
@@ -75,7 +76,7 @@ async def _delete_all(context: Context) -> int:
     deleted = 0
     with context.progress("Deleting sessions", total=total) as advance:
         async for page in context.pages():
-            deleted += await context.manager.delete_sessions(page)  # in one transaction
+            deleted += await registry_of(context.manager).remover.delete_many(page)  # in one transaction
             advance(len(page))
     context.write(f"{count(deleted, 'session')} deleted")
     return 0

@@ -122,7 +122,8 @@ def _text(context: Context, name: str, record: PersistentSession) -> str:
 async def _selected(context: Context) -> list[SessionInfo]:
     if context.options.ids:
         return [await context.info(session_id) for session_id in dict.fromkeys(context.options.ids)]
-    infos = [info async for page in context.pages(1000) for info in page]
+    # At one moment: in pages, a session that a crawl uses meanwhile could be missing.
+    infos = await context.manager.list_sessions()
     if not infos:  # an empty file would replace the last backup
         raise CommandError(f"There is no session{context.where()}: nothing is written", 1)
     return infos

@@ -19,7 +19,7 @@ from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
 from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile, check_session_id
 from scrapy_sessions.pools.claim import check_profile
-from scrapy_sessions.sessions.manager import SessionManager
+from scrapy_sessions.sessions.manager import SessionManager, registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import Key, SessionStore
@@ -182,12 +182,13 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
         return 1
     if not options.dry_run:
         async with target.manager as manager:
-            session = await manager.live(options.id, pool=options.pool, profile=options.session_profile)
+            registry = registry_of(manager)
+            session = await registry.get(options.id, pool=options.pool, profile=options.session_profile)
             if target.record is None and profile is not None:
                 _set_identity(session, profile, keep=options.session_profile is not None)
             merged = merge(session.snapshot(), contents, now=now, replace=options.replace)
             apply(merged, session)
-            if not await manager.save(session):
+            if not await registry.save(session):
                 raise CommandError(f"The session {options.id!r} was just deleted: import again", 1)
     output.show_changes(context, merged.changes)
     output.show_cookies(
@@ -234,7 +235,7 @@ def _identity(context: Context, contents: Contents, target: _Target) -> Profile 
         return None
     if options.session_profile is not None:
         check_profile(options.session_profile, context.session_settings)
-    if options.pool is not None and not target.manager.pool(options.pool).may_hold(options.id):
+    if options.pool is not None and not registry_of(target.manager).pool(options.pool).may_hold(options.id):
         raise CommandError(f"The pool {options.pool!r} is one of named sessions, and {options.id!r} is none of them")
     agent = options.user_agent
     language, headers, proxy = contents.language, contents.headers.get(EVERYWHERE, {}), contents.proxy

@@ -14,7 +14,7 @@ from scrapy_sessions.commands.support.tables import Lines
 from scrapy_sessions.commands.support.text import age, moment
 
 if TYPE_CHECKING:  # its module loads pydantic's models, which a list does without
-    from scrapy_sessions.models import SessionInfo, Status
+    from scrapy_sessions.models import SessionInfo
 
 __all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
 
@@ -176,8 +176,16 @@ async def _filtered(context: Context, after: SessionInfo | None) -> AsyncIterato
     since = None if options.newer_than is None else now - options.newer_than
     until = None if options.older_than is None else now - options.older_than
     state = options.status if options.status in _STATES else None
-    while True:
-        entries = page = await _read(context, now, None if state else options.status, after)
+    pages = context.store.pages(
+        now=now,
+        namespace=options.namespace,
+        pool=options.pool,
+        status=None if state else options.status,
+        after=after,
+        size=_PAGE,
+    )
+    async for page in pages:
+        entries = page
         if until is not None:
             entries = [entry for entry in entries if entry[0]["last_activity"] < until]
         if since is not None:
@@ -186,16 +194,8 @@ async def _filtered(context: Context, after: SessionInfo | None) -> AsyncIterato
             entries = [entry for entry in entries if _state(entry[0]) == state]
         if entries:
             yield entries
-        if len(page) < _PAGE or (since is not None and page[-1][0]["last_activity"] < since):
+        if since is not None and page[-1][0]["last_activity"] < since:
             return
-        after = page[-1][0]
-
-
-async def _read(context: Context, now: float, status: Status | None, after: SessionInfo | None) -> list[Entry]:
-    options = context.options
-    return await context.store.list_with_expiry(
-        now=now, namespace=options.namespace, pool=options.pool, status=status, limit=_PAGE, after=after
-    )
 
 
 def _state(info: SessionInfo) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from scrapy_sessions.models import SessionInfo
     from scrapy_sessions.sessions.manager import SessionManager
+    from scrapy_sessions.sessions.registry import SessionRegistry
     from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["SpiderSessions"]
@@ -24,6 +25,9 @@ class Router(Protocol):
 
     @property
     def manager(self) -> SessionManager: ...
+
+    @property
+    def registry(self) -> SessionRegistry: ...
 
     def session_of(self, response: Response) -> SessionRuntime | None: ...
 
@@ -53,9 +57,8 @@ class SpiderSessions:
 
         Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`.
         """
-        manager = self._router.manager
-        manager.pool(name)
-        return await manager.list_sessions(pool=name)
+        self._router.registry.pool(name)
+        return await self._router.manager.list_sessions(pool=name)
 
     async def fork(self, session_id: str, new_id: str, *, replace: bool = False) -> BrowserSession:
         """Create *new_id* as a copy of *session_id*: identity, cookies, data and login. *replace* deletes it first.
@@ -73,7 +76,7 @@ class SpiderSessions:
         if session.status == "retired":
             raise SessionRetired(f"The session {session_id!r} is retired and can't log in: delete it, or fork it")
         session.login_error = None
-        pool = self._router.manager.pool_of(session)
+        pool = self._router.registry.pool_of(session)
         if pool is not None:
             pool.resume(session_id)
         session.lose_login("login_again() was called")
@@ -90,5 +93,5 @@ class SpiderSessions:
     @cached_property
     def shared(self) -> SharedData:
         """The JSON object that the sessions of the namespace share: ``await self.sessions.shared.update(function)``."""
-        manager = self._router.manager
-        return SharedData(manager.store, manager.namespace or "default", manager.open)
+        registry = self._router.registry
+        return SharedData(registry.store, registry.namespace or "default", registry.open)

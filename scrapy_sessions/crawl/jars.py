@@ -11,7 +11,7 @@ from scrapy.http.cookies import CookieJar
 from scrapy_sessions.models import Cookie
 
 if TYPE_CHECKING:
-    from scrapy_sessions.sessions.manager import SessionManager
+    from scrapy_sessions.sessions.registry import SessionRegistry
 
 __all__ = ["SessionJars"]
 
@@ -23,25 +23,25 @@ class SessionJars(Mapping[Any, CookieJar]):
     ``None`` is such a key, as it names no session.
     """
 
-    def __init__(self, manager: SessionManager) -> None:
-        self._manager = manager
+    def __init__(self, registry: SessionRegistry) -> None:
+        self._registry = registry
 
     def __getitem__(self, key: Any) -> CookieJar:
         jar = CookieJar()
-        session = self._manager.in_memory(key)
+        session = self._registry.in_memory(key)
         if session is not None:
             for cookie in session.jar.dump():
                 jar.set_cookie(_standard(cookie))
         return jar
 
     def __contains__(self, key: object) -> bool:
-        return self._manager.in_memory(key) is not None
+        return self._registry.in_memory(key) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._manager.ids_in_memory())
+        return iter(self._registry.ids_in_memory())
 
     def __len__(self) -> int:
-        return len(self._manager.ids_in_memory())
+        return len(self._registry.ids_in_memory())
 
 
 def _standard(cookie: Cookie) -> http.cookiejar.Cookie:

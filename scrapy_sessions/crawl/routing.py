@@ -28,7 +28,8 @@ from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError, SessionLost
 from scrapy_sessions.pools.claim import FLOW, PICKED, Claim, read_claim, take_alias
 from scrapy_sessions.sessions.browser_session import view_of
-from scrapy_sessions.sessions.manager import retired
+from scrapy_sessions.sessions.manager import registry_of
+from scrapy_sessions.sessions.registry import SessionRegistry, retired
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, must_go_alone
 from scrapy_sessions.settings import SessionsSettings, is_enabled
 
@@ -111,20 +112,25 @@ class SessionRouter:
         return self._manager()
 
     @cached_property
+    def registry(self) -> SessionRegistry:
+        """The live sessions of the manager."""
+        return registry_of(self.manager)
+
+    @cached_property
     def logins(self) -> Logins:
         """The logins in progress."""
-        manager = self.manager
+        registry = self.registry
         return Logins(
             self.settings,
-            manager.store,
+            registry.store,
             self.guard,
             fetch=self.fetch_for_login,
-            save=manager.save,
-            refresh=manager.refresh_record,
+            save=registry.save,
+            refresh=registry.refresh_record,
             close_spider=self.close_spider,
             count=self.count,
-            analytics=manager.analytics,
-            signal=manager.signal,
+            analytics=registry.analytics,
+            signal=registry.signal,
             succeeded=self.verdicts.logged_in,
         )
 
@@ -132,7 +138,7 @@ class SessionRouter:
     def verdicts(self) -> VerdictHandler:
         """What follows from verdicts."""
         questions = Questions(self._download, self.guard)
-        return VerdictHandler(self.manager, questions, self.guard, self.count)
+        return VerdictHandler(self.registry, questions, self.guard, self.count)
 
     def count(self, event: str, n: int = 1) -> None:
         """Count *event* in the stats, as ``sessions/<event>``."""
@@ -152,8 +158,8 @@ class SessionRouter:
         if claim is None:
             self.in_flight.discard(request)
             return None
-        claim = self.manager.settle(claim, request)
-        session = self.manager.ready_for(claim)
+        claim = self.registry.settle(claim, request)
+        session = self.registry.ready_for(claim)
         config = self.configs.of(request.url)
         if session is None or self._must_wait(session, config) or FLOW in request.meta:
             return self._wait(request, claim, config)
@@ -166,9 +172,9 @@ class SessionRouter:
         if inflight is None:
             claim = self._claim_of(request)
             if claim is not None:
-                claim = self.manager.settle(claim, request)
+                claim = self.registry.settle(claim, request)
                 config = self.configs.of(request.url)
-                inflight = self._begin(request, claim, self.manager.obtain_now(claim), config)
+                inflight = self._begin(request, claim, self.registry.obtain_now(claim), config)
         return inflight
 
     def session_of(self, response: Response) -> SessionRuntime | None:
@@ -177,7 +183,7 @@ class SessionRouter:
         if inflight is not None:
             return inflight.session
         session_id = response.meta.get("session_id") if response.request is not None else None
-        return self.manager.ready(session_id) if isinstance(session_id, str) else None
+        return self.registry.ready(session_id) if isinstance(session_id, str) else None
 
     def _claim_of(self, request: Request) -> Claim | None:
         """Return what *request* asks for; ``None``: no session (Scrapy's own robots.txt fetch, and what isn't HTTP)."""
@@ -244,7 +250,7 @@ class SessionRouter:
 
     async def _obtain(self, request: Request, claim: Claim, config: SessionConfig) -> SessionRuntime:
         """Return the session for the settled *claim*, logged in, when its next request may go."""
-        manager = self.manager
+        registry = self.registry
         own = is_login(request) or is_question(request)  # sent by us, whether the session is logged in or not
         host = urlparse_cached(request).netloc
         while True:
@@ -261,7 +267,7 @@ class SessionRouter:
                 await wait_pause(session, self.guard, host)
             elif not is_ready(session, time.monotonic(), host):
                 await wait_turn(session, self.guard, host)
-                if not manager.usable(session) or (not own and must_log_in(session, config)):
+                if not registry.usable(session) or (not own and must_log_in(session, config)):
                     continue  # while it waited
             delay = config.delay(view_of(session))
             if delay:
@@ -275,8 +281,8 @@ class SessionRouter:
         """
         flow = request.meta.get(FLOW)
         if flow is None or claim.session_id is None:
-            return await self.manager.obtain(claim)
-        session = await self.manager.live(claim.session_id, pool=claim.pool, profile=claim.profile)
+            return await self.registry.obtain(claim)
+        session = await self.registry.get(claim.session_id, pool=claim.pool, profile=claim.profile)
         if session.status == "retired" or session.start_time != flow:
             reason = session.retired_reason if session.status == "retired" else "it expired"
             raise SessionLost(f"The session {session.id!r} of this flow can't go on ({reason}): start the flow again")
@@ -284,7 +290,7 @@ class SessionRouter:
 
     def _after_failed_login(self, request: Request, claim: Claim, session: SessionRuntime, error: LoginFailed) -> Claim:
         """The login of *session* was given up: return the claim of another account, or raise if there is none."""
-        pool = self.manager.pool_of(session)
+        pool = self.registry.pool_of(session)
         if pool is None:
             raise error
         if pool.give_up(session.id, str(error)):
@@ -296,7 +302,7 @@ class SessionRouter:
             raise SessionLost(f"The session {session.id!r} of this flow can't log in: start the flow again") from error
         if not claim.picked or pool.is_given_up:
             raise error
-        return self.manager.settle(claim._replace(session_id=None), request)
+        return self.registry.settle(claim._replace(session_id=None), request)
 
     # Requests of our own
 
@@ -305,7 +311,7 @@ class SessionRouter:
 
         It is not filtered as offsite (a login may be on another host), bypasses the HTTP cache, and gets no verdict.
         """
-        if not self.manager.usable(session):
+        if not self.registry.usable(session):
             raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
         meta = {"allow_offsite": True, **request.meta, LOGIN: True, "dont_cache": True}
         return await self._fetch(session, request.replace(meta=meta))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
     from scrapy_sessions.pools.claim import Claim
     from scrapy_sessions.pools.pool import Pool
-    from scrapy_sessions.sessions.manager import SessionManager
+    from scrapy_sessions.sessions.registry import SessionRegistry
 
 __all__ = ["PAUSES", "VerdictHandler", "pause_of"]
 
@@ -68,13 +68,13 @@ class VerdictHandler:
     """
 
     def __init__(
-        self, manager: SessionManager, questions: Questions, guard: ShutdownGuard, count: Callable[[str, int], None]
+        self, registry: SessionRegistry, questions: Questions, guard: ShutdownGuard, count: Callable[[str, int], None]
     ) -> None:
-        self._manager = manager
+        self._registry = registry
         self._questions = questions
         self._guard = guard
         self._count = count
-        settings = self._settings = manager.settings
+        settings = self._settings = registry.settings
         self._limits = Limits(
             settings.retry_times, settings.login_attempts, settings.login_backoff, settings.max_errors
         )
@@ -104,7 +104,7 @@ class VerdictHandler:
 
     def _opened_elsewhere(self, session: SessionRuntime, request: Request, config: SessionConfig) -> None:
         for session_id, _ in request.meta[REFUSED_BY]:
-            other = self._manager.ready(session_id)
+            other = self._registry.ready(session_id)
             blame = None if other is None else other.blames.get(config.site)
             if isinstance(blame, AnonymousBlame) and other is not session:
                 blame.opened(_page(request), by_referee=_REFEREE in request.meta)
@@ -136,7 +136,7 @@ class VerdictHandler:
             session.failures += 1
             session.changed()
         if verdict is Verdict.SUSPECT:
-            self._manager.analytics.suspected(session)
+            self._registry.analytics.suspected(session)
         decision = await self._decide(verdict, inflight, request, config, status)
         if request.meta.get("dont_retry") or not self._settings.retry_times:
             return None
@@ -173,7 +173,7 @@ class VerdictHandler:
     def _apply(self, decision: Decision, inflight: InFlight, request: Request) -> Request | None:
         session = inflight.session
         retired = session.status == "retired"
-        pool = self._manager.pool_of(session)
+        pool = self._registry.pool_of(session)
         if decision in {Decision.CLOSED, Decision.CLOSED_TO_ALL}:
             self._count("closed_pages", 1)
         if decision in {Decision.HAND_ON, Decision.CLOSED_TO_ALL}:
@@ -211,7 +211,7 @@ class VerdictHandler:
         return replay
 
     def _is_used(self, session_id: str) -> bool:
-        session = self._manager.ready(session_id)
+        session = self._registry.ready(session_id)
         return session is not None and session.status != "retired"
 
     # A pool that is turned away as a whole
@@ -220,10 +220,10 @@ class VerdictHandler:
         """Wait until a request of a pool that is turned away may be sent, and return its *claim* of a session."""
         if claim.pool not in self.banned:
             return claim
-        blame, pool = self._pools[claim.pool], self._manager.pool(claim.pool)
+        blame, pool = self._pools[claim.pool], self._registry.pool(claim.pool)
         while (ban := blame.ban) is not None:
             if ban.take_trial():
-                last = self._manager.ready(ban.session_id)
+                last = self._registry.ready(ban.session_id)
                 ban.session_id = pool.successor(ban.session_id) or pool.pick()
                 if last is not None:
                     self._retire(last, "the site turns everybody away")
@@ -252,7 +252,7 @@ class VerdictHandler:
         blame = self._blame_of(session, config)
         if isinstance(blame, LoginBlame):
             blame.begin(session.generation_at(config.site))
-        pool = self._manager.pool_of(session)
+        pool = self._registry.pool_of(session)
         if pool is not None:
             pool.resume(session.id)
 
@@ -267,7 +267,7 @@ class VerdictHandler:
         actions = _Actions(self, session, config)
         if config.can_log_in:
             return LoginBlame(self._limits, actions, clock=time.monotonic, probe=config.probe_url or None)
-        pool = self._manager.pool_of(session)
+        pool = self._registry.pool_of(session)
         if pool is None or pool.named:
             return NoBlame()
         blame = self._pools.get(pool.name)
@@ -278,7 +278,7 @@ class VerdictHandler:
         return AnonymousBlame(blame, actions)
 
     def _retire(self, session: SessionRuntime, reason: str) -> None:
-        self._manager.analytics.record_event("blocked", session, reason)
+        self._registry.analytics.record_event("blocked", session, reason)
         session.retire(reason)
         logger.info("Retired the session %r: %s", session.id, reason)
 

@@ -110,18 +110,14 @@ class _Gathering:
         """
         report, seen, started = self._report, self._seen, clock.time()
         for oldest in (report.since or 0.0, max(report.since or 0.0, min(started, report.made) - 1)):
-            after: SessionInfo | None = None
-            while True:
-                page = await self._store.list(
-                    now=report.made, namespace=report.namespace, pool=report.pool, limit=_LISTED, after=after
-                )
-                fresh = [info for info in page if info["last_activity"] >= oldest and _key(info) not in seen]
+            pages = self._store.pages(now=report.made, namespace=report.namespace, pool=report.pool, size=_LISTED)
+            async for page in pages:
+                fresh = [info for info, _ in page if info["last_activity"] >= oldest and _key(info) not in seen]
                 seen.update(map(_key, fresh))
                 for start in range(0, len(fresh), _PAGE):
                     yield fresh[start : start + _PAGE]
-                if len(page) < _LISTED or page[-1]["last_activity"] < oldest:
+                if page[-1][0]["last_activity"] < oldest:
                     break
-                after = page[-1]
 
     async def _read_analytics(self, store: AnalyticsStore) -> None:
         report = self._report

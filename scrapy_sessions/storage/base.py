@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import SessionConfigurationError
@@ -28,6 +28,8 @@ __all__ = [
     "SessionStore",
     "SharedStore",
 ]
+
+_Page: TypeAlias = list[tuple[SessionInfo, float | None]]
 
 
 class Key(NamedTuple):
@@ -186,7 +188,7 @@ class SessionStore(ABC):
         status: Status | None = None,
         limit: int | None = None,
         after: SessionInfo | None = None,
-    ) -> list[tuple[SessionInfo, float | None]]:
+    ) -> _Page:
         """Return sessions, the newest ``last_activity`` first, then by namespace and id. Reads no record.
 
         Beside each session is the time when it expires (UNIX seconds), or ``None`` for never. A filter that is
@@ -210,6 +212,30 @@ class SessionStore(ABC):
             now=now, namespace=namespace, pool=pool, status=status, limit=limit, after=after
         )
         return [info for info, _ in found]
+
+    async def pages(
+        self,
+        *,
+        now: float,
+        namespace: str | None = None,
+        pool: str | None = None,
+        status: Status | None = None,
+        after: SessionInfo | None = None,
+        size: int = 2000,
+    ) -> AsyncIterator[_Page]:
+        """Yield the result of :meth:`list_with_expiry` in pages of *size*.
+
+        A session that is saved meanwhile moves to the front of the list, and may be in no page.
+        """
+        while True:
+            page = await self.list_with_expiry(
+                now=now, namespace=namespace, pool=pool, status=status, limit=size, after=after
+            )
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = page[-1][0]
 
 
 class _Ability:

@@ -17,6 +17,7 @@ from scrapy_sessions.analytics.model import FOLDED, HourCounts
 from scrapy_sessions.analytics.prometheus import PrometheusFile
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.sessions.manager import registry_of
 from tests.support.crawl import crawl, run, session_stats, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
@@ -172,4 +173,4 @@ def test_a_shell_leaves_the_file_alone(tmp_path: Path) -> None:
     settings = Settings(
         {"SESSIONS_STORE": "memory://", "SESSIONS_PROMETHEUS_FILE": str(tmp_path / "missing" / "x.prom")}
     )
-    assert SessionsExtension(Crawler(Pages, settings)).manager.analytics._listener is None
+    assert registry_of(SessionsExtension(Crawler(Pages, settings)).manager).analytics._listener is None

@@ -151,7 +151,7 @@ def test_what_a_site_sent_can_not_trick_a_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in done.out
     ambiguous = called(tmp_path, "show", "[red]x[/red]", "--store", "s.db")
     assert ambiguous.code == 2
-    assert "stands in the namespaces 'bank' and 'shop': say which one is meant, with --namespace" in ambiguous.err
+    assert "exists in the namespaces 'bank' and 'shop': say which one is meant, with --namespace" in ambiguous.err
 
 
 def test_showing_changes_nothing(tmp_path: Path) -> None:

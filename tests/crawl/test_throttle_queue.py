@@ -16,6 +16,7 @@ from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
 from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.pools.pool import NO_BACKLOG
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime, backlog
 
 
@@ -141,7 +142,7 @@ async def test_a_pause_while_one_waits() -> None:
 async def test_the_end_of_a_session_that_pauses(end: str) -> None:
     """Who waits for a session that ends meanwhile looks for another at once, however long the pause would have been."""
     async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
-        session = await manager.live("alice")
+        session = await registry_of(manager).get("alice")
         session.not_before = time.monotonic() + 3600
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(3)]
         await settle()
@@ -157,7 +158,7 @@ async def test_the_end_of_a_session_that_pauses(end: str) -> None:
 async def test_a_session_is_not_idle_while_somebody_waits() -> None:
     """A pause longer than the idle timeout doesn't end the session: not here, nor for who reads its record."""
     async with SessionManager(store="memory://", namespace="shop") as manager, opened() as closing:
-        session = await manager.live("alice")
+        session = await registry_of(manager).get("alice")
         session.idle_timeout = 0.2
         session.not_before = time.monotonic() + 0.7
         waiting = asyncio.ensure_future(wait_turn(session, closing))

@@ -18,6 +18,7 @@ from scrapy.utils.test import get_crawler
 from scrapy_sessions import SessionConfig, SessionManager, Verdict
 from scrapy_sessions.crawl.blame import Answer
 from scrapy_sessions.pools.claim import FLOW, PICKED, REFUSED_BY, Claim
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 from tests.support.blame import Handler
@@ -38,14 +39,15 @@ class JudgedPools:
     def __init__(self, manager: SessionManager, config: type[SessionConfig]) -> None:
         self.manager = manager
         self.handler = Handler(manager)
-        names = manager.settings.model_fields_set
-        given = {f"SESSIONS_{name.upper()}": getattr(manager.settings, name) for name in names - {"pools"}}
-        pools = {name: options.model_dump(exclude_unset=True) for name, options in manager.settings.pools.items()}
+        settings = registry_of(manager).settings
+        names = settings.model_fields_set - {"pools"}
+        given = {f"SESSIONS_{name.upper()}": getattr(settings, name) for name in names}
+        pools = {name: options.model_dump(exclude_unset=True) for name, options in settings.pools.items()}
         self.config = config(get_crawler(settings_dict={**given, "SESSIONS_POOLS": pools}))
 
     async def session(self, pool: str = "shop") -> SessionRuntime:
         """The session whose turn it is."""
-        return await self.manager.obtain(self.manager.settle(Claim(None, pool)))
+        return await registry_of(self.manager).obtain(registry_of(self.manager).settle(Claim(None, pool)))
 
     async def apply(
         self, verdict: Verdict, session: SessionRuntime, path: str = "/", request: Request | None = None, **meta: Any
@@ -171,7 +173,7 @@ async def test_no_status_retires_a_named_session(
 ) -> None:
     """No status retires a named session, however often it comes, in a pool or not, also of BLOCKED_STATUSES."""
     async with open_pools(config, blocked_statuses=[410], suspect_statuses=[403, 500], login_backoff=0) as pools:
-        session = await pools.session(pool) if pool else await pools.manager.live("carol")
+        session = await pools.session(pool) if pool else await registry_of(pools.manager).get("carol")
         for number in range(10):
             await pools.status(status, session, f"/{number}")
         assert session.status != "retired"
@@ -198,7 +200,7 @@ async def test_a_check_that_asks_the_default_one(open_pools: Opener) -> None:
             return super().check(response, request)
 
     async with open_pools(Checking, blocked_statuses=[410]) as pools:
-        session = await pools.manager.live("carol")
+        session = await registry_of(pools.manager).get("carol")
         await pools.status(410, session)
         assert session.status != "retired"
 
@@ -207,7 +209,7 @@ async def test_a_check_that_asks_the_default_one(open_pools: Opener) -> None:
 async def test_a_check_that_says_blocked(open_pools: Opener, pool: str | None) -> None:
     """BLOCKED out of a check of the spider's own retires any session: a named one too, which nobody replaces."""
     async with open_pools() as pools:
-        session = await pools.session(pool) if pool else await pools.manager.live("carol")
+        session = await pools.session(pool) if pool else await registry_of(pools.manager).get("carol")
         picked = {PICKED: session.id, "session_pool": pool} if pool else {}
         request = Request(f"{SITE}/p", meta={"session_id": session.id, **picked})
         replay = await pools.handler.handle(BLOCKED, session, request, pools.config)
@@ -235,7 +237,7 @@ async def test_no_secret_of_a_url_in_a_reason(
 async def test_refusals_of_a_named_session_that_can_not_log_in(open_pools: Opener) -> None:
     """Without a login a named session stays as it is, and its request is sent again in it, RETRY_TIMES at the most."""
     async with open_pools(retry_times=2) as pools:
-        session = await pools.manager.live("carol")
+        session = await registry_of(pools.manager).get("carol")
         session.mark_ready()
         request: Request | None = Request(f"{SITE}/p", meta={"session_id": "carol"})
         sent = 0

@@ -19,6 +19,7 @@ from scrapy_sessions.pools.claim import (
 )
 from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 
 
@@ -207,12 +208,12 @@ async def test_retired_sessions_leave_their_pool() -> None:
     """A request to a pool whose session was retired gets another; one that names it gets an error."""
     settings = SessionsSettings(pools={"shop": {"size": 1}})
     async with SessionManager(store="memory://", namespace="x", settings=settings) as manager:
-        first = await manager.obtain(manager.settle(Claim(None, "shop")))
+        first = await registry_of(manager).obtain(registry_of(manager).settle(Claim(None, "shop")))
         first.retire("blocked")
-        second = await manager.obtain(manager.settle(Claim(None, "shop")))
+        second = await registry_of(manager).obtain(registry_of(manager).settle(Claim(None, "shop")))
         assert (first.id, second.id) == ("shop#1", "shop#2")
         with pytest.raises(SessionRetired, match=r"'shop#1' was retired \(blocked\): delete it"):
-            await manager.obtain(Claim("shop#1", None))
+            await registry_of(manager).obtain(Claim("shop#1", None))
 
 
 async def test_a_session_takes_the_policy_of_its_pool() -> None:
@@ -222,7 +223,7 @@ async def test_a_session_takes_the_policy_of_its_pool() -> None:
         profiles={"lap": {"user_agent": "L"}, "desk": {"user_agent": "D"}},
     )
     async with SessionManager(store="memory://", namespace="x", settings=settings) as manager:
-        pooled = await manager.obtain(manager.settle(Claim(None, "shop")))
+        pooled = await registry_of(manager).obtain(registry_of(manager).settle(Claim(None, "shop")))
         named = [await manager.get(name) for name in ("alice", "bob", "carol")]
         asked = await manager.get("dora", profile="desk")
     assert (pooled.max_age, pooled.user_agent, pooled.pool) == (5, "D", "shop")

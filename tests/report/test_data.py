@@ -209,8 +209,8 @@ class Busy(MemoryStore):
 
     moved = False
 
-    async def list(self, **options: Any) -> list[SessionInfo]:
-        page = await super().list(**options)
+    async def list_with_expiry(self, **options: Any) -> list[tuple[SessionInfo, float | None]]:
+        page = await super().list_with_expiry(**options)
         if not self.moved:
             self.moved = True
             row = await self.load(Key("shop", "s-5999"))

@@ -16,6 +16,7 @@ from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hou
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.browser_session import runtime_of, view_of
 from scrapy_sessions.sessions.collector import flush_interval
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.testing import Clock
@@ -124,7 +125,7 @@ async def test_a_merge_counts_nothing_twice(tmp_path: Path, clock: Clock) -> Non
             if turn % 2 == number:
                 await manager.flush()
             else:
-                await manager.refresh_record(runtime_of(session))  # merged before it was counted
+                await registry_of(manager).refresh_record(runtime_of(session))  # merged before it was counted
     for manager in (*managers, *managers[:1]):
         await manager.flush()
         await manager.close()
@@ -195,9 +196,9 @@ async def test_retirement_is_noted_by_who_did_it(clock: Clock) -> None:
         work(await other.get("alice"))
         mine.retire("enough")
         await other.flush()
-        await one.refresh_record(runtime_of(mine))
+        await registry_of(one).refresh_record(runtime_of(mine))
         await one.flush()
-        await other.refresh_record(await other.live("alice"))
+        await registry_of(other).refresh_record(await registry_of(other).get("alice"))
         work(await other.get("alice"))
     assert await kinds(store) == [("born", "alice"), ("retired", "alice")]
 
@@ -224,9 +225,9 @@ async def test_a_session_of_this_crawl_only_has_no_row_of_its_own(clock: Clock) 
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         for number in (1, 2):
-            work(view_of(await manager.obtain(Claim(None, None, transient=number))), number)
+            work(view_of(await registry_of(manager).obtain(Claim(None, None, transient=number))), number)
         await manager.flush()
-        session = view_of(await manager.obtain(Claim(None, None, transient=1)))
+        session = view_of(await registry_of(manager).obtain(Claim(None, None, transient=1)))
         work(session)
         session.retire("enough")
     assert [(row.session_id, row.requests) for row in await store.hour_counts("shop")] == [(FOLDED, 4)]
@@ -330,7 +331,7 @@ async def test_a_cancelled_flush_is_done_all_the_same(clock: Clock) -> None:
         session = await manager.get("alice")
         work(session, 5)
         await manager.save_session("alice", session)
-        waiting = asyncio.ensure_future(manager.analytics.flush())
+        waiting = asyncio.ensure_future(registry_of(manager).analytics.flush())
         await store.begun.wait()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scrapy_sessions import Cookie, PersistentSession, SessionManager
 from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
@@ -222,14 +223,14 @@ async def test_two_processes_keep_the_last_actions(limit: int, odd: bool) -> Non
     save puts what was added since after what is stored."""
     for turns in examples(TURNS):
         async with Account(limit) as account:
-            sessions = [await manager.live("alice") for manager in account.managers]
+            sessions = [await registry_of(manager).get("alice") for manager in account.managers]
             stored: list[str] = []
             for turn, added in turns:
                 session = sessions[turn]
                 session.watched_data().current["data"]["odd"] = object() if odd else 1
                 for text in added:
                     session.record(text)
-                await account.managers[turn].save(session)
+                await registry_of(account.managers[turn]).save(session)
                 stored += added[-limit:] if limit else added
                 expected = stored[-limit:] if limit else stored
                 row = await account.store.load(Key("shop", "alice"))
@@ -241,19 +242,19 @@ async def test_two_processes_keep_the_last_actions(limit: int, odd: bool) -> Non
 async def test_what_comes_while_it_is_saved_is_merged_once() -> None:
     """Actions that come between the encoding of a session and a conflict are neither lost nor doubled."""
     async with Account(3) as account:
-        one, two = [await manager.live("alice") for manager in account.managers]
+        one, two = [await registry_of(manager).get("alice") for manager in account.managers]
         one.record("x")
-        await account.managers[0].save(one)
+        await registry_of(account.managers[0]).save(one)
         two.record("x")
         account.store.meanwhile = [lambda: two.record("x")]
-        await account.managers[1].save(two)
+        await registry_of(account.managers[1]).save(two)
         assert account.store.meanwhile == []
         assert (two.history.texts(), two.revision) == (["x"] * 3, 2)
         account.store.meanwhile = [lambda: two.record("y")]
         two.record("x")
-        await account.managers[1].save(two)
+        await registry_of(account.managers[1]).save(two)
         one.record("z")
-        await account.managers[0].save(one)
+        await registry_of(account.managers[0]).save(one)
         await account.managers[1].flush()
         row = await account.store.load(Key("shop", "alice"))
         assert row is not None
@@ -271,7 +272,7 @@ async def test_data_that_was_not_json_mends_itself() -> None:
 
     async with Account(0) as account:
         manager = account.managers[0]
-        session = await manager.live("alice")
+        session = await registry_of(manager).get("alice")
         found = []
         for value in (1, Incomparable(), Incomparable(), object(), 3, 4):
             session.watched_data().current["data"]["basket"] = value  # type: ignore[assignment]  # what isn't JSON is what it is about

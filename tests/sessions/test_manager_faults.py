@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import CorruptRecord, NewerSchema, SessionManager, StoreError
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.storage import Key, SQLiteStore
 from tests.support.stores import Failing
 
@@ -189,7 +190,7 @@ async def test_closing_closes_the_store_though_saving_failed(caplog: pytest.LogC
             closed.append("closed")
 
     manager = SessionManager(store="memory://", namespace="shop")
-    manager.store = manager._writer._store = store = Own()
+    registry_of(manager).store = registry_of(manager).writer._store = store = Own()
     await manager.open()
     (await manager.get("alice")).record("came")
     store.broken.add("save")

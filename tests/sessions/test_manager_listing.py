@@ -91,7 +91,7 @@ async def test_an_id_in_two_namespaces(tmp_path: Path, method: str) -> None:
         async with SessionManager(tmp_path, namespace=namespace) as manager:
             await manager.save_session("alice", BrowserSession("alice"))
     async with SessionManager(tmp_path) as manager:
-        with pytest.raises(AmbiguousSession, match="'alice' stands in the namespaces 'books' and 'shop'"):
+        with pytest.raises(AmbiguousSession, match="'alice' exists in the namespaces 'books' and 'shop'"):
             await getattr(manager, method)("alice")
         assert len(await manager.list_sessions()) == 2
 

@@ -14,6 +14,7 @@ import pytest
 from scrapy_sessions import SessionManager
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.browser_session import runtime_of, view_of
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
@@ -70,8 +71,8 @@ async def test_made_without_waiting_while_it_loads(stored: bool) -> None:
             (await manager.get("alice")).data["step"] = 1
     async with manager_of(store) as manager:
         made: list[SessionRuntime] = []
-        store.before["load"] = lambda: made.append(manager.obtain_now(Claim("alice", None)))
-        assert await manager.live("alice") is made[0]
+        store.before["load"] = lambda: made.append(registry_of(manager).obtain_now(Claim("alice", None)))
+        assert await registry_of(manager).get("alice") is made[0]
         made[0].record("made")
         await manager.flush()
         assert view_of(made[0]).data == ({"step": 1} if stored else {})
@@ -82,7 +83,7 @@ async def test_the_cache_is_bounded() -> None:
     async with manager_of(Failing(), cache_size=10) as manager:
         sessions = []
         for number in range(100):
-            session = await manager.live(str(number))
+            session = await registry_of(manager).get(str(number))
             session.record("came")
             sessions.append(weakref.ref(session))
             await manager.flush()
@@ -96,7 +97,7 @@ async def test_the_least_recently_used_leaves() -> None:
     async with manager_of(Failing(), cache_size=2) as manager:
         references = {}
         for name in "ab":
-            references[name] = weakref.ref(await manager.live(name))
+            references[name] = weakref.ref(await registry_of(manager).get(name))
         await manager.get("a")
         await manager.flush()
         await manager.get("c")
@@ -113,7 +114,7 @@ async def test_only_saved_sessions_leave() -> None:
         for number in range(50):
             (await manager.get(str(number))).record(f"did {number}")
         gc.collect()
-        assert len(manager._live) == 50
+        assert len(registry_of(manager).cache) == 50
         store.broken.clear()
     async with manager_of(store) as manager:
         for number in range(50):
@@ -154,7 +155,7 @@ async def test_evicted_but_referenced_is_the_same_object() -> None:
             await manager.get(name)
             await manager.flush()
         store.loads.clear()
-        assert manager.ready("alice") is runtime_of(held)
+        assert registry_of(manager).ready("alice") is runtime_of(held)
         assert await manager.get("alice") is held
         assert store.loads == []
 

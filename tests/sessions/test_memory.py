@@ -15,6 +15,7 @@ from scrapy.utils.httpobj import urlparse_cached
 from scrapy_sessions import SessionManager
 from scrapy_sessions.crawl.in_flight import InFlightRequests
 from scrapy_sessions.pools.claim import Claim
+from scrapy_sessions.sessions.manager import registry_of
 
 URL = "https://shop.example/p"
 SET_COOKIES = [f"c{n}=value-{n}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly".encode() for n in range(10)]
@@ -25,7 +26,7 @@ SESSIONS = 200
 
 def use(manager: SessionManager, visits: InFlightRequests, session_id: str) -> int:
     """Send two requests in *session_id*, the first answered by cookies, and return the bytes of its history."""
-    session = manager.obtain_now(Claim(session_id, None))
+    session = registry_of(manager).obtain_now(Claim(session_id, None))
     for headers in (SET_COOKIES, []):
         request = Request(URL)
         visit = visits.begin(request, session)
@@ -55,7 +56,7 @@ async def test_a_live_session_is_small(tmp_path: Path) -> None:
             taken = tracemalloc.get_traced_memory()[0] - before - history
         finally:
             tracemalloc.stop()
-        last = manager.ready(f"s{SESSIONS - 1}")
+        last = registry_of(manager).ready(f"s{SESSIONS - 1}")
         assert last is not None
         assert (len(last.jar), last.requests, last.revision) == (10, 2, 1)
     assert taken / SESSIONS < BOUND

@@ -14,6 +14,7 @@ import pytest
 from scrapy_sessions import BrowserSession, SessionManager, StoreError
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
 from scrapy_sessions.storage.codec import decode
@@ -151,7 +152,7 @@ async def test_a_transient_session_is_never_saved() -> None:
     """A session that lives for this crawl only never reaches the store."""
     store = Failing()
     async with manager_of(store) as manager:
-        session = await manager.obtain(Claim(None, None, transient=object()))
+        session = await registry_of(manager).obtain(Claim(None, None, transient=object()))
         session.record("came")
         session.watched_data().current["data"]["step"] = 1
     assert store.saves == []
@@ -243,7 +244,7 @@ async def test_a_flush_cancelled_while_it_encodes_forgets_nothing() -> None:
             session = await manager.get(str(number))
             session.record("x" * 20_000)  # large enough for the loop to get its turn in between
         flushing = asyncio.ensure_future(manager.flush())
-        await until(lambda: not manager._live._recent["0"].dirty)
+        await until(lambda: not registry_of(manager).cache._recent["0"].dirty)
         flushing.cancel()
         await asyncio.gather(flushing, return_exceptions=True)
     assert len({row.session_id for rows in store.saves for row in rows}) == 400
@@ -326,7 +327,7 @@ async def test_a_session_that_cannot_be_saved_keeps_no_other(caplog: pytest.LogC
     store = Failing()
     counts: Counter[str] = Counter()
     async with manager_of(store, counts) as manager:
-        (await manager.live("alice")).last_activity = float("inf")
+        (await registry_of(manager).get("alice")).last_activity = float("inf")
         (await manager.get("alice")).record("came")
         (await manager.get("bob")).record("came")
         await manager.flush()
@@ -369,7 +370,7 @@ async def test_the_loop_goes_on_during_a_large_flush() -> None:
             await asyncio.sleep(0)
             beats += 1
         await flushing
-        assert not any(session.dirty for session in manager._live._recent.values())
+        assert not any(session.dirty for session in registry_of(manager).cache._recent.values())
     assert beats > 40  # this store never waits, so every beat came in the middle of a batch
 
 

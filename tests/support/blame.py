@@ -18,6 +18,7 @@ from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.verdicts import VerdictHandler
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["Account", "Clock", "Handler", "Pool", "page"]
@@ -179,7 +180,9 @@ class Handler:
         self.asked: list[str] = []
         guard = ShutdownGuard(lambda: False)
         questions: Any = self
-        self.handler = VerdictHandler(manager, questions, guard, lambda event, n: self.counts.update({event: n}))
+        self.handler = VerdictHandler(
+            registry_of(manager), questions, guard, lambda event, n: self.counts.update({event: n})
+        )
 
     async def ask(self, session: SessionRuntime, url: str, config: SessionConfig, *, anonymous: bool) -> Answer:
         self.asked.append(url)

@@ -160,19 +160,12 @@ class Context:
 
         A session that a crawl saves meanwhile moves to the front, before the current page: it isn't yielded twice.
         """
-        page: list[SessionInfo] = []
-        while True:
-            page = await self.store.list(
-                now=time.time(),
-                namespace=self.options.namespace,
-                pool=getattr(self.options, "pool", None),
-                limit=size,
-                after=page[-1] if page else None,
-            )
-            if page:
-                yield page
-            if len(page) < size:
-                return
+        options = self.options
+        pages = self.store.pages(
+            now=time.time(), namespace=options.namespace, pool=getattr(options, "pool", None), size=size
+        )
+        async for page in pages:
+            yield [info for info, _ in page]
 
     @cached_property
     def on_terminal(self) -> bool:

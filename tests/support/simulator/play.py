@@ -18,6 +18,7 @@ from scrapy_sessions import SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import is_question
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
+from scrapy_sessions.sessions.manager import registry_of
 from tests.support.simulator.clock import Stalled, run
 from tests.support.simulator.engine import Crawler, Engine
 from tests.support.simulator.requests import Asked
@@ -146,7 +147,7 @@ class _Player:
         if not self.world.saved:
             return
         for account in range(self.world.size):
-            session = await extension.manager.live(self.world.session_of(account), pool=self.world.pool)
+            session = await registry_of(extension.manager).get(self.world.session_of(account), pool=self.world.pool)
             if self.site.can_log_in(account):
                 token = self.site.give(account, dead=self.world.saved == "dead")
                 session.jar.set("auth", token, domain="shop.test")
@@ -211,12 +212,12 @@ class _Player:
         world, manager = self.world, extension.manager
         if world.logs_in:
             for account in range(world.size):
-                session = manager.ready(world.session_of(account))
+                session = registry_of(manager).ready(world.session_of(account))
                 ended = session is not None and (session.login_error is not None or session.status == "retired")
                 if ended and self.site.can_log_in(account):
                     self.outcome.ended.append(world.session_of(account))
             return
-        for session in list(manager._live._known.values()):
+        for session in list(registry_of(manager).cache._known.values()):
             sid = next((cookie.value for cookie in session.jar.dump() if cookie.name == "sid"), "")
             if session.status == "retired" and session.ok_count and sid and not self.site.is_banned(sid):
                 self.outcome.ended.append(session.id)

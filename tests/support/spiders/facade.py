@@ -11,6 +11,7 @@ from scrapy.http import Response
 from scrapy_sessions import BrowserSession, SessionError
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.sessions.manager import registry_of
 
 __all__ = ["Playing"]
 
@@ -111,7 +112,7 @@ class Playing(Spider):
     async def extension_record(self, session_id: str) -> Any:
         """What the store has of *session_id*."""
         manager = self.sessions._router.manager
-        found = await manager._read(await manager._locate(session_id))
+        found = await registry_of(manager).load(await manager._locate(session_id))
         return found[1].data if found is not None else None
 
     async def refresh(self, response: Response) -> AsyncIterator[Any]:

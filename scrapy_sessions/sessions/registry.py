@@ -1,0 +1,448 @@
+"""The live sessions of one namespace: each once in a process, in memory and in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from scrapy_sessions.exceptions import CorruptRecord, InvalidSessionId, SessionError, SessionRetired
+from scrapy_sessions.models import ExpiryReason, PersistentSession, Profile, check_session_id
+from scrapy_sessions.pools.claim import Claim, check_profile, cookiejar_id
+from scrapy_sessions.pools.pool import NO_BACKLOG, Pool
+from scrapy_sessions.sessions.browser_session import BrowserSession, view_of
+from scrapy_sessions.sessions.cache import SessionCache
+from scrapy_sessions.sessions.collector import Collector
+from scrapy_sessions.sessions.factory import SessionFactory
+from scrapy_sessions.sessions.removal import SessionRemover
+from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, Transition, backlog
+from scrapy_sessions.sessions.write_behind import WriteBehind, set_aside
+from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.signals import (
+    session_created,
+    session_expired,
+    session_login_lost,
+    session_restored,
+    session_retired,
+)
+from scrapy_sessions.storage.base import Expired, Key, Row, SessionStore
+from scrapy_sessions.storage.codec import decode
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+__all__ = ["SessionRegistry", "Signaller", "retired"]
+
+Signaller: TypeAlias = Callable[[object, BrowserSession | None, str, str], None]
+"""Takes a signal, its session (``None``: not in memory), the session's id and a reason."""
+
+
+class Downloader(Protocol):
+    """Downloads requests in sessions: the router of a crawl."""
+
+    async def fetch(self, session: SessionRuntime, request: Request) -> Response: ...
+
+    def alone(self, session: SessionRuntime) -> AbstractAsyncContextManager[Fetch]: ...
+
+
+class SessionRegistry:
+    """Finds, creates, saves and removes the live sessions of one namespace. It is the owner of each.
+
+    Spiders and programs use it through :class:`~scrapy_sessions.SessionManager`, which has its parameters.
+
+    :param owns_store: whether :meth:`close` closes the store, too
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        owns_store: bool,
+        namespace: str | None,
+        settings: SessionsSettings,
+        default_profile: Profile,
+        enforce_limits: bool,
+        on_event: Callable[[str, int], None],
+        on_signal: Signaller | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.namespace = namespace
+        self.settings = settings
+        self.clock = clock
+        self.count = on_event
+        self.downloader: Downloader | None = None
+        self.cache = SessionCache(settings.cache_size, clock)
+        self.analytics = Collector(store, save_interval=settings.save_interval, clock=clock, count=on_event)
+        self.writer = WriteBehind(
+            store,
+            interval=settings.save_interval,
+            clock=clock,
+            count=on_event,
+            lost=self.cache.remove,
+            analytics=self.analytics,
+        )
+        self.remover = SessionRemover(
+            store,
+            live=self.cache,
+            writer=self.writer,
+            analytics=self.analytics,
+            count=on_event,
+            expired=self._signal_expired,
+            clock=clock,
+        )
+        self._owns_store = owns_store
+        self._on_signal = on_signal
+        self._enforce_limits = enforce_limits
+        self._factory = SessionFactory(
+            settings, namespace or "default", default_profile, self, clock, enforce_limits=enforce_limits
+        )
+        self._transient: dict[Any, SessionRuntime] = {}
+        self._loading: dict[str, asyncio.Future[SessionRuntime]] = {}
+        self._opened = False
+
+    async def open(self) -> None:
+        """Open the store, and begin to save. Idempotent."""
+        if not self._opened:
+            await self.store.open()
+            self._opened = True
+            self.writer.start()
+            self.analytics.start()
+
+    async def flush(self) -> None:
+        """Save every session that has changed up to now, and the analytics."""
+        await self.open()
+        await self.writer.flush()
+        await self.analytics.flush()
+
+    async def close(self) -> None:
+        """Save every session that has changed. Then, even if that failed, close a store of its own."""
+        try:
+            if self._opened:
+                try:
+                    await self.writer.close()
+                finally:
+                    await self.analytics.close()
+        finally:
+            opened, self._opened = self._opened, False
+            if opened and self._owns_store:
+                await self.store.close()
+
+    # Pools and claims
+
+    def pool(self, name: str) -> Pool:
+        """Return the pool *name*. Raises :exc:`~scrapy_sessions.exceptions.UnknownPool`."""
+        return self._factory.pool(name)
+
+    def pool_of(self, session: SessionRuntime) -> Pool | None:
+        """Return the pool that *session* belongs to; ``None``: to none, or to one that isn't declared any more."""
+        return self._factory.declared(session.pool)
+
+    def settle(self, claim: Claim, request: Request | None = None) -> Claim:
+        """Return *claim* with a session id: that of the session whose turn it is, if it names none.
+
+        A session that is paused at the host of *request* is not preferred.
+        """
+        if claim.profile is not None:
+            check_profile(claim.profile, self.settings)
+        if claim.pool is None:
+            return claim
+        pool = self.pool(claim.pool)
+        if claim.session_id is not None:
+            if not pool.may_hold(claim.session_id):
+                raise InvalidSessionId(
+                    f"The pool {pool.name!r} has no session {claim.session_id!r}: it has {', '.join(pool.session_ids)}"
+                )
+            pool.record_use(claim.session_id)
+            return claim
+        # Half the cost of _replace().
+        return Claim(pool.pick(claim.key, claim.avoid, self._backlog_at(request)), *claim[1:-1], True)
+
+    def ready_for(self, claim: Claim) -> SessionRuntime | None:
+        """Return the session for the settled *claim* if that takes no waiting, else ``None``."""
+        if claim.session_id is None:
+            return self._transient_for(claim)
+        session = self.ready(claim.session_id)
+        return None if session is None or session.status == "retired" else session
+
+    def usable(self, session: SessionRuntime) -> bool:
+        """Whether a request may go out in *session* now."""
+        return not session.closed and session.status != "retired" and session.expired(self.clock()) is None
+
+    async def obtain(self, claim: Claim) -> SessionRuntime:
+        """Return the session for the settled *claim*, from memory or the store, or made anew.
+
+        Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` and
+        :exc:`~scrapy_sessions.exceptions.PoolExhausted`.
+        """
+        if claim.session_id is None:
+            return self._transient_for(claim)
+        session_id = claim.session_id
+        while True:
+            session = await self.get(session_id, pool=claim.pool, profile=claim.profile)
+            if session.status != "retired":
+                if session.max_uses and session.reserved_uses >= session.max_uses:
+                    continue  # those that waited for it beside this one have used it up
+                return session
+            if claim.pool is None:
+                raise retired(session)
+            pool = self.pool(claim.pool)
+            pool.retire_slot(session_id, session.retired_reason or "retired")
+            session_id = pool.pick(claim.key, claim.avoid, self._backlog_at(None))
+
+    def obtain_now(self, claim: Claim) -> SessionRuntime:
+        """As :meth:`obtain`, without waiting: a session that isn't in memory is made, and merged with the stored one
+        when it is saved."""
+        if claim.session_id is None:
+            return self._transient_for(claim)
+        session = self.ready_for(claim)
+        if session is not None:
+            return session
+        stale = self.cache.get(claim.session_id)
+        if stale is not None and stale.status == "retired":
+            raise retired(stale)
+        if stale is not None:
+            self.remover.close(stale)
+        return self._create(claim.session_id, claim.pool, claim.profile)
+
+    # Sessions
+
+    def ready(self, session_id: str) -> SessionRuntime | None:
+        """Return *session_id* if it is in memory and has not expired."""
+        return self.cache.ready(session_id)
+
+    def in_memory(self, key: Any) -> SessionRuntime | None:
+        """Return the session with the id or ``cookiejar`` key *key* if it is in memory, expired or not."""
+        session = self.cache.get(key) if isinstance(key, str) else None
+        if session is None:
+            session_id = cookiejar_id(key)
+            session = self._transient.get(key) if session_id is None else self.cache.get(session_id)
+        return session
+
+    def ids_in_memory(self) -> list[str]:
+        """Return the ids of the sessions that are in memory."""
+        return list(self.cache)
+
+    async def get(self, session_id: str, *, pool: str | None = None, profile: str | None = None) -> SessionRuntime:
+        """Return the session *session_id* from memory, else from the store, else a new one.
+
+        A new session gets *pool* and *profile*. An expired session is deleted and replaced by a new one.
+        """
+        session = self.ready(check_session_id(session_id))
+        if session is not None:
+            return session
+        loading = self._loading.get(session_id)
+        if loading is None:
+            loading = asyncio.ensure_future(self._load_or_create(session_id, pool, profile))
+            self._loading[session_id] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(session_id, None))
+        return await asyncio.shield(loading)  # one waiter given up must not fail the others
+
+    async def load(self, key: Key, *, quarantine: bool = False) -> tuple[Row, PersistentSession] | None:
+        """Return the stored row and record of *key*, or ``None``. A record that can't be decoded is quarantined.
+
+        Raises :exc:`~scrapy_sessions.exceptions.CorruptRecord` then; with *quarantine*, returns ``None``.
+        """
+        await self.open()
+        row = await self.store.load(key)
+        if row is None:
+            return None
+        try:
+            return row, decode(row)
+        except CorruptRecord as e:
+            await set_aside(self.store, row, e, self.count)
+            if not quarantine:
+                raise
+            return None
+
+    def adopt(self, session: SessionRuntime, namespace: str | None) -> None:
+        """Keep *session* from now on, in *namespace* if given, unless another object for it is live."""
+        live = self.cache.get(session.id)
+        if live is None:
+            if namespace is not None:
+                session.namespace = namespace
+            session.adopt(self)
+            self.cache.add(session)
+        elif live is not session and namespace is not None:
+            session.namespace = namespace
+
+    async def save(self, session: SessionRuntime) -> bool:
+        """Keep *session*, and save it now, merged with what other processes have saved of it.
+
+        Returns False if it was deleted meanwhile: it is not brought back.
+        """
+        await self.open()
+        self.adopt(session, self.namespace)
+        return await self.writer.save(session)
+
+    async def refresh_record(self, session: SessionRuntime) -> None:
+        """Merge into *session* what other processes have saved of it."""
+        await self.open()
+        await self.writer.pull(session)
+
+    async def cleanup(self, progress: Callable[[int], None] | None = None) -> Counter[str]:
+        """Delete the expired sessions that are not in use, and return their number by limit."""
+        await self.flush()
+        judge = self._reason_in_force if self._enforce_limits else None
+        return await self.remover.delete_expired(self.namespace, progress, judge)
+
+    async def _reason_in_force(self, expired: Expired) -> ExpiryReason | None:
+        """Return the limit in force by which a session has expired that expired by a limit of its record.
+
+        If there is none, the limits in force are stored, for tools that don't have the settings.
+        """
+        key = expired.key
+        found = await self.load(key, quarantine=True)
+        if found is None:
+            return expired.reason
+        row, record = found
+        expiry = self._factory.in_force(record).expiry
+        if expiry is not None and expiry[0] <= self.clock():
+            return expiry[1]
+        session = self.cache.get(key.session_id)
+        if session is None:
+            session = self._factory.again(record)
+            session.merge_base = row
+        session.changed()
+        await self.writer.save(session)
+        return None
+
+    async def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime:
+        """Create and save the session *new_id* as a copy of *record*."""
+        session = self._factory.fork(record, new_id)
+        self.cache.add(session)
+        self.count("created", 1)
+        self.signal(session_created, session, f"forked from {record.session_id!r}")
+        await self.writer.save(session)
+        return session
+
+    # Called by the live sessions
+
+    def changed(self, session: SessionRuntime) -> None:
+        """*session* differs from what was saved."""
+        self.writer.add(session)
+
+    def watch(self, session: SessionRuntime) -> None:
+        """The spider has the mutable data of *session*."""
+        self.writer.watch(session)
+
+    def refused(self, session: SessionRuntime, reason: str) -> None:
+        """The jar of *session* refused a cookie."""
+        self.count("cookies/refused", 1)
+        self.count(f"cookies/refused/{reason}", 1)
+
+    def status_changed(self, session: SessionRuntime, transition: Transition, reason: str) -> None:
+        """The status of *session* changed."""
+        if transition == "retired":
+            self.count("retired", 1)
+            self.signal(session_retired, session, reason)
+            self.analytics.record_event("retired", session, reason)
+            pool = self.pool_of(session)
+            if pool is not None:
+                pool.retire_slot(session.id, reason)
+        elif transition == "login_lost":
+            self.analytics.record_event("expired_login", session, reason)
+            self.signal(session_login_lost, session, reason)
+
+    def signal(self, signal: object, session: SessionRuntime, reason: str = "") -> None:
+        """Report *signal* for *session*."""
+        if self._on_signal is not None:
+            self._on_signal(signal, view_of(session), session.id, reason)
+
+    def _signal_expired(self, session_id: str, session: SessionRuntime | None, reason: str) -> None:
+        if self._on_signal is not None:
+            view = None if session is None else view_of(session)
+            self._on_signal(session_expired, view, session_id, reason)
+
+    async def fetch(self, session: SessionRuntime, request: Request) -> Response:
+        """Download *request* in *session*."""
+        return await self._running_downloader(session).fetch(session, request)
+
+    def alone(self, session: SessionRuntime) -> AbstractAsyncContextManager[Fetch]:
+        """Return a context in which only its own requests are sent in *session*."""
+        return self._running_downloader(session).alone(session)
+
+    def _running_downloader(self, session: SessionRuntime) -> Downloader:
+        if self.downloader is None:
+            raise SessionError(f"No spider is running to fetch a request in the session {session.id!r}")
+        return self.downloader
+
+    # Inside
+
+    def _backlog_at(self, request: Request | None) -> Callable[[str], tuple[float, int]]:
+        def of(session_id: str) -> tuple[float, int]:
+            session = self.cache.get(session_id)
+            if session is None:
+                return NO_BACKLOG
+            host = urlsplit(request.url).netloc if session.pauses and request is not None else ""
+            return backlog(session, time.monotonic(), host)
+
+        return of
+
+    async def _load_or_create(self, session_id: str, pool: str | None, profile: str | None) -> SessionRuntime:
+        await self.open()
+        key = Key(self.namespace or "default", session_id)
+        while True:
+            ended: ExpiryReason | None = None  # its record may not say so: it counts no request that is still to leave
+            live = self.cache.get(session_id)
+            if live is not None:
+                if live.expired(self.clock()) is None:
+                    return live
+                # Another process may have kept it alive: look at what comes of merging the two.
+                saved = await self.writer.save(live)
+                ended = live.expired(self.clock())
+                if saved and ended is None:
+                    return live
+                self.remover.close(live)
+            found = await self.load(key, quarantine=True)
+            if found is None:
+                live = self.cache.get(session_id)  # made without waiting, meanwhile
+                return live if live is not None else self._create(session_id, pool, profile)
+            row, record = found
+            expiry = self._factory.in_force(record).expiry
+            if ended is None and expiry is not None and expiry[0] <= self.clock():
+                ended = expiry[1]
+            if ended is None:
+                live = self.cache.get(session_id)
+                return live if live is not None else self._restore(row, record)
+            await self.remover.delete_one_expired(key, record, ended)
+
+    def _create(
+        self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
+    ) -> SessionRuntime:
+        session = self._factory.new(session_id, pool, profile, transient=transient)
+        self.cache.add(session)
+        self.count("created", 1)
+        self.signal(session_created, session)
+        if transient:
+            self.analytics.track_transient(session)
+        return session
+
+    def _restore(self, row: Row, record: PersistentSession) -> SessionRuntime:
+        session = self._factory.again(record)
+        session.merge_base = row
+        self.cache.add(session)
+        self.count("restored", 1)
+        self.signal(session_restored, session)
+        return session
+
+    def _transient_for(self, claim: Claim) -> SessionRuntime:
+        session = self._transient.get(claim.transient)
+        if session is None:
+            session_id = f"cookiejar:{type(claim.transient).__name__}#{len(self._transient) + 1}"
+            session = self._create(session_id, None, None, transient=True)
+            self._transient[claim.transient] = session
+        return session
+
+
+def retired(session: SessionRuntime) -> SessionRetired:
+    """Return the exception for a request that asks for *session*."""
+    return SessionRetired(
+        f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin anew, or name another"
+    )
