@@ -105,10 +105,10 @@ async def test_off_by_default(settings: dict[str, Any], waits: bool) -> None:
     crawler._apply_settings()
     extension = crawler.get_extension(SessionsExtension)
     assert extension is not None
-    middleware = SessionMiddleware(extension)
+    middleware = SessionMiddleware(extension.router)
     await extension.manager.get("alice")
     way = middleware.process_request(Request("http://x.example/", meta={"session_id": "alice"}))
     assert asyncio.iscoroutine(way) is waits
     if way is not None:
-        way.close()
+        await way
     await extension.close()
