@@ -29,7 +29,7 @@ __all__ = [
     "SharedStore",
 ]
 
-_Page: TypeAlias = list[tuple[SessionInfo, float | None]]
+_Page: TypeAlias = "list[tuple[SessionInfo, float | None]]"
 
 
 class Key(NamedTuple):
