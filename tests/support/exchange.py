@@ -154,6 +154,7 @@ def rich_record(session_id: str = "alice", **changes: Any) -> PersistentSession:
         "status": "ready",
         "idle_timeout": 86400,
         "generation": 3,
+        "logged_in": {"*": {"time": now - 50, "generation": 3, "hosts": []}},
         "metrics": {"requests": 9, "responses": {"200": 8}, "latency": 1.25},
     }
     return PersistentSession(**{**fields, **changes})
