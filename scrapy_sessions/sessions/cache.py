@@ -1,4 +1,4 @@
-"""The sessions in memory: each once in a process, a bounded number of them."""
+"""The sessions in memory: each once in a process, and a bounded number of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["SessionCache"]
 
-_LOOK = 16  # how many of the least recently used sessions are looked at for one that can leave memory
+_LOOK = 16  # the number of least recently used sessions among which one to evict is searched
 
 
 class SessionCache:
-    """Sessions by id. The recently used ones are kept alive; of the others, those that somebody still holds are known,
-    so that none is loaded a second time beside itself.
+    """Sessions by id. It keeps the recently used ones alive, and has weak references to the others.
 
-    :param limit: how many are kept alive (0: all); only what is saved leaves
+    So a session that is still referenced or has requests in flight is never loaded a second time.
+
+    :param limit: the number of sessions kept alive (0: all); only saved sessions are evicted
     """
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -28,7 +29,7 @@ class SessionCache:
         self._recent: OrderedDict[str, SessionRuntime] = OrderedDict()
 
     def ready(self, session_id: str) -> SessionRuntime | None:
-        """Return *session_id* if it is here and has not expired, and keep it alive."""
+        """Return *session_id* if it is in memory and has not expired, and keep it alive."""
         session = self._recent.get(session_id)
         if session is not None:
             self._recent.move_to_end(session_id)
@@ -43,18 +44,18 @@ class SessionCache:
         return session
 
     def get(self, session_id: str) -> SessionRuntime | None:
-        """Return *session_id* if it is here, expired or not."""
+        """Return *session_id* if it is in memory, expired or not."""
         session = self._known.get(session_id)
         return None if session is None or session.closed else session
 
     def add(self, session: SessionRuntime) -> None:
-        """Take *session* in, in place of one with its id."""
+        """Add *session*, in place of one with its id."""
         self._known[session.id] = session
-        if not session.transient:  # whoever made it keeps it alive
+        if not session.transient:  # its creator keeps it alive
             self._keep(session)
 
     def remove(self, session: SessionRuntime) -> None:
-        """Forget *session*, if it is still the one under its id."""
+        """Remove *session*, if it is still the one with its id."""
         if self._known.get(session.id) is session:
             del self._known[session.id]
         if self._recent.get(session.id) is session:
@@ -76,7 +77,7 @@ class SessionCache:
             old = self._recent[session_id]
             if old is session or old.dirty:
                 continue
-            if old.data_changed():  # which tells of a change only once
+            if old.data_changed():  # it reports a change only once
                 old.changed()
                 continue
             del self._recent[session_id]

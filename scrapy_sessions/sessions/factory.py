@@ -1,4 +1,4 @@
-"""How a live session comes to be: under which policy, of which pool, with which identity."""
+"""Creating live sessions: with their limits, pool and identity."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 class SessionFactory:
-    """Makes live sessions, new ones and those of stored records. Nobody knows them yet.
+    """Creates live sessions, new ones and those of stored records. The caller adds them to the cache.
 
-    :param namespace: that of new sessions
-    :param default_profile: the identity of new sessions without a profile, and what profiles leave open
-    :param owner: who will keep them
-    :param enforce_limits: whether the limits of *settings* hold for stored sessions, not those of their records
+    :param namespace: the namespace of new sessions
+    :param default_profile: the identity of new sessions without a profile, and the values that profiles leave out
+    :param owner: the owner of the sessions
+    :param enforce_limits: whether the limits of *settings* hold for stored sessions, instead of those of their records
     """
 
     def __init__(
@@ -53,13 +53,15 @@ class SessionFactory:
         return pool
 
     def declared(self, name: str | None) -> Pool | None:
-        """Return the pool *name*; ``None`` for one that isn't declared any more, or for no name."""
+        """Return the pool *name*; ``None`` if it isn't declared any more, or without a name."""
         if name is None or (name != DEFAULT_POOL and name not in self._settings.pools):
             return None
         return self.pool(name)
 
-    def new(self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False) -> SessionRuntime:
-        """Return a new session, of *pool* and *profile* if given."""
+    def create(
+        self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
+    ) -> SessionRuntime:
+        """Return a new session, with *pool* and *profile* if given."""
         name = profile if profile is not None else self._next_profile(session_id, pool)
         declared = self.declared(pool)
         policy = declared or self._settings
@@ -83,7 +85,7 @@ class SessionFactory:
         session.first_request_alone = declared is not None and declared.size > 1 and not declared.named
         return session
 
-    def again(self, record: PersistentSession) -> SessionRuntime:
+    def restore(self, record: PersistentSession) -> SessionRuntime:
         """Return the session of *record*, with the limits of :meth:`in_force` and the pace of the settings."""
         record = self.in_force(record)
         declared = self.declared(record.pool)
@@ -114,11 +116,11 @@ class SessionFactory:
     def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime:
         """Return a new session *new_id* with the identity, state and history of *record*, of no pool."""
         now = self._clock()
-        born = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
+        identity = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
         fresh = {"revision": 0, "pages_visited": 0, "metrics": Metrics(), "retired_reason": None}
         if record.status == "retired":
             fresh["status"] = "new"
-        return self.again(record.model_copy(update={**born, **fresh}))
+        return self.restore(record.model_copy(update={**identity, **fresh}))
 
     def _next_profile(self, session_id: str, pool: str | None) -> str | None:
         if pool is not None:
@@ -127,7 +129,7 @@ class SessionFactory:
         return names[next(self._turns) % len(names)] if names else None
 
     def _identity(self, name: str | None) -> Profile:
-        """What a session of the profile *name* is born with: what that leaves open is the project's, kept too."""
+        """Return the identity of a new session with the profile *name*. The project's values complete it."""
         default = self._default_profile
         if name is None:
             return default
@@ -140,15 +142,15 @@ class SessionFactory:
         if self._drift_warned or (name is not None and name not in self._settings.profiles):
             return
         if session.user_agent is session.language is session.proxy is None:
-            return  # made by a manager without a project
+            return  # created by a manager without a project
         profile = self._identity(name)
-        born_with = (session.user_agent, session.language, session.proxy)
-        if born_with != (profile.user_agent, profile.language, profile.proxy):
+        created_with = (session.user_agent, session.language, session.proxy)
+        if created_with != (profile.user_agent, profile.language, profile.proxy):
             self._drift_warned = True
             source = "the project's USER_AGENT and Accept-Language" if name is None else f"the profile {name!r}"
             logger.warning(
-                "The session %r keeps the identity it was born with, though %s changed since: delete sessions to let "
-                "new ones take the new identity",
+                "The session %r keeps the identity that it was created with, but %s has changed: delete sessions to "
+                "let new ones take the new identity",
                 session.id,
                 source,
             )

@@ -141,11 +141,11 @@ class SessionRegistry:
         return self._factory.pool(name)
 
     def pool_of(self, session: SessionRuntime) -> Pool | None:
-        """Return the pool that *session* belongs to; ``None``: to none, or to one that isn't declared any more."""
+        """Return the pool of *session*; ``None`` if it has none, or one that isn't declared any more."""
         return self._factory.declared(session.pool)
 
     def settle(self, claim: Claim, request: Request | None = None) -> Claim:
-        """Return *claim* with a session id: that of the session whose turn it is, if it names none.
+        """Return *claim* with a session id. If it names no session, its pool picks one.
 
         A session that is paused at the host of *request* is not preferred.
         """
@@ -165,18 +165,18 @@ class SessionRegistry:
         return Claim(pool.pick(claim.key, claim.avoid, self._backlog_at(request)), *claim[1:-1], True)
 
     def ready_for(self, claim: Claim) -> SessionRuntime | None:
-        """Return the session for the settled *claim* if that takes no waiting, else ``None``."""
+        """Return the session for the settled *claim* if it is in memory and usable, else ``None``."""
         if claim.session_id is None:
             return self._transient_for(claim)
         session = self.ready(claim.session_id)
         return None if session is None or session.status == "retired" else session
 
     def usable(self, session: SessionRuntime) -> bool:
-        """Whether a request may go out in *session* now."""
+        """Whether a request may be sent in *session* now."""
         return not session.closed and session.status != "retired" and session.expired(self.clock()) is None
 
     async def obtain(self, claim: Claim) -> SessionRuntime:
-        """Return the session for the settled *claim*, from memory or the store, or made anew.
+        """Return the session for the settled *claim*: from memory, else from the store, else a new one.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` and
         :exc:`~scrapy_sessions.exceptions.PoolExhausted`.
@@ -188,7 +188,7 @@ class SessionRegistry:
             session = await self.get(session_id, pool=claim.pool, profile=claim.profile)
             if session.status != "retired":
                 if session.max_uses and session.reserved_uses >= session.max_uses:
-                    continue  # those that waited for it beside this one have used it up
+                    continue  # other requests that waited for it have used it up
                 return session
             if claim.pool is None:
                 raise retired(session)
@@ -197,7 +197,7 @@ class SessionRegistry:
             session_id = pool.pick(claim.key, claim.avoid, self._backlog_at(None))
 
     def obtain_now(self, claim: Claim) -> SessionRuntime:
-        """As :meth:`obtain`, without waiting: a session that isn't in memory is made, and merged with the stored one
+        """As :meth:`obtain`, without waiting. A session that isn't in memory is created, and merged with the stored one
         when it is saved."""
         if claim.session_id is None:
             return self._transient_for(claim)
@@ -242,7 +242,7 @@ class SessionRegistry:
             loading = asyncio.ensure_future(self._load_or_create(session_id, pool, profile))
             self._loading[session_id] = loading
             loading.add_done_callback(lambda _: self._loading.pop(session_id, None))
-        return await asyncio.shield(loading)  # one waiter given up must not fail the others
+        return await asyncio.shield(loading)  # cancelling one caller must not fail the others
 
     async def load(self, key: Key, *, quarantine: bool = False) -> tuple[Row, PersistentSession] | None:
         """Return the stored row and record of *key*, or ``None``. A record that can't be decoded is quarantined.
@@ -307,7 +307,7 @@ class SessionRegistry:
             return expiry[1]
         session = self.cache.get(key.session_id)
         if session is None:
-            session = self._factory.again(record)
+            session = self._factory.restore(record)
             session.merge_base = row
         session.changed()
         await self.writer.save(session)
@@ -389,12 +389,12 @@ class SessionRegistry:
         await self.open()
         key = Key(self.namespace or "default", session_id)
         while True:
-            ended: ExpiryReason | None = None  # its record may not say so: it counts no request that is still to leave
+            ended: ExpiryReason | None = None  # its record may not know: it counts no request that waits to be sent
             live = self.cache.get(session_id)
             if live is not None:
                 if live.expired(self.clock()) is None:
                     return live
-                # Another process may have kept it alive: look at what comes of merging the two.
+                # Another process may have used it: merge the two, and look again.
                 saved = await self.writer.save(live)
                 ended = live.expired(self.clock())
                 if saved and ended is None:
@@ -402,7 +402,7 @@ class SessionRegistry:
                 self.remover.close(live)
             found = await self.load(key, quarantine=True)
             if found is None:
-                live = self.cache.get(session_id)  # made without waiting, meanwhile
+                live = self.cache.get(session_id)  # obtain_now() may have created it meanwhile
                 return live if live is not None else self._create(session_id, pool, profile)
             row, record = found
             expiry = self._factory.in_force(record).expiry
@@ -416,7 +416,7 @@ class SessionRegistry:
     def _create(
         self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
     ) -> SessionRuntime:
-        session = self._factory.new(session_id, pool, profile, transient=transient)
+        session = self._factory.create(session_id, pool, profile, transient=transient)
         self.cache.add(session)
         self.count("created", 1)
         self.signal(session_created, session)
@@ -425,7 +425,7 @@ class SessionRegistry:
         return session
 
     def _restore(self, row: Row, record: PersistentSession) -> SessionRuntime:
-        session = self._factory.again(record)
+        session = self._factory.restore(record)
         session.merge_base = row
         self.cache.add(session)
         self.count("restored", 1)
@@ -442,7 +442,7 @@ class SessionRegistry:
 
 
 def retired(session: SessionRuntime) -> SessionRetired:
-    """Return the exception for a request that asks for *session*."""
+    """Return the exception for a request that needs *session*, which is retired."""
     return SessionRetired(
         f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin anew, or name another"
     )

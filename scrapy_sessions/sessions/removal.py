@@ -1,4 +1,4 @@
-"""How sessions end for good: deleted by somebody, or expired. No late save brings one back."""
+"""Deleting sessions: by request, or because they have expired. No late save brings one back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scrapy_sessions.storage.base import Expired, Key, SessionStore
 
 __all__ = ["SessionRemover"]
 
-_PAGE = 500  # expired sessions deleted in one transaction
+_PAGE = 500  # expired sessions that are deleted in one transaction
 
 
 class SessionRemover:
-    """Deletes sessions in the store and in memory, counts them, and notes what became of them."""
+    """Deletes sessions from the store and from memory, counts them, and records their events."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class SessionRemover:
         self._clock = clock
 
     def close(self, session: SessionRuntime) -> None:
-        """Take *session* out of memory: nothing of it is saved any more."""
+        """Remove *session* from memory. It is not saved any more."""
         self._analytics.collect(session)
         session.closed = True
         session.wake_first()
@@ -60,7 +60,7 @@ class SessionRemover:
         return True
 
     async def delete_many(self, infos: Sequence[SessionInfo]) -> int:
-        """As :meth:`delete`. Returns how many were there."""
+        """As :meth:`delete`, in one transaction. Returns how many there were."""
         keys = [Key(info["namespace"], info["session_id"]) for info in infos]
         async with self._writer.lock:
             for key in keys:
@@ -79,10 +79,10 @@ class SessionRemover:
         progress: Callable[[int], None] | None = None,
         judge: Callable[[Expired], Awaitable[ExpiryReason | None]] | None = None,
     ) -> Counter[str]:
-        """Delete what expired in *namespace* (``None``: in all) and isn't in use; return how many by reason.
+        """Delete the expired sessions of *namespace* (``None``: of all) that aren't in use. Returns how many by reason.
 
-        *progress* is called with how many were deleted, page by page. *judge* returns the reason for each, ``None``
-        for one that is to be kept.
+        *progress* is called with the number of deleted sessions after each page. *judge* returns the reason for each
+        session, or ``None`` to keep it.
         """
         reasons: Counter[str] = Counter()
         spared: set[Key] = set()
@@ -110,12 +110,12 @@ class SessionRemover:
                     self._note_expired(expired.key, live.pool if live is not None else None, expired.reason, live)
                     reasons[expired.reason] += 1
                 else:
-                    spared.add(expired.key)  # saved by another meanwhile
+                    spared.add(expired.key)  # saved by another process meanwhile
             if progress is not None:
                 progress(sum(gone))
 
     async def delete_one_expired(self, key: Key, record: PersistentSession, reason: ExpiryReason) -> None:
-        """Delete the session of *record*, unless another has saved it meanwhile."""
+        """Delete the session of *record*, unless another process has saved it meanwhile."""
         async with self._writer.lock:
             (deleted,) = await self._store.delete([key], [record.revision])
         if deleted:

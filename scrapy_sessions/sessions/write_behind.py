@@ -1,4 +1,7 @@
-"""Saving what changed: later, in batches, off the event loop's thread, and merged with what others saved meanwhile."""
+"""When a session is saved: in batches, some time after it has changed, merged with what other processes have saved.
+
+The store runs in a thread of its own; the event loop only encodes.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,23 @@ __all__ = ["WriteBehind"]
 
 logger = logging.getLogger(__name__)
 
-# Rows in one transaction: enough to amortise it, few enough for other processes to get in between. What either thread
-# does with all of them at one go (makes values of them, notes outcomes) is a fraction of a millisecond.
+# Rows in one transaction: enough to share its cost, few enough that other processes can write in between. Work on all
+# of them without a pause (making values, reading outcomes) takes a fraction of a millisecond in either thread.
 _BATCH = 200
-_SLICE = 0.001  # seconds of encoding after which the event loop gets its turn
-_MERGES = 20  # how often one save is merged and tried again: each failure means that another holder got ahead
+_SLICE = 0.001  # seconds of encoding after which the event loop runs other tasks
+_MERGES = 20  # how often a save is merged and tried again: each failure means that another process saved first
 
 
-_Encoded: TypeAlias = "tuple[SessionRuntime, Row, Parts | Row]"  # a session, its row, and its base once that is saved
+_Encoded: TypeAlias = "tuple[SessionRuntime, Row, Parts | Row]"  # a session, its row, and the next base of a merge
 
 
 class WriteBehind:
-    """Collects changed sessions and saves them *interval* seconds later, in the order they changed.
+    """Collects changed sessions, and saves them *interval* seconds later in the order of their changes.
 
-    A session is encoded on the event loop's thread, at one moment, so that no half-done change is saved. A save that
-    fails leaves its sessions to the next one.
+    A session is encoded in the event loop's thread, in one step, so that no partial change is saved. If a save fails,
+    its sessions are saved with the next batch.
+
+    :param lost: called with a session that was deleted by another process
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class WriteBehind:
         analytics: Collector,
     ) -> None:
         self.lock = asyncio.Lock()
-        """Held while the store changes: by a save, and by whoever deletes."""
+        """Held by a save, and while sessions are deleted."""
         self._store = store
         self._interval = interval
         self._clock = clock
@@ -66,11 +71,11 @@ class WriteBehind:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None  # where it was started, and in which thread
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop that it was started in, and its thread
         self._thread = 0
         self._stopped = False
         self._failing = False
-        self._reported: WeakSet[SessionRuntime] = WeakSet()  # those whose data was said not to be JSON
+        self._reported: WeakSet[SessionRuntime] = WeakSet()  # sessions whose data was reported not to be JSON
 
     def add(self, session: SessionRuntime) -> None:
         """Save *session* within the interval."""
@@ -81,7 +86,7 @@ class WriteBehind:
             self._schedule()
 
     def watch(self, session: SessionRuntime) -> None:
-        """Compare the mutable data of *session* at every save, of which there is one within the interval."""
+        """Look for changes of the mutable data of *session* at every save, at least once within the interval."""
         if self._handed_over(self.watch, session):
             return
         self._watched.add(session)
@@ -89,14 +94,14 @@ class WriteBehind:
             self._schedule()
 
     def discard(self, session: SessionRuntime) -> None:
-        """Don't save *session*."""
+        """Forget *session* without saving it."""
         self._dirty.pop(session, None)
         self._watched.discard(session)
 
     async def flush(self) -> None:
         """Save every session that has changed up to now.
 
-        Raises :exc:`~scrapy_sessions.exceptions.StoreError`; what wasn't saved then stays to be saved.
+        Raises :exc:`~scrapy_sessions.exceptions.StoreError`; sessions that weren't saved are saved with the next batch.
         """
         await self._finish(self._flush())
 
@@ -106,8 +111,8 @@ class WriteBehind:
         return not session.closed
 
     async def _finish(self, saving: Coroutine[None, None, None]) -> None:
-        # A waiter that is cancelled doesn't cancel the saving: of one that took place unnoticed, the next save would
-        # be in conflict with itself, and count everything twice.
+        # Cancelling the caller doesn't cancel the save. If a save took place unnoticed, the next one would be in
+        # conflict with it, and count everything twice.
         task = asyncio.ensure_future(saving)
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
@@ -132,15 +137,15 @@ class WriteBehind:
             self._failing = False
 
     async def pull(self, session: SessionRuntime) -> None:
-        """Take into *session* what other holders have saved of it. Raises as :meth:`flush`."""
+        """Merge into *session* what other processes have saved of it. Raises as :meth:`flush`."""
         async with self.lock:
             row = await self._store.load(Key(session.namespace, session.id))
             if row is not None and not session.closed and row.revision != session.revision:
                 await self._rebase(session)
 
     async def close(self) -> None:
-        """Save what is left and stop. Raises as :meth:`flush`; the timer is stopped in any case."""
-        self._stopped = True  # what changes from now on, the flush below for one, starts no timer
+        """Save what is left, and stop. Raises as :meth:`flush`, after the timer was stopped."""
+        self._stopped = True  # changes from now on, also during the flush below, start no timer
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -149,14 +154,17 @@ class WriteBehind:
         await self.flush()
 
     def start(self) -> None:
-        """Begin to save by itself, and again after :meth:`close`."""
+        """Begin to save by itself, also after :meth:`close`."""
         self._stopped = False
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
         if self._timer is None and (self._dirty or self._watched):
             self._schedule()
 
     def _handed_over(self, method: Callable[[SessionRuntime], None], session: SessionRuntime) -> bool:
-        """Let the loop's thread call *method*, if this is another one: a thread pool's, or the prompt of a shell."""
+        """Call *method* in the loop's thread if this is another one, of a thread pool or of a shell's prompt.
+
+        Returns whether it did.
+        """
         loop = self._loop
         if loop is None or self._thread == get_ident() or not loop.is_running():
             return False
@@ -169,7 +177,7 @@ class WriteBehind:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return  # no loop yet: the next change inside one, or the closing flush, saves it
+            return  # no loop yet: the next change within a loop starts the timer, or close() saves
         self._timer = loop.call_later(self._interval, self._begin)
 
     def _begin(self) -> None:
@@ -179,16 +187,16 @@ class WriteBehind:
     async def _run(self) -> None:
         try:
             await self.flush()
-        except Exception as e:  # whatever a store of others raises: the next save is to come
+        except Exception as e:  # a custom store may raise anything, and saving must go on
             self._count("save_errors", 1)
-            if not self._failing:  # said once, until a save works again
+            if not self._failing:  # logged once, until a save succeeds
                 self._failing = True
                 logger.error(
                     "Sessions could not be saved; they stay in memory and are tried again: %s",
                     e,
                     exc_info=None if isinstance(e, SessionError) else e,
                 )
-        if self._dirty or self._watched:  # whose data may be changed in place at any time, without a word
+        if self._dirty or self._watched:  # watched data may be changed in place at any time
             self._schedule()
 
     async def _save(self, sessions: Iterable[SessionRuntime]) -> None:
@@ -200,18 +208,18 @@ class WriteBehind:
                         del unsaved[session]
                 if not unsaved:
                     return
-        finally:  # of what wasn't saved, nothing is forgotten
+        finally:  # sessions that weren't saved stay in the queue
             for session in unsaved:
                 if not session.closed:
                     session.dirty = True
                     self._dirty[session] = None
         raise StoreError(
-            f"{len(unsaved)} sessions in {self._store.location} change elsewhere faster than they can be saved, "
-            f"{next(iter(unsaved)).id!r} for one: let fewer processes share a session"
+            f"{len(unsaved)} sessions in {self._store.location} change elsewhere faster than they can be saved, for "
+            f"example {next(iter(unsaved)).id!r}: let fewer processes share a session"
         )
 
     async def _save_once(self, unsaved: dict[SessionRuntime, None]) -> list[SessionRuntime]:
-        """Save what is *unsaved*, take off it what then is done, and return what others saved meanwhile."""
+        """Save the sessions of *unsaved*, and remove each that is done. Returns those that others saved meanwhile."""
         batch = await self._encode(list(unsaved), unsaved)
         outcomes = await self._store.save([row for _, row, _ in batch]) if batch else []
         again: list[SessionRuntime] = []
@@ -233,7 +241,7 @@ class WriteBehind:
         return again
 
     async def _encode(self, sessions: Iterable[SessionRuntime], unsaved: dict[SessionRuntime, None]) -> list[_Encoded]:
-        """Encode *sessions*, in slices. One that can't be is taken off what is *unsaved*."""
+        """Encode *sessions* in slices. A session that can't be encoded is removed from *unsaved*."""
         batch: list[_Encoded] = []
         seen = self._analytics.collect
         until = time.perf_counter() + _SLICE
@@ -242,7 +250,7 @@ class WriteBehind:
             if session.closed:  # meanwhile
                 del unsaved[session]
                 continue
-            session.data_changed()  # what it has now is saved now, once
+            session.data_changed()  # its present data is saved now, so it is no change any more
             session.dirty = False
             seen(session)
             try:
@@ -252,7 +260,7 @@ class WriteBehind:
                 if row is None:
                     del unsaved[session]
                     continue
-                base = row._replace(actions_count=session.history.total)  # as in Parts: base_of() counts from it
+                base = row._replace(actions_count=session.history.total)  # as in Parts, which base_of() relies on
                 batch.append((session, row, base))
             else:
                 batch.append((session, row_of(session, parts), parts))
@@ -262,29 +270,32 @@ class WriteBehind:
         return batch
 
     def _encode_what_can_be(self, session: SessionRuntime) -> Row | None:
-        """Return the row of *session*, which can't all be encoded: as little as need be is as it was before."""
+        """Return the row of *session*, which can't be encoded as it is, with as few fields as possible as last saved.
+
+        Returns ``None`` if that doesn't help.
+        """
         record = session.snapshot()
         record.revision += 1
         try:
             return encode(record)
         except StoreError as e:
-            # The spider put something else than JSON there. The rest of the session must not be lost for it.
+            # The spider put something there that isn't JSON. The rest of the session must not be lost because of it.
             self._count("save_errors", 1)
             if session not in self._reported:
                 self._reported.add(session)
-                logger.error("%s. Everything else of the session is saved, with its data as it was before", e)
+                logger.error("%s. The rest of the session is saved, with its data as last saved", e)
         base = base_of(session) or PersistentSession(session_id=session.id)
         for names in (WATCHED, RECORD.resettable):
             for name in names:
                 setattr(record, name, getattr(base, name))
             with suppress(StoreError):
                 return encode(record)
-        # One session that can't be saved must not keep the others from it.
-        logger.error("The session %r holds something else that can't be saved: it is not saved", session.id)
+        # The other sessions must be saved all the same.
+        logger.error("The session %r contains something else that can't be saved: it is not saved", session.id)
         return None
 
     async def _rebase(self, session: SessionRuntime) -> bool:
-        """Merge what another holder saved into *session*, and say whether it is to be saved again."""
+        """Merge into *session* what another process has saved. Returns whether to save it again."""
         key = Key(session.namespace, session.id)
         row = await self._store.load(key)
         if row is None:
@@ -303,7 +314,7 @@ class WriteBehind:
             logger.error("The session %r was not saved: %s", session.id, e)
             self._lose(session)
             return False
-        if session.revision and theirs.start_time != session.start_time:  # deleted, and made anew: it is another one
+        if session.revision and theirs.start_time != session.start_time:  # deleted and created again: another session
             self._lose(session)
             return False
         expiry = theirs.expiry
@@ -322,7 +333,7 @@ class WriteBehind:
 
 
 async def set_aside(store: SessionStore, row: Row, error: CorruptRecord, count: Callable[[str, int], None]) -> None:
-    """Move *row*, which can't be read for *error*, where nothing reads it again, and say so."""
+    """Move *row*, which can't be decoded because of *error*, to the quarantine, and log it."""
     if await store.quarantine(row.key, row.revision, str(error)):
         count("quarantined", 1)
-        logger.error("%s It was set aside in the quarantine of %s, the others are not touched.", error, store.location)
+        logger.error("%s It was moved to the quarantine of %s; other sessions are not affected", error, store.location)

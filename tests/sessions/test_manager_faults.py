@@ -63,7 +63,7 @@ async def test_a_corrupt_record_is_quarantined_and_counted(tmp_path: Path, caplo
         assert [key for key, _ in await store.quarantined()] == [Key("shop", "alice")]
     await store.close()
     assert counts["quarantined"] == 1
-    assert "set aside in the quarantine" in caplog.text
+    assert "moved to the quarantine of" in caplog.text
 
 
 async def test_other_records_go_on_beside_a_corrupt_one(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ async def test_a_change_that_always_meets_another_ends() -> None:
     async with manager_of(store := Contended(), save_interval=60) as manager:
         session = await manager.get("alice")
         session.record("came")
-        with pytest.raises(StoreError, match="'alice' for one: let fewer processes share a session"):
+        with pytest.raises(StoreError, match="for example 'alice': let fewer processes share a session"):
             await manager.flush()
         assert runtime_of(session).dirty
         assert len(tries) == 20
@@ -401,7 +401,7 @@ async def test_data_that_holds_itself_costs_only_the_data(caplog: pytest.LogCapt
         assert stored is not None
         assert decode(stored).actions_performed == ["one", "two"]
         assert await manager.store.load(Key("shop", "bob")) is not None
-    assert len([r for r in caplog.records if "data as it was before" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "data as last saved" in r.getMessage()]) == 1
 
 
 async def test_no_timer_outlives_the_manager() -> None:
