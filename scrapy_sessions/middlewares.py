@@ -15,10 +15,11 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import is_question
+from scrapy_sessions.crawl.deferral import is_deferred
 from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
-from scrapy_sessions.crawl.routing import SessionRouter, is_login
+from scrapy_sessions.crawl.routing import UNHEARD, SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
     Decoder,
     debug_received,
@@ -235,7 +236,10 @@ class SessionVerdictMiddleware:
         self, inflight: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
     ) -> Request | Response:
         inflight.end()  # a question in this session must not wait for the place of what it is about
-        replay = await self._router.verdicts.refused(verdict, inflight, request, config, status=response.status)
+        hearing = self._router.verdicts.refused(verdict, inflight, request, config, status=response.status)
+        replay = await (self._router.deferral.wait(request, hearing, 0.0) if inflight.deferrable else hearing)
+        if replay is not None and is_deferred(replay):
+            replay.meta[UNHEARD] = True
         return self._close(inflight, request, response, replay, cacheable=False)
 
     def _close(

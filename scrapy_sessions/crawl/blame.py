@@ -181,13 +181,13 @@ class Hearings:
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
         self._waiting: list[Waiting] = []
-        self._hearing: asyncio.Task[None] | None = None
+        self.hearing: asyncio.Task[None] | None = None
 
     async def _wait(self, refusal: Refusal) -> Decision:
         waiting = Waiting(refusal)
         self._waiting.append(waiting)
-        if self._hearing is None:
-            self._hearing = asyncio.ensure_future(self._hear_all())
+        if self.hearing is None:
+            self.hearing = asyncio.ensure_future(self._hear_all())
             self._update_doubt()
         return await waiting.decision
 
@@ -196,7 +196,7 @@ class Hearings:
             while self._waiting:
                 await self._hear()
         finally:
-            self._hearing = None
+            self.hearing = None
             self._update_doubt()
             self._decide(self._waiting, Decision.HAND_ON)  # the crawl is closing
 
@@ -216,7 +216,7 @@ class Hearings:
         self._actions.doubt(self._is_in_doubt())
 
     def _is_in_doubt(self) -> bool:
-        return self._hearing is not None
+        return self.hearing is not None
 
 
 class NoBlame:

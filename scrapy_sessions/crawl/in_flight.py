@@ -65,6 +65,7 @@ class InFlight:
         "_proxy",
         "_replaced",
         "anchor",
+        "deferrable",
         "generation",
         "session",
         "site",
@@ -73,6 +74,7 @@ class InFlight:
     def __init__(self, session: SessionRuntime, anchor: _Anchor | None = None, site: str = "") -> None:
         self.session = session
         self.site = site
+        self.deferrable = False  # whether it may return to the scheduler
         self.anchor = anchor
         self.generation = session.generation
         self._left = False

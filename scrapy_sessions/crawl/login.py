@@ -50,7 +50,7 @@ class _Login:
     def __init__(self, task: asyncio.Future[Verdict | bool | None]) -> None:
         self.task = task
         self.hosts: set[str] = set()
-        self.begun = time.monotonic()
+        self.started = self.begun = time.monotonic()
 
 
 class Logins:
@@ -98,6 +98,11 @@ class Logins:
     def running(self, session: SessionRuntime) -> bool:
         """Whether *session* is logging in."""
         return session in self._running
+
+    def seconds(self, session: SessionRuntime) -> float:
+        """Return for how long *session* has been logging in."""
+        login = self._logins.get(session)
+        return 0.0 if login is None else time.monotonic() - login.started
 
     def is_here(self, session: SessionRuntime) -> bool:
         """Whether the current task is the login of *session*."""

@@ -18,6 +18,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.crawl.asking import Questions, is_question
 from scrapy_sessions.crawl.configs import Configs
+from scrapy_sessions.crawl.deferral import PATIENCE, Deferral
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
 from scrapy_sessions.crawl.login import Logins, must_log_in
@@ -30,7 +31,7 @@ from scrapy_sessions.pools.claim import FLOW, PICKED, Claim, read_claim, take_al
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.registry import SessionRegistry, retired
-from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, must_go_alone
+from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, expected_wait, must_go_alone
 from scrapy_sessions.settings import SessionsSettings, is_enabled
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage.base import SessionStore
 
-__all__ = ["LOGIN", "SessionRouter", "is_login"]
+__all__ = ["LOGIN", "UNHEARD", "SessionRouter", "is_login"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ _ALONE = "_session_alone"
 """The meta key of requests of an ``alone()`` block; its value is the block's token."""
 
 _block: ContextVar[str | None] = ContextVar("scrapy_sessions_alone", default=None)  # the block that the code is in
+
+UNHEARD = "_session_unheard"
+"""The meta key of a refused request that was deferred during the hearing, whose end it waits for before it is sent."""
 
 _PUT_BACK = "_session_put_back"
 """The meta key that names the run that returned a waiting request to its job's queue, when it was told to close."""
@@ -76,6 +80,7 @@ class SessionRouter:
         self.crawler = crawler
         self.settings = settings
         self.in_flight = InFlightRequests()
+        self.deferral = Deferral(crawler)
         self.configs = Configs(crawler, settings.config, store)
         self.guard = ShutdownGuard(lambda: is_closing(crawler.engine))
         self.in_shell = False
@@ -154,6 +159,7 @@ class SessionRouter:
         """
         if SLOT in request.meta:
             self._free_slot(request)
+        deferrable = self.deferral.arrive(request)
         claim = self._claim_of(request)
         if claim is None:
             self.in_flight.discard(request)
@@ -161,9 +167,11 @@ class SessionRouter:
         claim = self.registry.settle(claim, request)
         session = self.registry.ready_for(claim)
         config = self.configs.of(request.url)
-        if session is None or self._must_wait(session, config) or FLOW in request.meta:
-            return self._wait(request, claim, config)
-        return self._begin(request, claim, session, config)
+        if session is None or self._must_wait(session, config) or FLOW in request.meta or UNHEARD in request.meta:
+            return self._wait(request, claim, config, session, deferrable=deferrable)
+        inflight = self._begin(request, claim, session, config)
+        inflight.deferrable = deferrable
+        return inflight
 
     def get(self, request: Request) -> InFlight | None:
         """Return what :meth:`begin` noted for *request*. If it wasn't called, as without the middleware at 75, it
@@ -209,6 +217,7 @@ class SessionRouter:
                 meta["session_pool"] = claim.pool
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
+        self.deferral.begun += 1
         inflight = self.in_flight.begin(request, session, config.site)
         if session.concurrency or (session.first_request_alone and must_go_alone(session)):
             slot = meta[SLOT] = uuid4().hex  # a number could be that of another run, from a disk queue
@@ -235,9 +244,15 @@ class SessionRouter:
             or (self._paced and session.delay is None)
         )
 
-    async def _wait(self, request: Request, claim: Claim, config: SessionConfig) -> InFlight | Request:
+    async def _wait(
+        self, request: Request, claim: Claim, config: SessionConfig, session: SessionRuntime | None, *, deferrable: bool
+    ) -> InFlight | Request:
+        deferrable = deferrable and not is_own(request)
+        taking = self._take(request, claim, config)
         try:
-            session = await self._obtain(request, claim, config)
+            if not deferrable:
+                return await taking
+            found = await self.deferral.wait(request, taking, self._expected_wait(session, request))
         except CrawlClosing:
             # A request that a job has not sent yet returns to its queue, for the next run. Scheduled requests don't
             # come here twice in a crawl that closes; one that does comes from download_async(), and must fail.
@@ -246,17 +261,34 @@ class SessionRouter:
             back: Request = request.replace(dont_filter=True)
             back.meta[_PUT_BACK] = self._run
             return back
-        return self._begin(request, claim, session, config)
+        if isinstance(found, InFlight):
+            found.deferrable = True
+        return found
+
+    def _expected_wait(self, session: SessionRuntime | None, request: Request) -> float:
+        """Return for how many seconds *request* will wait for *session*, as far as is known."""
+        if session is None:
+            return 0.0
+        if session.pool in self.verdicts.banned or self.logins.seconds(session) > PATIENCE:
+            return 2 * PATIENCE
+        return expected_wait(session, time.monotonic(), urlparse_cached(request).netloc)
+
+    async def _take(self, request: Request, claim: Claim, config: SessionConfig) -> InFlight:
+        """Wait for the session of *request*, and note that it is in flight. No other request goes in between."""
+        return self._begin(request, claim, await self._obtain(request, claim, config), config)
 
     async def _obtain(self, request: Request, claim: Claim, config: SessionConfig) -> SessionRuntime:
         """Return the session for the settled *claim*, logged in, when its next request may go."""
         registry = self.registry
-        own = is_login(request) or is_question(request)  # sent by us, whether the session is logged in or not
+        own = is_own(request)  # sent whether the session is logged in or not
         host = urlparse_cached(request).netloc
         while True:
             if claim.picked and not own:
                 claim = await self.verdicts.admit(claim)
             session = await self._session_for(request, claim)
+            if request.meta.pop(UNHEARD, False):
+                await self.verdicts.heard(session, config)
+                continue
             if not own and must_log_in(session, config):
                 try:
                     await self.logins.ensure(session, config)
@@ -379,6 +411,11 @@ class SessionRouter:
         """End every wait and every login."""
         await self.guard.close()
         await self.logins.close()
+
+
+def is_own(request: Request) -> bool:
+    """Whether *request* is part of a login, or a question."""
+    return is_login(request) or is_question(request)
 
 
 def is_login(request: Request) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "is_robots_fetch",
     "normalize_header_name",
     "pop_header",
+    "queued_requests",
     "set_header",
     "setdefault_header",
 ]
@@ -51,6 +52,17 @@ def is_closing(engine: ExecutionEngine) -> bool:
     """Whether *engine* is closing its spider. Scrapy has no signal and no public name for it."""
     slot = engine._slot  # noqa: SLF001
     return slot is None or slot.closing is not None or not engine.running
+
+
+def queued_requests(engine: ExecutionEngine) -> int:
+    """Return how many requests the scheduler of *engine* contains, as far as it can be told."""
+    slot = engine._slot  # noqa: SLF001  # Scrapy 2.19 has engine.scheduler
+    if slot is None:
+        return 0
+    try:
+        return len(slot.scheduler)  # type: ignore[arg-type]  # not part of the interface of a scheduler
+    except TypeError:
+        return int(slot.scheduler.has_pending_requests())
 
 
 # Headers. Scrapy's Headers is a dict of normalised names and lists of bytes; its methods normalise each name and value

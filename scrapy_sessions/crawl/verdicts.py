@@ -19,7 +19,7 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.crawl.asking import is_question
-from scrapy_sessions.crawl.blame import Answer, Decision, Limits, NoBlame, Refusal
+from scrapy_sessions.crawl.blame import Answer, Decision, Hearings, Limits, NoBlame, Refusal
 from scrapy_sessions.crawl.blame_anonymous import AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
@@ -213,6 +213,12 @@ class VerdictHandler:
     def _is_used(self, session_id: str) -> bool:
         session = self._registry.ready(session_id)
         return session is not None and session.status != "retired"
+
+    async def heard(self, session: SessionRuntime, config: SessionConfig) -> None:
+        """Wait until no hearing of *session* is held at the site of *config*."""
+        blame = session.blames.get(config.site)
+        if isinstance(blame, Hearings) and blame.hearing is not None:
+            await self._guard.wait(asyncio.wait([blame.hearing]))
 
     # A pool that is turned away as a whole
 

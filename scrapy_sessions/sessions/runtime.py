@@ -44,6 +44,7 @@ __all__ = [
     "SessionRuntime",
     "Transition",
     "backlog",
+    "expected_wait",
     "is_full",
     "must_go_alone",
 ]
@@ -443,8 +444,13 @@ def backlog(session: SessionRuntime, now: float, host: str = "") -> tuple[float,
     waiting = len(session.queue or ())
     if session.in_doubt:
         return _IN_DOUBT, waiting
-    pause = max(session.not_before - now, session.paused_for(host, now) if session.pauses else 0.0, 0.0)
-    return pause + waiting * session.spacing, waiting + (waiting > 0 or is_full(session))
+    return expected_wait(session, now, host), waiting + (waiting > 0 or is_full(session))
+
+
+def expected_wait(session: SessionRuntime, now: float, host: str) -> float:
+    """Return the seconds from *now* on that delays and pauses make a request of *session* to *host* wait."""
+    pause = session.paused_for(host, now) if session.pauses else 0.0
+    return max(session.not_before - now, pause, 0.0) + len(session.queue or ()) * session.spacing
 
 
 def must_go_alone(session: SessionRuntime) -> bool:

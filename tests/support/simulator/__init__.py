@@ -4,7 +4,8 @@
 came of it against what the site knows: which page was open to whom, and which login had ended.
 """
 
-from tests.support.simulator.play import Outcome, play
+from tests.support.simulator.outcome import Outcome, Totals
+from tests.support.simulator.play import play
 from tests.support.simulator.world import World
 
-__all__ = ["Outcome", "World", "play"]
+__all__ = ["Outcome", "Totals", "World", "play"]

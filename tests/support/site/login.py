@@ -3,10 +3,12 @@
 ============= ======================================================================================================
 ``/login``    a form with a token in ``csrf``; posting ``user`` with that token gives the cookie ``auth``, and one that
               no page looks at, ``theme``; answers the statuses of the rule ``refusals`` first, and while ``hanging``
-              is set doesn't answer at all; takes ``login_ms`` more
+              is set doesn't answer at all; takes ``login_ms`` more. A 429 comes with ``Retry-After``, by the rule
+              ``after``
 ``/token``    posting JSON with ``user`` gives JSON with ``token``
-``/secret/…`` for holders of the cookie; others meet the rule ``denial``: ``401``, ``redirect``, ``absolute`` or
-              ``form`` (a page with the form, and status 200). ``forget`` in the query forgets the cookie
+``/secret/…`` for holders of the cookie; others meet the rule ``denial``: ``401``, ``403``, ``redirect``,
+              ``absolute`` or ``form`` (a page with the form, and status 200). ``forget`` in the query forgets the
+              cookie, and so does the rule ``uses``: after so many pages
 ``/api/…``    for holders of ``Authorization: Bearer <token>``; others meet a 401
 others        a page; ``status`` for the first ``times`` requests of its ``key``, with ``after`` for
               ``Retry-After``; ``to`` redirects
@@ -40,7 +42,9 @@ class Login(Part):
         self.denial = "401"
         self.refusals: list[int] = []
         self.hanging = False
-        self.login_ms = 0
+        self.login_ms = self.uses = 0
+        self.after = 1
+        self._used: Counter[str] = Counter()
         self._users: dict[str, str] = {}
         self._forms: set[str] = set()
         self._answered: Counter[str] = Counter()
@@ -74,7 +78,9 @@ class Login(Part):
 
     def _log_in(self, request: Request) -> Reply:
         if self.refusals:
-            return Reply(b"Not now", status=self.refusals.pop(0))
+            status = self.refusals.pop(0)
+            after = [("Retry-After", str(self.after).encode())] if status == 429 else []
+            return Reply(b"Not now", status=status, headers=after)
         csrf = argument(request, "csrf")
         if csrf not in self._forms:
             return Reply(b"Which form?", status=400)
@@ -102,13 +108,14 @@ class Login(Part):
         auth = dict(cookie_pairs(request)).get("auth", "")
         if auth in self._users:
             reply = Reply(f"Hello, {self._users[auth]}".encode(), headers=[("ETag", b'"1"')])
-            if argument(request, "forget"):
+            self._used[auth] += path != "/secret/home"
+            if argument(request, "forget") or (self.uses and self._used[auth] == self.uses):
                 del self._users[auth]
             return reply
         if self.denial == "form":
             return Reply(self._form())
-        if self.denial == "401":
-            return Reply(b"Log in", status=401)
+        if self.denial in {"401", "403"}:
+            return Reply(b"Log in", status=int(self.denial))
         target = f"/login?next={path}"
         if self.denial == "absolute":
             target = f"http://{header(request, 'Host')}{target}"
