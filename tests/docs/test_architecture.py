@@ -53,7 +53,8 @@ def test_position(position: str, name: str) -> None:
     settings.setdict({"EXTENSIONS": {}, "SPIDER_MIDDLEWARES": {}})
     settings.set("REQUEST_FINGERPRINTER_CLASS", "scrapy.utils.request.RequestFingerprinter")
     SessionsAddon().update_settings(settings)
-    places = {getattr(each, "__name__", each): place for each, place in settings["DOWNLOADER_MIDDLEWARES"].items()}
+    middlewares = settings["DOWNLOADER_MIDDLEWARES"].items()
+    places = {getattr(each, "__name__", str(each)).rpartition(".")[2]: place for each, place in middlewares}
     assert places[name] == int(position)
 
 

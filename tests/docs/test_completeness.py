@@ -20,11 +20,14 @@ SCRAPYS_META = {
     "cached_response",
     "dont_obey_robotstxt",
     "download_latency",
+    "playwright",
+    "playwright_page",
+    "redirect_times",
     "redirect_urls",
     "_auth_proxy",
     "_dont_cache",
     "_scheme_proxy",
-}  # notes of Scrapy's own
+}  # keys of Scrapy and its plug-ins
 
 
 def test_readme_has_the_two_commands() -> None:
