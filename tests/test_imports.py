@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -35,9 +35,6 @@ ROWS = (
     ("",),  # the package itself: the public names
 )
 SESSIONS_ROW = next(number for number, parts in enumerate(ROWS) if "sessions" in parts)
-KNOWN: tuple[tuple[str, str], ...] = ()
-"""Imports, module by module, that break these rules and are to be removed."""
-
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
 OPTIONAL = ("cryptography.fernet", "jinja2", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
 
@@ -100,17 +97,10 @@ def source(module: str) -> str:
     return modules()[module].read_text(encoding="utf-8")
 
 
-def known(module: str) -> set[str]:
-    """What *module* is known to import, and may not."""
-    return {f"{PACKAGE}.{above}" for below, above in KNOWN if module == f"{PACKAGE}.{below}"}
-
-
-def circle(without: Iterable[tuple[str, str]]) -> list[str]:
-    """Modules that import each other in a circle, leaving out the imports *without*; empty: none do."""
-    left_out = {(f"{PACKAGE}.{below}", f"{PACKAGE}.{above}") for below, above in without}
+def circle() -> list[str]:
+    """Modules that import each other in a circle; empty: none do."""
     graph = {
         module: {name for name in imports(source(module)) if name in modules() and name != module}
-        - {above for below, above in left_out if below == module}
         for module in modules()
     }
     try:
@@ -124,26 +114,14 @@ def circle(without: Iterable[tuple[str, str]]) -> list[str]:
 def test_a_part_imports_nothing_beside_or_above_it(name: str) -> None:
     """A part imports from rows above its own only and, up to ``sessions``, neither Scrapy's engine nor its crawler."""
     wrong = {
-        module: found
-        for module in modules()
-        if part(module) == name
-        and (found := [each for each in violations(module, source(module)) if each not in known(module)])
+        module: found for module in modules() if part(module) == name and (found := violations(module, source(module)))
     }
     assert wrong == {}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """No module imports another that imports it in turn, over however many others."""
-    assert circle(without=KNOWN) == []
-
-
-@pytest.mark.xfail(strict=True, reason="still to be mended; the row goes when it is")
-@pytest.mark.parametrize(("below", "above"), KNOWN)
-def test_known_violations_are_mended(below: str, above: str) -> None:
-    """An import that is listed as a known violation is neither an upward one nor part of a circle."""
-    module = f"{PACKAGE}.{below}"
-    assert f"{PACKAGE}.{above}" not in violations(module, source(module))
-    assert circle(without=[each for each in KNOWN if each != (below, above)]) == []
+    assert circle() == []
 
 
 @pytest.mark.parametrize(
