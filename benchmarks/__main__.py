@@ -7,7 +7,21 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import cost, crawl, header, hold, instructions, listing, memory, pool, report, saving, scale, startup
+from benchmarks import (
+    cost,
+    crawl,
+    files,
+    header,
+    hold,
+    instructions,
+    listing,
+    memory,
+    pool,
+    report,
+    saving,
+    scale,
+    startup,
+)
 from benchmarks.figures import FULL, TINY, Curve, Row, environment, table
 from benchmarks.processes import WorkerFailed
 
@@ -22,6 +36,7 @@ MEASURES = {
     "memory": memory.measure,
     "listing": listing.measure,
     "startup": startup.measure,
+    "files": files.measure,
     "instructions": instructions.measure,
 }
 

@@ -30,6 +30,8 @@ class Size(NamedTuple):
     :param pages: of a whole crawl
     :param crawled: sessions of the crawl whose memory is measured; the small one has a hundredth
     :param live: sessions in memory whose size is measured
+    :param recorded: bytes of an imported HAR
+    :param imported: cookies of an imported cookies.txt
     :param counted: requests, picks or saves whose instructions are counted
     :param peers: whether packages that are installed for it take part
     :param counts: whether instructions are counted
@@ -46,6 +48,8 @@ class Size(NamedTuple):
     pages: int
     crawled: int
     live: int
+    recorded: int
+    imported: int
     counted: int
     peers: bool = True
     counts: bool = True
@@ -63,6 +67,8 @@ FULL = Size(
     pages=1000,
     crawled=100_000,
     live=1000,
+    recorded=50_000_000,
+    imported=100_000,
     counted=400,
 )
 TINY = Size(
@@ -77,6 +83,8 @@ TINY = Size(
     pages=20,
     crawled=200,
     live=20,
+    recorded=50_000,
+    imported=100,
     counted=20,
 )
 

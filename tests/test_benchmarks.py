@@ -51,6 +51,7 @@ FIGURES = {
         "start and end of a crawl without a request, CPU, with a setting to validate",
         "scrapy sessions list, 10 stored, CPU",
     ),
+    "files": ("a HAR of 0.06 MB with bodies, CPU", "cookies.txt of 100 cookies, CPU"),
     "instructions": (),
 }
 LEFT_OUT = {

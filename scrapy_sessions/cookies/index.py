@@ -80,10 +80,14 @@ class CookieIndex:
         self._tick += 1
         return headers.header(url, self._tick)
 
-    def sent_to(self, url: SplitResult | ParseResult, now: float) -> list[StoredCookie]:
-        """Return the cookies of a request to *url* at *now*, in the order of its header."""
+    def sent_to(self, url: SplitResult | ParseResult, name: str, now: float) -> list[StoredCookie]:
+        """Return the cookies called *name* of a request to *url* at *now*, in the order of its header."""
         origin = Origin.of(url)
-        return [] if origin is None else HeaderCache(self._domains, origin, now).entries_for(request_path(url))
+        if origin is None:
+            return []
+        domains = [each for each in (origin.host, *origin.parents) if name in self._domains.get(each, ())]
+        named = {domain: {name: self._domains[domain][name]} for domain in domains}
+        return HeaderCache(named, origin, now).entries_for(request_path(url)) if named else []
 
     def get(self, identity: Identity) -> StoredCookie | None:
         entry = self._domains.get(identity[0], {}).get(identity[1])

@@ -96,9 +96,9 @@ class SessionCookieJar:
         """Return the value of the ``Cookie`` header for a request to *url*, ``None`` if no cookie is sent there."""
         return self._index.header(url, self._clock())
 
-    def sent_to(self, url: SplitResult | ParseResult) -> list[Cookie]:
-        """Return the cookies of a request to *url*, in the order of its header. It counts as no use."""
-        return [entry.cookie() for entry in self._index.sent_to(url, self._clock())]
+    def sent_to(self, url: SplitResult | ParseResult, name: str) -> list[Cookie]:
+        """Return the cookies called *name* of a request to *url*, in the order of its header. It counts as no use."""
+        return [entry.cookie() for entry in self._index.sent_to(url, name, self._clock())]
 
     def store(self, headers: Iterable[bytes | str], url: SplitResult | ParseResult, *, explicit: bool = False) -> None:
         """Store the ``Set-Cookie`` *headers* of a response from *url*. Never raises for their content.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from http.cookiejar import http2time  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Literal, NamedTuple
 from urllib.parse import quote
@@ -41,8 +42,9 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 # A byte 0x80 to 0xFF that isn't part of UTF-8 becomes U+EF80 to U+EFFF. Python's own escape, lone surrogates, can be
 # stored neither as JSON nor in SQLite. If a site sends private-use characters of that range, they are escaped byte by
 # byte, so that every byte sequence has exactly one text form.
-_ESCAPE: dict[int, int | str] = {0xDC00 + byte: 0xEF00 + byte for byte in range(0x80, 0x100)}
-_ESCAPE |= {code: "".join(chr(0xEF00 + byte) for byte in chr(code).encode()) for code in range(0xEF80, 0xF000)}
+_ESCAPE = {chr(0xDC00 + byte): chr(0xEF00 + byte) for byte in range(0x80, 0x100)}
+_ESCAPE |= {chr(code): "".join(chr(0xEF00 + byte) for byte in chr(code).encode()) for code in range(0xEF80, 0xF000)}
+_ESCAPED = re.compile("[\udc80-\udcff\uef80-\uefff]")
 _UNESCAPE = {0xEF00 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
@@ -50,7 +52,11 @@ def decode(raw: bytes) -> str:
     """Return the text form of *raw*: valid UTF-8 is decoded, each other byte becomes one private-use character."""
     if raw.isascii():
         return raw.decode("ascii")
-    return raw.decode("utf-8", "surrogateescape").translate(_ESCAPE)
+    # A file has megabytes, nearly always of plain UTF-8: the check for U+EF80 to U+EFFF is a search for their bytes.
+    if b"\xee\xbe" not in raw and b"\xee\xbf" not in raw:
+        with suppress(UnicodeDecodeError):
+            return raw.decode()
+    return _ESCAPED.sub(lambda found: _ESCAPE[found[0]], raw.decode("utf-8", "surrogateescape"))
 
 
 def encode(text: str) -> bytes:

@@ -16,7 +16,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.jar import SessionCookieJar
-from scrapy_sessions.cookies.parse import decode
 from scrapy_sessions.cookies.rules import domain_matches
 from scrapy_sessions.exceptions import FormatError, InvalidCookie
 from scrapy_sessions.formats.contents import Contents, Reading
@@ -179,6 +178,9 @@ class _Taker:
         self._reading = reading
         self._now = reading.now
         self._guessed: dict[tuple[str, str], str] = {}
+        self._guessed_values: dict[tuple[str, str], str] = {}
+        # By name, the schemes and hosts to which the jar sends such a cookie on every path: requests repeat themselves.
+        self._known: dict[str, set[tuple[str, str]]] = {}
         self.redacted = 0
         self.refusals: list[str] = []
         self._jar = SessionCookieJar(clock=lambda: self._now, on_refused=self.refusals.append)
@@ -189,7 +191,7 @@ class _Taker:
             self._take_sent(event)
         else:
             headers = [header for header in self._set_cookies(event.message) if not self._is_redacted(header)]
-            self._drop_guesses(headers, event.host)
+            self._forget(headers, event.host)
             self._jar.store(headers, event.url)
 
     def finish(self) -> tuple[list[Any], dict[tuple[str, str], str]]:
@@ -242,10 +244,11 @@ class _Taker:
             self._reading.remarks.add(_BAD_DATE, fields.path)
         return date
 
-    def _drop_guesses(self, headers: list[str], host: str) -> None:
+    def _forget(self, headers: list[str], host: str) -> None:
         """Delete the guessed cookies that the site now sets itself: with another path, they would stay beside them."""
         for header in headers:
             guess = (host, header.partition("=")[0].strip())
+            self._known.pop(guess[1], None)
             if guess in self._guessed:
                 del self._guessed[guess]
                 self._jar.delete(guess[1], domain=host)
@@ -258,13 +261,16 @@ class _Taker:
                 self.redacted += 1
             else:
                 pairs += [(name, value) for _, name, value in parse_pairs(line)]
-        if not pairs:
-            return
-        known = {name for _, name, _ in parse_pairs(decode(self._jar.header(event.url) or b""))}
         secure = event.url.scheme in {"https", "wss"}
         place = event.message.place("cookies")
+        url = event.url.geturl()
         for name, value in pairs:
-            if not name or (name in known and (event.host, name) not in self._guessed):
+            guess = (event.host, name)
+            if guess in self._guessed:
+                if self._guessed_values[guess] == value:
+                    self._guessed[guess] = url
+                    continue
+            elif not name or self._is_known(event, name):
                 continue
             if _REDACTED.fullmatch(value):
                 self.redacted += 1
@@ -276,7 +282,18 @@ class _Taker:
             except (InvalidCookie, FormatError) as error:
                 self.refusals.append(getattr(error, "reason", "malformed"))
             else:
-                self._guessed[event.host, name] = event.url.geturl()
+                self._guessed[guess], self._guessed_values[guess] = url, value
+
+    def _is_known(self, event: _Event, name: str) -> bool:
+        """Whether the jar sends a cookie called *name* with the request."""
+        origins = self._known.setdefault(name, set())
+        origin = (event.url.scheme, event.host)
+        if origin in origins:
+            return True
+        sent = self._jar.sent_to(event.url, name)
+        if any(cookie.path == "/" for cookie in sent):
+            origins.add(origin)
+        return bool(sent)
 
 
 def _cookies(message: Fields) -> list[Fields]:

@@ -103,10 +103,8 @@ class _SentCookies:
 
     def with_value_of(self, guess: Cookie, url: str) -> Cookie:
         """Return the first cookie of that name that is sent to *url*, with the value of *guess*; else *guess*."""
-        for cookie in self._jar.sent_to(urlsplit(url)):
-            if cookie.name == guess.name:
-                return cookie.model_copy(update={"value": guess.value, "updated": guess.updated})
-        return guess
+        sent = self._jar.sent_to(urlsplit(url), guess.name)
+        return sent[0].model_copy(update={"value": guess.value, "updated": guess.updated}) if sent else guess
 
 
 def apply(merged: Merge, session: SessionRuntime) -> None:
