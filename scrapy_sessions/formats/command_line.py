@@ -36,7 +36,7 @@ _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n"
 def split_bash(text: str) -> list[list[str]]:
     """Return the words of each command in *text*: quotes of all three kinds, and lines that end with a backslash.
 
-    :mod:`shlex` doesn't know ``$'…'``. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
+    :mod:`shlex` doesn't support ``$'…'``. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
     """
     commands: list[list[str]] = [[]]
     word: str | None = None

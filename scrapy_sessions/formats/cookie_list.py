@@ -1,7 +1,7 @@
 """Lists of cookies in JSON: those of Selenium, Playwright, Puppeteer, browser extensions, requests and rookiepy.
 
-They have the same fields under different names. One reader understands every name; the table of shapes tells the user
-what a list was taken for, and decides which fields are known.
+They have the same fields under different names. One reader supports all names. The table of shapes identifies the tool
+and lists the known fields.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def read(source: Source, reading: Reading) -> Contents:
 
 
 def read_cookies(value: Any, path: str, reading: Reading) -> list[Cookie]:
-    """Return the cookies of the list *value* at *path*; fields that nobody knows are noted."""
+    """Return the cookies of the list *value* at *path*; unknown fields are noted."""
     return read_entries(value, path, lambda fields: _cookie(fields, reading), reading)
 
 

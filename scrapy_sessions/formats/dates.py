@@ -10,7 +10,7 @@ from scrapy_sessions.cookies.parse import MAX_EXPIRES, parse_http_date
 __all__ = ["SESSION_WORDS", "parse_date", "to_seconds"]
 
 SESSION_WORDS = frozenset({"", "session", "0", "-1"})
-"""The texts, in lower case, that stand for a session cookie."""
+"""The texts, in lower case, that mean a session cookie."""
 
 # Seconds between 1601, where the clock of Chrome and of Windows begins, and 1970.
 _EPOCH_1601 = 11_644_473_600.0

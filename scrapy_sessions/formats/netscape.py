@@ -20,7 +20,7 @@ from scrapy_sessions.models import Cookie
 __all__ = ["HEADER", "dump", "misfit", "read"]
 
 HEADER = "# Netscape HTTP Cookie File"
-"""The first line, by which readers know the format."""
+"""The first line, by which readers recognise the format."""
 
 _HTTP_ONLY = "#HttpOnly_"
 _FIELDS = ("domain", "include subdomains", "path", "secure", "expires", "name", "value")

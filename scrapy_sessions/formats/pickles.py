@@ -48,10 +48,31 @@ def load_pickle(content: bytes) -> Any:
                 fault = "this pickle is damaged"  # the index sizes a table: it would take all memory
                 break
         if not fault:
-            return _Unpickler(io.BytesIO(content), encoding="utf-8", errors="surrogateescape").load()
+            value = _Unpickler(io.BytesIO(content), encoding="utf-8", errors="surrogateescape").load()
+            if _has_text_keys(value):
+                return value
+            fault = "a dict of this pickle has a key that is no text"
     except Exception:  # noqa: BLE001  # a damaged pickle raises nearly anything, and its message may quote values
         fault = "this pickle is damaged, or is none"
     raise FormatError("the file", fault)
+
+
+def _has_text_keys(value: Any) -> bool:
+    """Whether all dicts in *value* have keys as in JSON. A pickle may contain one list in many places, or in itself."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, list | dict) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, dict):
+            if not all(isinstance(key, str) for key in each):
+                return False
+            waiting += each.values()
+        else:
+            waiting += each
+    return True
 
 
 class _Unpickler(pickle.Unpickler):

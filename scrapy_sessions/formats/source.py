@@ -17,7 +17,7 @@ _UTF_8, _UTF_16_LE, _UTF_16_BE = b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"
 class Source:
     """A file that is imported. A ``str`` is its text, already decoded.
 
-    ``notes`` is what its encoding tells the user.
+    ``notes`` are remarks on its encoding for the user.
     """
 
     def __init__(self, content: bytes | str) -> None:

@@ -19,7 +19,7 @@ __all__ = ["SessionSummary", "exporter_for", "write_summaries"]
 
 @dataclass
 class SessionSummary:
-    """What an export tells of a session, an item like those of a spider: nothing secret. Times are UNIX seconds."""
+    """The summary of a session, an item like those of a spider. It contains no secret. Times are UNIX seconds."""
 
     session_id: str
     namespace: str

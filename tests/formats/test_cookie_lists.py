@@ -318,6 +318,18 @@ def test_a_damaged_pickle_is_refused(content: bytes) -> None:
         read_text("selenium", content)
 
 
+def test_keys_are_texts() -> None:
+    """A dict with other keys than JSON has is refused, wherever it is; a list that contains itself is survived."""
+    nested = [[{"name": "a", "more": [{5: SECRET}]}]]
+    with pytest.raises(FormatError, match="a key that is no text"):
+        read_text("selenium", pickle.dumps(nested))
+    endless: list[Any] = [entry()]
+    endless.append(endless)
+    with pytest.raises(FormatError) as error:
+        read_text("selenium", pickle.dumps(endless))
+    assert error.value.place == "cookies[1]"
+
+
 def test_no_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even an operation that the check let through could not import a name."""
     monkeypatch.setattr("scrapy_sessions.formats.pickles._ALLOWED", {"PROTO", "GLOBAL", "STOP"})
