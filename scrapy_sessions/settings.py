@@ -184,31 +184,38 @@ class SessionsSettings(BaseModel):
     retry_times: Count = Field(
         3,
         description=(
-            "How often a request is sent again for what its session met: expiry, suspicion, a pause that the site asks "
-            "for. Apart from Scrapy's ``RETRY_TIMES``. 0: never, the response goes to the spider."
+            "How often a request is sent again after a pause that the site asks for, and where nothing proves whose "
+            "fault a refusal is; to how many other accounts of its pool a closed page is sent. Apart from Scrapy's "
+            "``RETRY_TIMES``. 0: nothing is sent again, the response goes to the spider."
         ),
     )
     expired_statuses: Statuses = Field(
         [401], description="Statuses by which a site says that it doesn't know the session any more."
     )
     suspect_statuses: Statuses = Field(
-        [403], description="Statuses that cast suspicion: on the session, or on the page if it fails in every session."
+        [403],
+        description="Statuses that refuse a page. Evidence decides whether it is closed, or the session is banned.",
     )
     blocked_statuses: Statuses = Field(
-        [], description="Statuses that retire an anonymous session at once. A status never retires a named session."
+        [],
+        description=(
+            "Statuses that retire an anonymous session at once, unless it still gets another page. A status never "
+            "retires a named session."
+        ),
     )
     max_errors: Count = Field(
         3,
         description=(
-            "After how many failures in a row, over distinct URLs and without a success, an anonymous session is "
-            "retired, and a named one logs in again. 0: never."
+            "After how many different pages, refused in a row while nothing proves that they are closed, an anonymous "
+            "session is retired. 0: never."
         ),
     )
     login_attempts: Annotated[int, Field(ge=1)] = Field(
         3,
         description=(
-            "How often a login is tried before its requests fail with ``LoginFailed``. As many failures in a row over "
-            "a whole pool close the spider with the reason ``session_login_failed``."
+            "How often a login is tried before it is given up, and how many logins a session may use to find out why "
+            "it is refused pages. When no account of a pool is left, its requests fail with ``LoginFailed``, and the "
+            "spider is closed with the reason ``session_login_failed``."
         ),
     )
     login_backoff: Seconds = Field(
