@@ -226,7 +226,7 @@ async def test_drop_in_429(site: Site, settings: dict[str, Any], times: int) -> 
 
 @pytest.mark.parametrize(("meta", "times"), [({"session_id": "alice"}, 1), ({"cookiejar": 1}, 1), ({}, 3)])
 async def test_drop_in_401(site: Site, meta: dict[str, Any], times: int) -> None:
-    """Without a login a 401 goes to the spider at once in a named session, and is tried as a 403 in an anonymous one."""
+    """Without a login a 401 reaches the spider at once in a named session; in an anonymous one it is a refusal."""
     assert (await answers(site, meta, {"status": 401}))[0] == times
 
 
@@ -239,7 +239,7 @@ class Refused(SessionConfig):
 
 
 async def test_a_login_refused_for_good_is_tried_once_per_session(site: Site) -> None:
-    """``BLOCKED`` retires each session at once, counted once however many waited, and closes the spider with the last."""
+    """``BLOCKED`` retires each session at once, counted once however many waited; the last one closes the spider."""
     settings = {"SESSIONS_STORE": "memory://", "SESSIONS_CONFIG": Refused, "LOGIN_AT": site.url("/login", ms=50)}
     urls = [(site.url(f"/answer/{number}"), {"session_pool": "default"}) for number in range(40)]
     crawler = await crawl(Pages, {**settings, "CONCURRENT_REQUESTS": 4}, urls=urls)
