@@ -20,6 +20,8 @@ __all__ = ["dump", "misfit", "pairs_misfit", "parse_pairs", "read", "read_pairs"
 _NAME = "cookie:"
 _PROMISES = ("__host-", "__secure-")
 _HEADER = re.compile(r"\s*(?:cookie|set-cookie2?):", re.IGNORECASE)
+# How a pasted program, command or sentence begins, and no cookie's name: without this, it would become a cookie.
+_NO_NAME = re.compile(r"""[^=;]*[\s"'`(){}<>\\]""")
 _HTML = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 # What no site calls its cookies, and every Set-Cookie has: not Path and Domain, which are names of cookies too.
 _ATTRIBUTE = re.compile(
@@ -38,7 +40,8 @@ def misfit(source: Source, reading: Reading) -> str | None:
         return "it is JSON"
     if _HTML.match(text):
         return "it is an HTML page: the browser saved the page, and not its cookies"
-    if "=" not in text or "\n" in text.strip():
+    line = _unquoted(text.strip())
+    if "=" not in line or "\n" in line or _NO_NAME.match(line):
         return "it isn't one line of name=value"
     if not reading.placed:
         return "it doesn't begin with Cookie:, and --url, its site, is missing"
@@ -62,14 +65,17 @@ def read(source: Source, reading: Reading) -> Contents:
     if len(filled) > 1:
         raise FormatError(f"line {filled[1]}", "a Cookie header is one line")
     header = lines[filled[0] - 1] if filled else ""
-    if header[: len(_NAME)].lower() == _NAME:
-        header = header[len(_NAME) :]
-    elif len(header) > 1 and header[0] == header[-1] and header[0] in _QUOTES:
-        header = header[1:-1]  # of the browser's console
+    named = header[: len(_NAME)].lower() == _NAME
+    header = header[len(_NAME) :] if named else _unquoted(header)
     for number, pair in enumerate(header.split(";"), 1):
         if number > 1 and _ATTRIBUTE.fullmatch(pair.strip(" \t")):
             raise FormatError(f"cookie {number}", f"it is an attribute, and {_NOT_SENT}")
     return sent_cookies(parse_pairs(header), domain, secure, reading, url=reading.url)
+
+
+def _unquoted(line: str) -> str:
+    """Return *line* without the quotation marks that a browser's console prints around it."""
+    return line[1:-1] if len(line) > 1 and line[0] == line[-1] and line[0] in _QUOTES else line
 
 
 def parse_pairs(header: str) -> list[tuple[str, str, str]]:
@@ -114,9 +120,10 @@ def pairs_misfit(source: Source, reading: Reading) -> str | None:
     if not source.is_document:
         return "it is no JSON"
     content = source.document
-    if not isinstance(content, dict) or not content or not all(isinstance(value, str) for value in content.values()):
-        return "it is no object of names and texts"
-    return None
+    kinds = set(map(type, content.values())) if isinstance(content, dict) else set()
+    if str in kinds and kinds <= {str, int}:
+        return None
+    return "it is no object of names and texts"
 
 
 def read_pairs(source: Source, reading: Reading) -> Contents:
@@ -126,7 +133,10 @@ def read_pairs(source: Source, reading: Reading) -> Contents:
     """
     fields = Fields(source.document, "")
     domain, secure = reading.site()
-    pairs = [(f"entry {number}", name, fields.text(name)) for number, name in enumerate(fields.content, 1)]
+    pairs = [
+        (f"entry {number}", name, str(value) if type(value) is int else fields.text(name))
+        for number, (name, value) in enumerate(fields.content.items(), 1)
+    ]
     return sent_cookies(pairs, domain, secure, reading, url=reading.url)
 
 

@@ -137,6 +137,8 @@ def _cookie(fields: Fields, reading: Reading) -> Cookie:
     domain = content.get("domain")
     host_only = None
     if domain is not None or not (reading.placed or "url" in content):
+        if domain is None:
+            fields.fail("domain", "it is missing: name the site of the cookies with --url")
         domain = fields.text("domain")
         flag = "host_only" if "host_only" in content else "hostOnly"
         host_only = fields.flag(flag) if content.get(flag) is not None else None

@@ -6,6 +6,9 @@ import pytest
 
 from scrapy_sessions import Cookie, FormatError
 from scrapy_sessions.formats import cookie_header
+from scrapy_sessions.formats.contents import Reading
+from scrapy_sessions.formats.registry import detect
+from scrapy_sessions.formats.source import Source
 from tests.support.formats import load
 
 URL = "https://www.shop.example/"
@@ -40,6 +43,33 @@ def test_the_site_is_named_by_url_or_domain() -> None:
 def test_of_two_the_first_counts() -> None:
     """Of two cookies with one name the first is kept: it has the longer path, and is the one sites read."""
     assert [cookie.value for cookie in load("header", "a=near; a=far", url=URL)] == ["near"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('sid=1; q="a b"', "header"),
+        ("'sid=1'", "header"),
+        ("nameless; sid=1", "header"),
+        ("Cookie: (a)=1", "header"),
+        ("fetch('https://shop.example/', {headers: {cookie: 'a=1'}})", None),
+        ("wget --header 'Cookie: a=1' https://shop.example/", None),
+        ("document.cookie = 'a=1'", None),
+        ("<p class=a>", None),
+        ("a=1\nb=2", None),
+        ("curl https://shop.example/ -b a=1", "curl"),
+        ('{"a": "1", "n": 5}', "name-value"),
+        ('{"a": "1", "n": true}', None),
+    ],
+)
+def test_what_is_pasted_is_no_junk(text: str, name: str | None) -> None:
+    """With the site named, a line of names and values is a header; a program, a command or a page is not."""
+    source, reading = Source(text), Reading(url=URL)
+    if name is None:
+        with pytest.raises(FormatError, match="its format is unknown"):
+            detect(source, reading)
+    else:
+        assert detect(source, reading) == name
 
 
 @pytest.mark.parametrize(
