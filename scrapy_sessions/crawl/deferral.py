@@ -109,7 +109,7 @@ class Deferral:
 
     def _others_wait(self) -> bool:
         """Whether requests are queued that were not deferred."""
-        return queued_requests(self._crawler.engine) > self._deferred
+        return queued_requests(self._crawler) > self._deferred
 
     def _defer(self, request: Request, expected: float) -> Request:
         self._deferred += 1

@@ -54,9 +54,13 @@ def is_closing(engine: ExecutionEngine) -> bool:
     return slot is None or slot.closing is not None or not engine.running
 
 
-def queued_requests(engine: ExecutionEngine) -> int:
-    """Return how many requests the scheduler of *engine* contains, as far as it can be told."""
-    slot = engine._slot  # noqa: SLF001  # Scrapy 2.19 has engine.scheduler
+def queued_requests(crawler: Crawler) -> int:
+    """Return how many requests the scheduler of *crawler* contains, as far as is known; 0 before the crawl starts."""
+    try:
+        engine = crawler.engine
+    except RuntimeError:  # Scrapy 2.14 has None
+        return 0
+    slot = getattr(engine, "_slot", None)  # Scrapy 2.19 has engine.scheduler
     if slot is None:
         return 0
     try:

@@ -55,6 +55,9 @@ class Closing(Spider):
 
     async def start(self) -> Any:
         self.before = internals.is_closing(self.crawler.engine)
+        self.queued = internals.queued_requests(self.crawler)
+        self.crawler.engine.crawl(Request("http://127.0.0.1:9/never"))
+        self.queued_after = internals.queued_requests(self.crawler)
         closing = self.crawler.engine.close_spider_async(reason="by the test")
         task = asyncio.ensure_future(closing)
         await asyncio.sleep(0)
@@ -65,11 +68,13 @@ class Closing(Spider):
 
 
 async def test_engine_slot() -> None:
-    """``ExecutionEngine._slot.closing``: without it, a request that waits for its session delays the end of a crawl."""
+    """``ExecutionEngine._slot``: without it, requests that wait for their session delay the end of a crawl, or others."""
     crawler = get_crawler(Closing)
     await maybe_deferred_to_future(crawler.crawl())
     assert crawler.spider is not None
     assert (crawler.spider.before, crawler.spider.during) == (False, True)
+    assert (crawler.spider.queued, crawler.spider.queued_after) == (0, 1)
+    assert internals.queued_requests(get_crawler()) == 0
     assert "_slot" in ExecutionEngine.__init__.__code__.co_names
 
 
