@@ -32,7 +32,7 @@ URL = "http://shop.example/p"
 # below crawl/ in the order of imports.
 PRIVATE = re.compile(
     r"\._slot\b|dict\.(get|setdefault|pop|__setitem__|__delitem__)\b|normkey|_auth_proxy|_scheme_proxy|_dont_cache"
-    r"|[\"']cached_response|_format_cookie\b|_debug_(set_)?cookie\b|HttpCompressionMiddleware\.|NO_CALLBACK"
+    r"|[\"']cached_response|_format_cookie\b|_debug_(set_)?cookie\b|HttpCompressionMiddleware\."
     r"|ConnectionRefusedError|TunnelError|_register_atexit|cookiejar import (?!http2time)"
 )
 
@@ -68,7 +68,7 @@ class Closing(Spider):
 
 
 async def test_engine_slot() -> None:
-    """``ExecutionEngine._slot``: without it, requests that wait for their session delay the end of a crawl, or others."""
+    """``ExecutionEngine._slot``: without it, requests that wait for their session delay others, and the end."""
     crawler = get_crawler(Closing)
     await maybe_deferred_to_future(crawler.crawl())
     assert crawler.spider is not None
