@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from scrapy_sessions.sessions.browser_session import runtime_of
 from tests.support.docs_pages import DOCS, blocks
 from tests.support.shells import Project, Prompt, names
 from tests.support.site import Site
@@ -36,6 +35,6 @@ def test_shell_page_runs(tmp_path: Path, site: Site) -> None:
     with Prompt(project, *arguments(lines[by_hand], "shell")) as prompt:
         assert prompt.say(*lines[by_hand + 1 : -2], lines[-2]) == site.url("/secret")
     carol = project.record("carol", spider="plain")
-    assert (names(carol), runtime_of(carol).idle_timeout) == (["auth"], 0)
+    assert (names(carol), carol.idle_timeout) == (["auth"], 0)
     project.run("crawl", *arguments(lines[-1], "crawl"), "-a", "pages=1")
     assert site.journal("/answer")[-1].cookies == {cookie.name: cookie.value for cookie in carol.cookies}
