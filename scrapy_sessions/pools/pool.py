@@ -114,7 +114,7 @@ class Pool:
         A named session leaves the turn until it is resumed. An anonymous one is replaced: the pool is given up with as
         many of them in a row as it has places.
         """
-        if self.is_given_up or session_id not in self._slots:
+        if self.is_given_up or session_id in self._failed:
             return False
         self._failed[session_id] = reason
         if self.named:

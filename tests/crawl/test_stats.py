@@ -47,10 +47,11 @@ async def test_created_restored_saved(tmp_path: Path, site: Site) -> None:
 async def test_expired_by_limit(tmp_path: Path, site: Site) -> None:
     """Sessions that expired at start are counted, in all and by the limit."""
     async with SessionManager(tmp_path / "s.db", namespace="pages", clock=lambda: 1000.0) as manager:
-        for name, idle_timeout in (("a", 1800), ("b", 1800), ("c", 0)):
-            session = BrowserSession(name, clock=lambda: 1000.0, idle_timeout=idle_timeout, max_age=2000)
+        for name, pool in (("a", None), ("b", None), ("c", "old")):
+            session = BrowserSession(name, pool=pool, clock=lambda: 1000.0)
             await manager.save_session(name, session)
-    stats = await stats_of(tmp_path / "s.db", [])
+    old = {"sessions": ["c"], "idle_timeout": 0, "max_age": 2000}
+    stats = await stats_of(tmp_path / "s.db", [], SESSIONS_POOLS={"old": old})
     assert stats == {"expired": 3, "expired/idle_timeout": 2, "expired/max_age": 1}
 
 
