@@ -66,6 +66,7 @@ class PoolBlame:
         self.recent: deque[str] = deque(maxlen=_RECENT)
         self.alert = False
         """Whether :meth:`good` is to be called."""
+        self.was_good = False
         self.ban: Ban | None = None
         self._size = size
         self._clock = clock
@@ -109,11 +110,15 @@ class PoolBlame:
 
 
 class AnonymousBlame(Hearings):
-    """Decides about the refusals of one anonymous session."""
+    """Decides about the refusals of one anonymous session.
 
-    def __init__(self, pool: PoolBlame, actions: Actions) -> None:
+    :param new: whether it was created in this run
+    """
+
+    def __init__(self, pool: PoolBlame, actions: Actions, *, new: bool = True) -> None:
         super().__init__(actions)
         self._pool = pool
+        self._new = new
         self._limits = pool.limits
         self._last: str | None = None  # the last good page
         self._was_good = False
@@ -129,7 +134,7 @@ class AnonymousBlame(Hearings):
 
         :param get: whether *url* may be a witness: a GET with a status below 300
         """
-        self._was_good = True
+        self._was_good = self._pool.was_good = True
         if get:
             self._last = url
             self._pool.recent.append(url)
@@ -193,9 +198,15 @@ class AnonymousBlame(Hearings):
         if self._is_many(self._unproved) or any(each.refusal.blocked for each in batch):
             page = safe_url(url_of(batch[-1].page))
             self._retire(f"{len(self._unproved)} of its pages were refused, the last at {page}")
-            self._decide(self._waiting, Decision.MOVE)
-        else:
-            self._decide(batch, Decision.UNPROVED)
+            if not self._counts_anyway():
+                self._decide(self._waiting, Decision.MOVE)
+                return
+        self._decide(batch, Decision.TRIED if self._counts_anyway() else Decision.UNPROVED)
+
+    def _counts_anyway(self) -> bool:
+        # A new session that is refused everything is as much as can be done for a page, as long as nothing was good in
+        # the whole pool. Restored sessions may all be banned.
+        return self._new and not self._pool.was_good
 
     def blocked(self) -> None:
         """The user's own check is about to retire the session."""

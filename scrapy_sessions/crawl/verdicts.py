@@ -78,6 +78,7 @@ class VerdictHandler:
         self._limits = Limits(
             settings.retry_times, settings.login_attempts, settings.login_backoff, settings.max_errors
         )
+        self._began = time.time()
         self._pools: dict[str, PoolBlame] = {}
         self.banned: set[str] = set()
         """The pools that the site turns away as a whole."""
@@ -281,7 +282,7 @@ class VerdictHandler:
             blame = self._pools[pool.name] = PoolBlame(
                 self._limits, pool.size, time.monotonic, lambda banned: self._change_ban(pool, banned)
             )
-        return AnonymousBlame(blame, actions)
+        return AnonymousBlame(blame, actions, new=session.start_time >= self._began)
 
     def _retire(self, session: SessionRuntime, reason: str) -> None:
         self._registry.analytics.record_event("blocked", session, reason)

@@ -69,13 +69,23 @@ async def test_a3_with_other_bounds(retry_times: int, tries: int) -> None:
 
 
 async def test_a4_no_witness() -> None:
-    """Nothing was ever good: MAX_ERRORS different pages retire a session, one page never does."""
-    pool = Pool()
+    """No witness: MAX_ERRORS different pages retire a session, one page never does. A retired one was no try."""
+    pool = Pool(new=False)
     for _ in range(5):
         assert await pool.refused("1", "x") is Decision.UNPROVED
     assert await pool.refused("1", "y") is Decision.UNPROVED
     assert await pool.refused("1", "z") is Decision.MOVE
     assert pool.is_retired("1")
+
+
+async def test_a4_a_new_session_before_anything_was_good() -> None:
+    """It was a try of the page, although the session is retired: after three of them the page is handed on."""
+    pool = Pool()
+    for tries, session_id in enumerate("12"):
+        for name in "xyz":
+            assert await pool.refused(session_id, name, tries=tries) is Decision.TRIED
+        assert pool.is_retired(session_id)
+    assert await pool.refused("3", "x", tries=2) is Decision.CLOSED_TO_ALL
 
 
 async def test_a4_a_good_page_clears() -> None:
@@ -91,12 +101,12 @@ async def test_a4_a_good_page_clears() -> None:
 async def test_a4_with_max_errors_0() -> None:
     """With MAX_ERRORS 0 no number of pages retires a session."""
     pool = Pool(max_errors=0)
-    assert {await pool.refused("1", str(number)) for number in range(20)} == {Decision.UNPROVED}
+    assert {await pool.refused("1", str(number)) for number in range(20)} == {Decision.TRIED}
 
 
 async def test_a4_a_status_that_blocks() -> None:
     """A status of BLOCKED_STATUSES retires at once if nothing speaks for the session; a witness does."""
-    pool = Pool()
+    pool = Pool(new=False)
     assert await pool.refused("1", "x", blocked=True) is Decision.MOVE
     assert pool.is_retired("1")
     pool.good("2", "a")

@@ -115,13 +115,14 @@ async def test_a_request_that_is_tried_elsewhere(open_pools: Opener) -> None:
         replay = await pools.apply(SUSPECT, session, "/p")
         assert replay is not None
         assert ("session_id" in replay.meta, replay.dont_filter) == (False, True)
-        assert replay.meta[REFUSED_BY] == [(session.id, False)]
+        assert replay.meta[REFUSED_BY] == [(session.id, True)]
 
 
 async def test_tries_in_sessions_retired_since_do_not_count(open_pools: Opener) -> None:
     """Without proof, a try counts only as long as its session is in use."""
     async with open_pools(retry_times=1) as pools:
         request: Request | None = None
+        await pools.apply(OK, await pools.session(), "/good")
         for _ in range(4):
             session = await pools.session()
             request = await pools.apply(SUSPECT, session, "/p", request)

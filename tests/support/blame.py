@@ -136,10 +136,11 @@ class Account:
 
 
 class Pool:
-    """A pool of anonymous sessions, made when they are first named."""
+    """A pool of anonymous sessions, made when they are first named: in this run, if they are *new*."""
 
-    def __init__(self, size: int = 3, **limits: float) -> None:
+    def __init__(self, size: int = 3, *, new: bool = True, **limits: float) -> None:
         self.clock = Clock()
+        self._new = new
         self.bans: list[bool] = []
         given = Limits(**limits)  # type: ignore[arg-type]
         self.blame = PoolBlame(given, size, self.clock, self.bans.append)
@@ -150,7 +151,7 @@ class Pool:
         """What is known of *session_id*."""
         if session_id not in self._sessions:
             self.actions[session_id] = Actions(session_id)
-            self._sessions[session_id] = AnonymousBlame(self.blame, self.actions[session_id])
+            self._sessions[session_id] = AnonymousBlame(self.blame, self.actions[session_id], new=self._new)
         return self._sessions[session_id]
 
     def good(self, session_id: str, *names: str) -> None:
