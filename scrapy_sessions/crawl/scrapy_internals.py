@@ -64,7 +64,7 @@ def queued_requests(crawler: Crawler) -> int:
     if slot is None:
         return 0
     try:
-        return len(slot.scheduler)  # type: ignore[arg-type]  # not part of the interface of a scheduler
+        return len(slot.scheduler)  # not part of the interface of a scheduler
     except TypeError:
         return int(slot.scheduler.has_pending_requests())
 
