@@ -120,7 +120,7 @@ def _bounds(metadata: Any) -> Iterator[str]:
 
 
 def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _dedented(text: str) -> str:

@@ -32,7 +32,6 @@ class Looks(Buyer):
         self.sent.append(request.meta.get("cookiejar"))
 
     def parse(self, response: Response, **kwargs: Any) -> Any:
-        yield from super().parse(response)
         self.jars: Any = next(
             middleware.jars
             for middleware in self.crawler.engine.downloader.middleware.middlewares  # type: ignore[union-attr]
@@ -44,6 +43,7 @@ class Looks(Buyer):
         self.jars["bob"].set_cookie(self.cookie)
         self.bob = values(self.jars["bob"])
         self.known = ["alice" in self.jars, 1 in self.jars, "nobody" in self.jars]
+        yield from super().parse(response)  # the other requests
 
 
 def values(jar: CookieJar) -> list[str | None]:
@@ -63,7 +63,8 @@ def requests() -> Iterator[dict[str, Any]]:
 
 
 async def looked(shop: Shop) -> Looks:
-    found = spider_of(await buy(shop, {"CONCURRENT_REQUESTS": 1}, list(requests()), None, spider=Looks))
+    first, *then = requests()
+    found = spider_of(await buy(shop, {"CONCURRENT_REQUESTS": 1}, [first], None, spider=Looks, then=then))
     assert isinstance(found, Looks)
     return found
 

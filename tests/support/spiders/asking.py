@@ -99,6 +99,7 @@ class Accounts(SessionConfig):
     """Logs in with a page of the site's; what goes to ``/shop/`` draws from the pool ``shop``."""
 
     async def login(self, session: BrowserSession, fetch: Fetch) -> None:
+        session.cookies.clear()  # the site takes whoever has none for somebody new
         base = self.crawler.settings["SITE"]
         await fetch(Request(f"{base}login/{session.id}"))
 
