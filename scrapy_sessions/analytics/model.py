@@ -30,7 +30,7 @@ FOLDED = ""
 """The ``session_id`` of counts that belong to no single session any more: of those folded into their pool's row, and
 of sessions that live for one crawl only."""
 
-EventKind = Literal["born", "login", "login_failed", "expired_login", "blocked", "retired", "expired", "deleted"]
+EventKind = Literal["created", "login", "login_failed", "expired_login", "blocked", "retired", "expired", "deleted"]
 
 _K = TypeVar("_K", bound=Hashable)
 _Counts = TypeVar("_Counts", "HourCounts", "PoolCounts")

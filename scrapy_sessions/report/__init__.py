@@ -1,4 +1,4 @@
-"""The HTML report: what a store tells of its sessions, as one file to look at and to pass on.
+"""The HTML report: the sessions of a store in one file.
 
 .. code-block:: python
 
@@ -16,7 +16,7 @@ from scrapy_sessions.storage.base import SessionStore
 
 __all__ = ["build", "gather", "is_report", "render", "templates"]
 
-_HEAD = 1000  # bytes: the page names its maker in its first lines
+_HEAD = 1000  # bytes, which contain the generator
 
 
 async def build(
@@ -27,12 +27,12 @@ async def build(
     since: float | None = None,
     now: float | None = None,
 ) -> str:
-    """Return the page on the sessions of *store*, which must be open. Nothing in the store changes.
+    """Return the page about the sessions of *store*, which must be open. The store is not changed.
 
     :param namespace: ``None``: all
     :param pool: only sessions of this pool
     :param since: only sessions active since then (UNIX seconds)
-    :param now: the time it is made at, by default the present (UNIX seconds)
+    :param now: the time of the report, by default the present (UNIX seconds)
 
     Raises :exc:`~scrapy_sessions.exceptions.StoreError`, and
     :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` if jinja2 is not installed.
@@ -41,6 +41,6 @@ async def build(
 
 
 def is_report(path: Path) -> bool:
-    """Whether the file *path* is a page of ours, which a new one may take the place of. Raises :exc:`OSError`."""
+    """Return whether the file *path* is such a page, which a new one may replace. Raises :exc:`OSError`."""
     with path.open("rb") as file:
         return f'content="{GENERATOR}"'.encode() in file.read(_HEAD)

@@ -1,6 +1,6 @@
 """The geometry of the charts, which ``templates/charts.html`` draws as inline SVG.
 
-Positions and widths across are percentages, heights are pixels: a chart fits any screen, and its text keeps its size.
+Horizontal positions are percentages, vertical ones are pixels: a chart fits any screen, and its text keeps its size.
 """
 
 from __future__ import annotations
@@ -11,21 +11,7 @@ from typing import NamedTuple
 
 from scrapy_sessions.report.format import duration, time_ticks, value_ticks
 
-__all__ = [
-    "Bar",
-    "Bars",
-    "Curves",
-    "Lane",
-    "Lanes",
-    "Line",
-    "Plot",
-    "Point",
-    "Proportions",
-    "bars",
-    "curves",
-    "lanes",
-    "proportions",
-]
+__all__ = ["Bar", "Bars", "Curves", "Lane", "Lanes", "Line", "Plot", "Point", "Proportions", "bars", "curves", "lanes"]
 
 _TOP = 8.0  # pixels above the highest value
 _HEIGHT = 220.0
@@ -33,7 +19,7 @@ _LANE = 36.0  # pixels from one lane to the next
 
 
 class Bar(NamedTuple):
-    """One bar: ``parts`` are its pieces from below, each a value and the class of its colour."""
+    """A bar. ``parts`` are its segments from the bottom, each a value and a CSS class."""
 
     start: float
     parts: Sequence[tuple[float, str]]
@@ -41,14 +27,14 @@ class Bar(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line in the colour of the class *colour*: its points are places and values."""
+    """A line with the CSS class *colour*. A point is a position and a value."""
 
     colour: str
     points: Sequence[tuple[float, float]]
 
 
 class Point(NamedTuple):
-    """A point at *time*, as high as its *value*, in the colour of the class *colour*."""
+    """A point with the CSS class *colour*, at *time* and *value*."""
 
     time: float
     value: float
@@ -57,7 +43,7 @@ class Point(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """A session from *start* to *end*, with marks: each a time, the class of its shape and colour, and a title."""
+    """A session from *start* to *end*, with marks: each a time, the name of its shape, and a title."""
 
     label: str
     colour: str
@@ -68,7 +54,7 @@ class Lane(NamedTuple):
 
 
 class Plot:
-    """The area of a chart: from *start* to *end* across, from 0 to *highest* up."""
+    """The area of a chart, from *start* to *end* and from 0 to *highest*."""
 
     def __init__(self, start: float, end: float, highest: float, height: float) -> None:
         self.start, self.end = start, end
@@ -77,15 +63,15 @@ class Plot:
         self.height = height
 
     def x(self, value: float) -> float:
-        """In percent."""
+        """The position of *value* in percent."""
         return 100 * (value - self.start) / self._span
 
     def y(self, value: float) -> float:
-        """In pixels from above."""
+        """The position of *value* in pixels from the top."""
         return round(self.height - (self.height - _TOP) * value / self._highest, 2)
 
     def path(self, line: Line, *, steps: bool = False) -> str:
-        """The line from point to point; with *steps* each part goes across, then down."""
+        """The SVG path of *line*; with *steps*, horizontal and vertical pieces only."""
         points: list[tuple[float, float]] = []
         for x, y in ((self.x(x), self.y(y)) for x, y in line.points):
             if steps and points:
@@ -96,7 +82,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """A chart with axes. *values* are the labels beside it, *across* those below, each with its position."""
+    """A chart with axes. *values* are the labels on the left, *across* those below, each with its position."""
 
     label: str
     plot: Plot
@@ -106,7 +92,7 @@ class _Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bars(_Figure):
-    """Bars over time, *width* seconds wide each, with points and a line before them."""
+    """Bars over time, each *width* seconds wide, with points and a line in front of them."""
 
     series: Sequence[Bar]
     width: float
@@ -115,11 +101,11 @@ class Bars(_Figure):
 
     @property
     def slot(self) -> float:
-        """The width of a bar and of the gap beside it, in percent."""
+        """The width of a bar and the gap after it, in percent."""
         return 100 * self.width / (self.plot.end - self.plot.start)
 
     def pieces(self, bar: Bar) -> Iterator[tuple[float, float, str]]:
-        """The pieces of *bar* from below: top and height, in pixels, and colour."""
+        """The segments of *bar* from the bottom: top and height in pixels, and CSS class."""
         base = 0.0
         for value, colour in bar.parts:
             if value > 0:
@@ -130,29 +116,36 @@ class Bars(_Figure):
 
 @dataclass(frozen=True, slots=True)
 class Curves(_Figure):
-    """Falling steps."""
+    """Curves that fall in steps."""
 
     lines: Sequence[Line]
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes(_Figure):
-    """One lane for each session, over time."""
+    """One lane per session, over time."""
 
     series: Sequence[Lane]
 
     def marks(self, lane: Lane) -> list[tuple[float, str, str]]:
-        """The marks of *lane* that are within the chart."""
+        """The marks of *lane* in the time of the chart."""
         return [mark for mark in lane.marks if self.plot.start <= mark[0] <= self.plot.end]
 
 
-class Proportions(NamedTuple):
-    """A group of bars across for each of *rows*: its name, and the value, colour and title of each bar."""
+@dataclass(frozen=True, slots=True)
+class Proportions:
+    """Horizontal bars in groups. A row is the name of a group, and the value, CSS class and title of each bar."""
 
     label: str
     rows: Sequence[tuple[str, Sequence[tuple[float, str, str]]]]
-    highest: float
-    height: float
+
+    @property
+    def highest(self) -> float:
+        return max((value for _, group in self.rows for value, _, _ in group), default=0.0) or 1.0
+
+    @property
+    def height(self) -> float:
+        return sum(24 + 16 * len(group) for _, group in self.rows)
 
 
 def bars(
@@ -179,7 +172,7 @@ def bars(
 
 
 def curves(label: str, lines: Sequence[Line], *, end: float, ticks: Sequence[tuple[float, str]]) -> Curves:
-    """Return a chart of steps from 100% down, from 0 to *end* across."""
+    """Return a chart of curves that fall from 100%, from 0 to *end*."""
     values = [(share / 100, f"{share}%") for share in (0, 25, 50, 75, 100)]
     return Curves(label, Plot(0.0, end, 1.0, _HEIGHT), values, ticks, lines)
 
@@ -188,12 +181,6 @@ def lanes(label: str, series: Sequence[Lane], *, start: float, end: float) -> La
     """Return a chart of lanes from *start* to *end*."""
     plot = Plot(start, end, 1.0, _LANE * len(series) + 4)
     return Lanes(label, plot, [], time_ticks(start, end), series)
-
-
-def proportions(label: str, rows: Sequence[tuple[str, Sequence[tuple[float, str, str]]]]) -> Proportions:
-    """Return a chart of bars across."""
-    highest = max((value for _, group in rows for value, _, _ in group), default=0.0)
-    return Proportions(label, rows, highest or 1.0, sum(24 + 16 * len(group) for _, group in rows))
 
 
 def _short(value: float) -> str:

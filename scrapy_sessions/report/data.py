@@ -1,4 +1,4 @@
-"""What a report tells, as plain data: no cookie value, header, proxy or data of a spider ever gets here."""
+"""The data of a report. It contains no cookie value, header, proxy or data of a spider."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from scrapy_sessions.analytics.model import HourCounts
 from scrapy_sessions.storage.base import Key
 
 __all__ = [
     "Bucket",
-    "CookieLife",
-    "Life",
+    "CookieStats",
+    "Lifetime",
     "Login",
     "Mark",
     "Pool",
@@ -19,26 +20,26 @@ __all__ = [
     "Session",
     "State",
     "Totals",
-    "UrlTrouble",
+    "UrlErrors",
 ]
 
 State = Literal["new", "ready", "retired", "expired", "removed"]
-"""As the record's status, but for sessions past their expiry, and those that only their events still tell of."""
+"""The status of the record; ``"expired"`` after its expiry, and ``"removed"`` if only events and counters are left."""
 
 
 class Mark(NamedTuple):
-    """Something that happened to a session, at *time* (UNIX seconds). ``detail`` is cleaned."""
+    """An event of a session, at *time* (UNIX seconds). ``detail`` contains no secrets."""
 
     time: float
     kind: str
     detail: str
 
 
-class Life(NamedTuple):
-    """How long a session lived, in seconds since its birth, for the survival curves.
+class Lifetime(NamedTuple):
+    """The lifetime of a session for the survival curves, as ages in seconds.
 
-    :param entry: its age when the report begins to look at it; below 0: looked at from birth on
-    :param exit: its age at its end, or when it was last seen
+    :param entry: the age at the report's ``since``; below 0: the session was created later
+    :param exit: the age at its end, or at its last activity
     """
 
     entry: float
@@ -48,12 +49,15 @@ class Life(NamedTuple):
 
 
 class Login(NamedTuple):
-    """A login that worked, at *time* (UNIX seconds), and the seconds that it took."""
+    """A successful login at *time* (UNIX seconds), and its duration in seconds."""
 
     time: float
     seconds: float
     key: Key
     pool: str | None
+
+
+_NUMBERS = ("pages", "requests", "failures", "logins", "login_failures", "login_seconds", "blocked")
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class _Counts:
     failures: int = 0
     logins: int = 0
     login_failures: int = 0
-    timed_logins: int = 0  # those whose time is known: of the hours that the store still keeps
+    timed_logins: int = 0  # in the hours that the store still keeps: the duration of other logins isn't known
     login_seconds: float = 0.0
     blocked: int = 0
 
@@ -74,49 +78,51 @@ class _Counts:
 
     @property
     def errors(self) -> int:
-        """Responses with a status from 400 on."""
+        """The number of responses with status 400 or above."""
         return sum(n for status, n in self.responses.items() if status >= 400)
 
     @property
     def login_time(self) -> float | None:
-        """Seconds that a login took, on average; ``None``: not known."""
+        """The average duration of a login in seconds; ``None``: not known."""
         return self.login_seconds / self.timed_logins if self.timed_logins else None
 
-    def add(self, other: _Counts) -> None:
-        self.pages += other.pages
-        self.requests += other.requests
+    def add(self, other: _Counts | HourCounts) -> None:
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.responses.update(other.responses)
-        self.failures += other.failures
-        self.logins += other.logins
-        self.login_failures += other.login_failures
-        self.timed_logins += other.timed_logins
-        self.login_seconds += other.login_seconds
-        self.blocked += other.blocked
+        self.timed_logins += other.logins if isinstance(other, HourCounts) else other.timed_logins
+
+    def add_unrecorded(self, hours: _Counts) -> None:
+        """Add the counters of *hours* that a session's record doesn't contain."""
+        self.login_failures += hours.login_failures
+        self.timed_logins += hours.timed_logins
+        self.login_seconds += hours.login_seconds
+        self.blocked += hours.blocked
 
 
 @dataclass(slots=True)
 class Session(_Counts):
-    """One session, in detail. ``ended`` is when it was retired, expired or was removed, ``None`` while it lives."""
+    """One session. ``ended`` is when it was retired, expired or was removed; ``None``: it is in use."""
 
     key: Key = field(default_factory=lambda: Key("", ""))
     pool: str | None = None
     state: State = "new"
     reason: str = ""
-    born: float | None = None
+    created: float | None = None
     last: float = 0.0
     ended: float | None = None
     cookies: int = 0
     marks: list[Mark] = field(default_factory=list)
 
     @property
-    def trouble(self) -> tuple[int, int, int]:
-        """What sorts the most troubled first; all 0: nothing went wrong."""
+    def problems(self) -> tuple[int, int, int]:
+        """Bans, failures and errors, which sort the sessions with most problems first."""
         return (self.blocked + (self.state == "retired"), self.failures + self.login_failures, self.errors)
 
 
 @dataclass(slots=True)
 class Pool(_Counts):
-    """All sessions of a pool; of ``None``: those that belong to none."""
+    """The sessions of a pool; *name* ``None``: the sessions in no pool."""
 
     namespace: str = ""
     name: str | None = None
@@ -130,7 +136,7 @@ class Pool(_Counts):
 
 @dataclass(slots=True)
 class Totals(_Counts):
-    """All sessions that the report is about. ``unreadable`` records are left out of every number."""
+    """All sessions of the report. No number includes ``unreadable`` records."""
 
     states: Counter[State] = field(default_factory=Counter)
     cookies: int = 0
@@ -140,58 +146,54 @@ class Totals(_Counts):
 
     @property
     def sessions(self) -> int:
-        """Those in the store."""
+        """The number of sessions in the store."""
         return self.states.total() - self.states["removed"]
 
 
 @dataclass(slots=True)
 class Bucket(_Counts):
-    """What happened in one stretch of time, from ``start`` on (UNIX seconds)."""
+    """The counters of one interval, which begins at ``start`` (UNIX seconds)."""
 
     start: float = 0.0
 
 
 @dataclass(slots=True)
-class UrlTrouble:
-    """What went wrong at a URL: statuses from 400 on in the sessions' histories, and bans."""
+class UrlErrors:
+    """The errors at a URL: bans, and statuses from 400 on in the sessions' histories."""
 
     url: str
     statuses: Counter[int] = field(default_factory=Counter)
     sessions: int = 0
     bans: int = 0
 
-    @property
-    def weight(self) -> int:
-        return self.statuses.total() + self.bans
-
 
 @dataclass(slots=True)
-class CookieLife:
-    """The cookies of one name and domain, in all sessions. Seconds; ``dated`` counts those with an expiry date."""
+class CookieStats:
+    """The cookies of one name and domain in all sessions. Times are seconds; ``dated`` cookies have an expiry date."""
 
     domain: str
     name: str
     count: int = 0
     dated: int = 0
-    lifetime: float = 0.0  # summed over the dated ones
+    lifetime: float = 0.0  # the sum over the dated ones
     expired: int = 0
-    age: float = 0.0  # summed over all
+    age: float = 0.0  # the sum over all
     oldest: float = 0.0
 
 
 @dataclass(slots=True)
 class Report:
-    """Everything that the page shows. Times are UNIX seconds, durations are seconds.
+    """The content of the page. Times are UNIX seconds, durations are seconds.
 
     :param location: the store, without the folders above it
-    :param since: only sessions active since then are in the report, and only hours and events since then
+    :param since: only sessions active since then, and only hours and events since then
     :param analytics: whether the store keeps counters by hour and events
-    :param sessions: those shown in detail, most troubled first
+    :param sessions: those shown individually, those with most problems first
     :param buckets: without gaps, each ``bucket_seconds`` long
-    :param logins: the slowest ones in the time of the buckets, slowest first
+    :param logins: the slowest logins within the buckets, slowest first
     """
 
-    made: float
+    generated: float
     location: str
     namespace: str | None = None
     pool: str | None = None
@@ -206,15 +208,14 @@ class Report:
     bucket_seconds: float = 3600.0
     logins: list[Login] = field(default_factory=list)
     logins_left_out: int = 0
-    lives: list[Life] = field(default_factory=list)
-    urls: list[UrlTrouble] = field(default_factory=list)
+    lifetimes: list[Lifetime] = field(default_factory=list)
+    urls: list[UrlErrors] = field(default_factory=list)
     urls_left_out: int = 0
-    cookies: list[CookieLife] = field(default_factory=list)
+    cookies: list[CookieStats] = field(default_factory=list)
     cookies_left_out: int = 0
-    lifetimes: Counter[str] = field(default_factory=Counter)
-    ages: Counter[str] = field(default_factory=Counter)
+    cookie_lifetimes: Counter[str] = field(default_factory=Counter)
+    cookie_ages: Counter[str] = field(default_factory=Counter)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to tell."""
         return not self.totals.states and not self.totals.unreadable and not self.buckets

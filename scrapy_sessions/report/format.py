@@ -1,20 +1,11 @@
-"""Numbers, times and durations in words, and the ticks of axes."""
+"""Numbers, times and durations as text, and the ticks of axes."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timezone
 
-__all__ = [
-    "count",
-    "duration",
-    "duration_ticks",
-    "iso",
-    "moment",
-    "percent",
-    "time_ticks",
-    "value_ticks",
-]
+__all__ = ["count", "duration", "duration_ticks", "iso", "moment", "percent", "time_ticks", "value_ticks"]
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _UNITS = ((365 * _DAY, "y"), (_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1.0, "s"))
@@ -34,16 +25,13 @@ def count(number: float) -> str:
 def percent(part: float, whole: float) -> str:
     """``(1, 8)`` -> ``"12.5%"``."""
     share = 100 * part / whole if whole else 0.0
-    if 0 < share < 0.1:
-        return "<0.1%"
-    return f"{share:.1f}".removesuffix(".0") + "%"
+    return "<0.1%" if 0 < share < 0.1 else f"{share:.1f}".removesuffix(".0") + "%"
 
 
 def duration(seconds: float) -> str:
     """``5400`` -> ``"1.5 h"``.
 
-    The command line has its own, in whole units rounded down: an age there never claims more than has passed, while
-    the ticks of an axis need parts of a unit.
+    The command line rounds ages down to whole units. The ticks of an axis need fractions.
     """
     for unit, name in _UNITS:
         if seconds >= unit:
@@ -55,27 +43,18 @@ def duration(seconds: float) -> str:
 def moment(time: float) -> str:
     """UNIX seconds -> ``"2026-03-01 12:30"`` (UTC).
 
-    The command line has its own, to the second and with a zone, as each line there stands alone: this page says once
-    that its times are UTC.
+    The command line adds seconds and a zone. The page says once that its times are UTC.
     """
-    return _utc(time).strftime("%Y-%m-%d %H:%M")
+    return f"{_utc(time):%Y-%m-%d %H:%M}"
 
 
 def iso(time: float) -> str:
     """UNIX seconds -> ``"2026-03-01T12:30:00Z"``."""
-    return _utc(time).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _label(time: float, step: float) -> str:
-    """UNIX seconds -> what tells ticks *step* seconds apart from each other: ``"12:30"``, ``"1 Mar"`` (UTC)."""
-    utc = _utc(time)
-    if step >= _DAY or not (utc.hour or utc.minute):
-        return f"{utc.day} {utc:%b}" if step < 300 * _DAY else f"{utc:%b %Y}"
-    return f"{utc:%H:%M}"
+    return f"{_utc(time):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def time_ticks(start: float, end: float, most: int = 5) -> list[tuple[float, str]]:
-    """Return up to *most* moments between *start* and *end* (UNIX seconds), with their labels."""
+    """Return up to *most* times between *start* and *end* (UNIX seconds), with their labels."""
     step = next((step for step in _TIME_STEPS if (end - start) / step <= most), (end - start) / most)
     first = math.ceil(start / step) * step
     return [(first + i * step, _label(first + i * step, step)) for i in range(most + 1) if first + i * step <= end]
@@ -88,7 +67,7 @@ def duration_ticks(end: float, most: int = 5) -> list[tuple[float, str]]:
 
 
 def value_ticks(highest: float, most: int = 4) -> list[float]:
-    """Return round numbers from 0 up to *highest* or the next one above it."""
+    """Return round numbers from 0 to *highest*, or to the next one above it."""
     if highest <= 0:
         return [0.0, 1.0]
     raw = highest / most
@@ -99,6 +78,14 @@ def value_ticks(highest: float, most: int = 4) -> list[float]:
     return [i * step for i in range(math.ceil(highest / step - 1e-9) + 1)]
 
 
+def _label(time: float, step: float) -> str:
+    """UNIX seconds -> the label of a tick, *step* seconds from the next one: ``"12:30"``, ``"1 Mar"`` (UTC)."""
+    utc = _utc(time)
+    if step >= _DAY or not (utc.hour or utc.minute):
+        return f"{utc.day} {utc:%b}" if step < 300 * _DAY else f"{utc:%b %Y}"
+    return f"{utc:%H:%M}"
+
+
 def _utc(time: float) -> datetime:
-    # A record may hold any number: what no calendar has is shown as the nearest it has.
+    # A record may contain any number: one that is no date is shown as the nearest date.
     return datetime.fromtimestamp(min(max(time, 0.0), 253402300799.0), timezone.utc)

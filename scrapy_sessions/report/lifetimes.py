@@ -1,4 +1,4 @@
-"""What the events of a session tell of its lives: under one id there may have been several, one after the other."""
+"""The lifetimes of sessions, from their events. One id may have had several sessions, one after the other."""
 
 from __future__ import annotations
 
@@ -10,27 +10,20 @@ from scrapy_sessions.report.data import Mark
 from scrapy_sessions.report.redact import reason
 from scrapy_sessions.storage.base import Key
 
-__all__ = ["Past", "pasts_of"]
-
-_RETIRING = frozenset({"blocked", "retired"})
-_REMOVING = frozenset({"expired", "deleted"})
+__all__ = ["SessionEvents", "events_by_session"]
 
 
 @dataclass(slots=True)
 class _Span:
-    born: float | None
+    created: float | None
     last: float
     retired: float | None = None
     removed: float | None = None
 
-    @property
-    def end(self) -> float | None:
-        return self.removed if self.retired is None else self.retired
-
 
 @dataclass(slots=True)
-class Past:
-    """The events of one session id, oldest first, and the lives they tell of."""
+class SessionEvents:
+    """The events of one session id, oldest first, and the spans from creation to end that they describe."""
 
     pool: str | None = None
     reason: str = ""
@@ -38,50 +31,53 @@ class Past:
     spans: list[_Span] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
-        """Add *event*, which comes after those before it."""
+        """Add *event*, which is later than the events before it."""
+        detail = reason(event.detail)
         self.pool = event.pool or self.pool
-        self.marks.append(Mark(event.time, event.kind, reason(event.detail)))
-        if event.kind == "born" or not self.spans or self.spans[-1].removed is not None:
-            self.spans.append(_Span(event.time if event.kind == "born" else None, event.time))
+        self.marks.append(Mark(event.time, event.kind, detail))
+        created = event.kind == "created"
+        if created or not self.spans or self.spans[-1].removed is not None:
+            self.spans.append(_Span(event.time if created else None, event.time))
         span = self.spans[-1]
         span.last = event.time
-        if event.kind in _RETIRING:
+        if event.kind in {"blocked", "retired"}:
             span.retired = span.retired or event.time
-            self.reason = reason(event.detail) or event.kind
-        elif event.kind in _REMOVING:
+            self.reason = detail or event.kind
+        elif event.kind in {"expired", "deleted"}:
             span.removed = event.time
             if span.retired is None:
-                self.reason = f"{event.kind}: {reason(event.detail)}" if event.detail else event.kind
+                self.reason = f"{event.kind}: {detail}" if detail else event.kind
 
     @property
-    def born(self) -> float | None:
-        """When its last life began, if that is known."""
-        return self.spans[-1].born if self.spans else None
+    def created(self) -> float | None:
+        """When the last session was created, if that is known."""
+        return self.spans[-1].created if self.spans else None
 
     @property
     def last(self) -> float | None:
-        """The time of its last event."""
+        """The time of the last event."""
         return self.spans[-1].last if self.spans else None
 
-    def retired_since(self, born: float) -> float | None:
-        """When it was retired in the life that began at *born*."""
-        return next((s.retired for s in reversed(self.spans) if s.retired is not None and s.retired >= born), None)
+    def retired_since(self, created: float) -> float | None:
+        """When the session created at *created* was retired."""
+        return next((s.retired for s in reversed(self.spans) if s.retired is not None and s.retired >= created), None)
 
-    def before(self, born: float | None) -> list[tuple[float, float, bool, bool]]:
-        """Return its lives before the one that began at *born* (``None``: all), if their birth is known.
+    def before(self, created: float | None) -> list[tuple[float, float, bool, bool]]:
+        """Return the sessions before the one created at *created* (``None``: all) whose creation is known.
 
-        Each is birth, end, whether it ended, and whether it was retired.
+        Each is: when it was created, its end or last event, whether it ended, and whether it was retired.
         """
-        return [
-            (span.born, span.end or span.last, span.end is not None, span.retired is not None)
-            for span in self.spans
-            if span.born is not None and (born is None or span.born < born)
-        ]
+        found = []
+        for span in self.spans:
+            if span.created is not None and (created is None or span.created < created):
+                end = span.removed if span.retired is None else span.retired
+                found.append((span.created, end or span.last, end is not None, span.retired is not None))
+        return found
 
 
-def pasts_of(events: Iterable[Event]) -> dict[Key, Past]:
-    """Return what *events*, oldest first, tell of each session."""
-    pasts: dict[Key, Past] = {}
+def events_by_session(events: Iterable[Event]) -> dict[Key, SessionEvents]:
+    """Return *events*, oldest first, by session."""
+    found: dict[Key, SessionEvents] = {}
     for event in events:
-        pasts.setdefault(Key(event.namespace, event.session_id), Past()).add(event)
-    return pasts
+        found.setdefault(Key(event.namespace, event.session_id), SessionEvents()).add(event)
+    return found

@@ -1,25 +1,23 @@
-"""The section on logins: averages from the counters, and single logins from the events."""
+"""The section on logins: averages from the counters, single logins from the events."""
 
 from __future__ import annotations
 
 from scrapy_sessions.report.charts import Bar, Point, bars
 from scrapy_sessions.report.data import Login, Report
 from scrapy_sessions.report.format import count, duration, moment
-from scrapy_sessions.report.parts import Hint, Legend, Note, Part, details
+from scrapy_sessions.report.parts import Hint, Legend, Note, Part, Row, details, number, pool_name, seconds, text, time
 from scrapy_sessions.report.redact import shortened
-from scrapy_sessions.report.tables import NO_POOL, Row, number, seconds, text, time
 
 __all__ = ["logins"]
 
 _LISTED = 20
-_NAME = 40  # characters
 
 
 def logins(report: Report) -> list[Part]:
-    """How long logins take."""
+    """The duration of logins."""
     known = [bucket for bucket in report.buckets if bucket.login_time is not None]
     if not known and not report.logins:
-        return [Note("No login was timed in this time.")]
+        return [Note("The duration of no login is known for this time.")]
     series = [
         Bar(
             bucket.start,
@@ -30,18 +28,18 @@ def logins(report: Report) -> list[Part]:
         for bucket in report.buckets
     ]
     points = [
-        Point(login.time, login.seconds, "p one", f"{_what(login)}, {moment(login.time)} UTC")
-        for login in reversed(report.logins)  # the slowest is drawn last, over the others
+        Point(login.time, login.seconds, "p one", _titled(login))
+        for login in reversed(report.logins)  # the slowest is drawn last, in front of the others
     ]
     entries = [("login", "seconds per login, on average")] if known else []
     if points:
-        entries.append(("p one", "one login"))
+        entries.append(("p one", "a single login"))
     return [
         Legend(entries),
         bars("Duration of logins over time", series, width=report.bucket_seconds, points=points, seconds=True),
         *([Hint(_averages(report))] if known else []),
         Hint(_single(report)),
-        *details("The slowest logins", "Logins by the time they took", _slowest_logins(report)),
+        *details("The slowest logins", "Logins by duration", _slowest_logins(report)),
         *details("The slowest sessions", "Sessions by login time", _slowest_sessions(report)),
     ]
 
@@ -55,20 +53,19 @@ def _averages(report: Report) -> str:
 
 def _single(report: Report) -> str:
     if not report.logins:
-        return "How long single logins took is not known: no event tells it."
-    slowest = report.logins[0]
+        return "The duration of single logins is not known: no event contains it."
     shown, left_out = len(report.logins), report.logins_left_out
     which = f"the slowest {count(shown)} of {count(shown + left_out)} are drawn" if left_out else "all are drawn"
-    return f"A point is one login, from the events: {which}. The slowest: {_what(slowest)}, {moment(slowest.time)} UTC."
+    return f"A point is one login, from the events: {which}. The slowest: {_titled(report.logins[0])}."
 
 
 def _slowest_logins(report: Report) -> list[Row]:
     return [
         {
             "Session": text(login.key.session_id),
-            "Login time": number(login.seconds, _took(login)),
+            "Login time": number(login.seconds, _duration(login)),
             "Time (UTC)": time(login.time),
-            "Pool": text(login.pool if login.pool is not None else NO_POOL),
+            "Pool": pool_name(login.pool),
         }
         for login in report.logins[:_LISTED]
     ]
@@ -87,9 +84,9 @@ def _slowest_sessions(report: Report) -> list[Row]:
     ]
 
 
-def _what(login: Login) -> str:
-    return f"{shortened(login.key.session_id, _NAME)}, {_took(login)}"
+def _titled(login: Login) -> str:
+    return f"{shortened(login.key.session_id, 40)}, {_duration(login)}, {moment(login.time)} UTC"
 
 
-def _took(login: Login) -> str:
-    return duration(login.seconds) if login.seconds else "<0.1 s"  # an event has tenths of a second
+def _duration(login: Login) -> str:
+    return duration(login.seconds) if login.seconds else "<0.1 s"  # an event contains tenths of a second

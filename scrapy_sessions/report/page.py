@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.report import format as words
+from scrapy_sessions.report import format as formats
 from scrapy_sessions.report.data import Report
 from scrapy_sessions.report.redact import printable
 from scrapy_sessions.report.sections import sections
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["GENERATOR", "render", "templates"]
 
 GENERATOR = "scrapy_sessions report"
-"""The generator that the page names in its first lines."""
+"""The generator in the first lines of the page."""
 
 _NEWLINES = re.compile(r"(?<=[>}])\s*\n\s*|\s*\n\s*(?=[<{])|(\s*\n)\s*")
 
 
 def render(report: Report) -> str:
-    """Return the page of *report*: one HTML document that requests nothing from outside.
+    """Return the page of *report*: one HTML document that loads nothing from the network.
 
     Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` if jinja2 is not installed.
     """
@@ -46,7 +46,7 @@ def render(report: Report) -> str:
 
 @cache
 def templates() -> Environment:
-    """Return the templates, whose output escapes every value that isn't markup. Raises as :func:`render` does."""
+    """Return the templates, which escape every value that is not markup. Raises as :func:`render` does."""
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415  # an extra
     except ImportError:
@@ -56,13 +56,13 @@ def templates() -> Environment:
     environment = Environment(
         autoescape=True, loader=FunctionLoader(_template), undefined=StrictUndefined, finalize=_shown
     )
-    environment.filters |= {name: getattr(words, name) for name in ("count", "duration", "iso", "moment")}
+    environment.filters |= {name: getattr(formats, name) for name in ("count", "duration", "iso", "moment")}
     environment.filters |= {"digest": _digest, "kind": _kind, "pct": _percentage}
     return environment
 
 
 def _template(name: str) -> str:
-    """Return a template without the newlines around its tags, which would make the page larger."""
+    """Return a template without the line breaks around its tags, which would enlarge the page."""
     return _NEWLINES.sub(lambda found: " " if found[1] else "", _file(f"templates/{name}"))
 
 
@@ -71,7 +71,7 @@ def _file(name: str) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """What a template outputs for *value*, before it is escaped."""
+    """Return what a template prints for *value*, before it is escaped."""
     if isinstance(value, float):
         return f"{value:.10g}"
     return printable(value) if type(value) is str else value

@@ -1,37 +1,87 @@
-"""What a section of the page is made of. ``templates/`` has a macro for each part, named after its class."""
+"""The parts of a section. ``templates/`` has a macro for each part, with the name of its class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from scrapy_sessions.report.charts import Bars, Curves, Lanes, Proportions
-from scrapy_sessions.report.format import count
-from scrapy_sessions.report.tables import Row, Table
+from scrapy_sessions.report.format import count, duration, moment
 
-__all__ = ["Details", "Hint", "Legend", "Note", "Part", "Section", "Tiles", "details", "left_out"]
+__all__ = [
+    "NOT_KNOWN",
+    "Cell",
+    "Details",
+    "Hint",
+    "Legend",
+    "Note",
+    "Part",
+    "Row",
+    "Section",
+    "Table",
+    "Tiles",
+    "details",
+    "left_out",
+    "number",
+    "pool_name",
+    "seconds",
+    "text",
+    "time",
+]
+
+_ONE_LINE = 20  # characters of a text that is never wrapped
+
+NOT_KNOWN = "\N{EN DASH}"
+
+
+class Cell(NamedTuple):
+    """The text of a cell, and the value by which its column is sorted."""
+
+    shown: str
+    value: float | str
+    kind: Literal["", "time", "state"] = ""
+
+    @property
+    def is_number(self) -> bool:
+        return isinstance(self.value, float | int)
+
+    @property
+    def is_long(self) -> bool:
+        return not self.kind and not self.is_number and len(self.shown) > _ONE_LINE
+
+
+Row: TypeAlias = dict[str, Cell]
+"""The cells by the headings of their columns, which all rows of a table share."""
+
+
+class Table(NamedTuple):
+    """A table with at least one row. If it has a *name*, it can be sorted and filtered, and is cards on a phone."""
+
+    caption: str
+    rows: Sequence[Row]
+    name: str = ""
 
 
 class Tiles(NamedTuple):
-    """The main numbers: each a name, a figure, and a few words."""
+    """The main numbers: each a name, a number, and a comment."""
 
     entries: Sequence[tuple[str, str, str]]
 
 
 class Legend(NamedTuple):
-    """The names of the colours in the chart below: each a class and a name."""
+    """The legend of the next chart: each entry a CSS class and a name."""
 
     entries: Sequence[tuple[str, str]]
 
 
 class Hint(NamedTuple):
-    """Small print below a chart or table."""
+    """A remark below a chart or table."""
 
     words: str
 
 
 class Note(NamedTuple):
-    """The text in place of a chart that has nothing to show."""
+    """The text in place of a chart without data."""
 
     words: str
 
@@ -56,13 +106,38 @@ class Section(NamedTuple):
     parts: Sequence[Part]
 
 
+def text(shown: str, value: str | None = None) -> Cell:
+    """Return a cell of text, sorted by *value* if it is given."""
+    return Cell(shown, (shown if value is None else value).casefold())
+
+
+def number(value: float | None, shown: str | None = None) -> Cell:
+    """Return a cell of a number; ``None``: not known."""
+    return Cell(NOT_KNOWN, -1.0) if value is None else Cell(count(value) if shown is None else shown, value)
+
+
+def seconds(value: float | None) -> Cell:
+    """Return a cell of a duration."""
+    return number(value, None if value is None else duration(value))
+
+
+def time(value: float | None) -> Cell:
+    """Return a cell of a time in UTC. The page's script adds the reader's time."""
+    return number(None) if value is None else Cell(moment(value), value, "time")
+
+
+def pool_name(pool: str | None) -> Cell:
+    """Return a cell of the name of a pool."""
+    return text(pool if pool is not None else "(no pool)")
+
+
 def details(summary: str, caption: str, rows: Sequence[Row]) -> list[Part]:
     """Return a table that opens at a click on *summary*, if it has rows."""
     return [Details(summary, Table(caption, rows))] if rows else []
 
 
-def left_out(hint: str, number: int, what: str) -> list[Part]:
-    """Return *hint*, with how many others of *what* are left out, if there are any."""
-    if number:
-        hint = f"{hint} {count(number)} other {what} are left out here, and counted in the totals.".strip()
+def left_out(hint: str, others: int, what: str) -> list[Part]:
+    """Return *hint*, with the number of *what* that are left out, if there are any."""
+    if others:
+        hint = f"{hint} {count(others)} other {what} are left out here, and counted in the totals.".strip()
     return [Hint(hint)] if hint else []

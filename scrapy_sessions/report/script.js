@@ -1,6 +1,6 @@
 "use strict";
-// Everything can be read without this script: it sorts and filters tables, tells times in the reader's own zone, and
-// changes between light and dark.
+// The page is complete without this script, which sorts and filters tables, adds times in the reader's zone, and switches
+// between light and dark.
 (() => {
   const shownAtFirst = matchMedia("(max-width: 640px)").matches ? 10 : 50;
   const root = document.documentElement;
@@ -9,11 +9,11 @@
   const button = document.getElementById("theme");
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
-  const nameOther = () => { button.textContent = isDark() ? "Light" : "Dark"; };
+  const setLabel = () => { button.textContent = isDark() ? "Light" : "Dark"; };
   button.hidden = false;
-  button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; nameOther(); });
-  prefersDark.addEventListener("change", nameOther);
-  nameOther();
+  button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; setLabel(); });
+  prefersDark.addEventListener("change", setLabel);
+  setLabel();
 
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   const local = (seconds) => format.format(new Date(seconds * 1000));
@@ -50,33 +50,33 @@
       counter.textContent = `${found} of ${rows.length}`;
     };
 
-    const sortBy = (column, falling) => {
+    const sortBy = (column, descending) => {
       const isNumber = heads[column].classList.contains("n");
       const value = (row) => row.cells[column].dataset.v;
       const compare = isNumber ? (a, b) => value(a) - value(b) : (a, b) => collator.compare(value(a), value(b));
-      body.append(...[...body.rows].sort((a, b) => (falling ? compare(b, a) : compare(a, b))));
+      body.append(...[...body.rows].sort((a, b) => (descending ? compare(b, a) : compare(a, b))));
       heads.forEach((head, place) => {
-        if (place === column) head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+        if (place === column) head.setAttribute("aria-sort", descending ? "descending" : "ascending");
         else head.removeAttribute("aria-sort");
       });
-      chooser.value = `${column} ${falling}`;
+      chooser.value = `${column} ${descending}`;
       show();
     };
 
-    chooser.append(new Option("as made", ""));
+    chooser.append(new Option("original order", ""));
     heads.forEach((head, column) => {
       const isNumber = head.classList.contains("n");
-      const press = document.createElement("button");
-      press.type = "button";
-      press.textContent = head.textContent;
-      press.addEventListener("click", () => {
+      const sorter = document.createElement("button");
+      sorter.type = "button";
+      sorter.textContent = head.textContent;
+      sorter.addEventListener("click", () => {
         const before = head.getAttribute("aria-sort");
         sortBy(column, before ? before === "ascending" : isNumber);
       });
-      head.replaceChildren(press);
-      for (const falling of isNumber ? [true, false] : [false, true]) {
-        const way = isNumber ? ["lowest first", "highest first"] : ["A to Z", "Z to A"];
-        chooser.append(new Option(`${press.textContent}, ${way[Number(falling)]}`, `${column} ${falling}`));
+      head.replaceChildren(sorter);
+      for (const descending of isNumber ? [true, false] : [false, true]) {
+        const order = isNumber ? ["lowest first", "highest first"] : ["A to Z", "Z to A"];
+        chooser.append(new Option(`${sorter.textContent}, ${order[Number(descending)]}`, `${column} ${descending}`));
       }
     });
     chooser.addEventListener("change", () => {
@@ -86,8 +86,8 @@
         show();
         return;
       }
-      const [column, falling] = chooser.value.split(" ");
-      sortBy(Number(column), falling === "true");
+      const [column, descending] = chooser.value.split(" ");
+      sortBy(Number(column), descending === "true");
     });
     filter.addEventListener("input", show);
     more.addEventListener("click", () => { showAll = true; show(); });

@@ -1,76 +1,69 @@
-"""The sections of the page, in their order: what each shows of a report."""
+"""The sections of the page, in their order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scrapy_sessions.report.aggregates import SPANS
-from scrapy_sessions.report.charts import Bar, Lane, Line, bars, curves, lanes, proportions
+from scrapy_sessions.report.aggregates import AGES, balanced
+from scrapy_sessions.report.charts import Bar, Lane, Line, Proportions, bars, curves, lanes
 from scrapy_sessions.report.data import Bucket, Mark, Report, Session
 from scrapy_sessions.report.format import count, duration, duration_ticks, moment, percent
 from scrapy_sessions.report.logins import logins
-from scrapy_sessions.report.parts import Hint, Legend, Note, Part, Section, Tiles, details, left_out
-from scrapy_sessions.report.survival import Step, median, survival
-from scrapy_sessions.report.tables import (
+from scrapy_sessions.report.parts import (
     NOT_KNOWN,
     Cell,
-    cookie_table,
+    Hint,
+    Legend,
+    Note,
+    Part,
+    Section,
+    Tiles,
+    details,
     number,
-    pool_table,
     seconds,
-    session_table,
     text,
     time,
-    url_table,
 )
+from scrapy_sessions.report.survival import Step, median, survival
+from scrapy_sessions.report.tables import cookies, pools, sessions, urls
 
 __all__ = ["sections"]
 
 _LANES = 24
-_LISTED = 200  # events in words, below the lanes
-_TROUBLED = 8
+_LISTED = 200  # events in the table below the lanes
+_MOST_ERRORS = 8
 _CLASSES = ((2, "2xx", "c2"), (3, "3xx", "c3"), (4, "4xx", "c4"), (5, "5xx", "c5"), (0, "other", "c0"))
 _MARKS = {
-    "born": ("born", "born"),
+    "created": ("created", "created"),
     "login": ("login", "logged in"),
     "login_failed": ("failed", "login failed"),
-    "expired_login": ("lost", "login lost"),
+    "expired_login": ("lost", "login expired"),
     "blocked": ("blocked", "blocked by the site"),
     "retired": ("end", "retired"),
     "expired": ("end", "expired"),
     "deleted": ("end", "deleted"),
 }
 """The shape of the mark of each event, and its name."""
-_SHAPES = {"login": "login", "failed": "failed login", "lost": "login lost", "blocked": "blocked", "end": "end"}
+_SHAPES = {"login": "login", "failed": "failed login", "lost": "login expired", "blocked": "blocked", "end": "end"}
 _STATES = ("new", "ready", "retired", "expired", "removed")
 
 
 def sections(report: Report) -> list[Section]:
-    """Return the sections that have something to show."""
+    """Return the sections that have data."""
     every = [
-        Section("numbers", "Numbers", "In numbers", True, _numbers(report)),
-        Section("traffic", "Traffic", "Pages and responses", True, _traffic(report)),
+        (True, "numbers", "Summary", "Summary", True, _numbers),
+        (True, "traffic", "Traffic", "Pages and responses", True, _traffic),
+        (report.sessions, "timeline", "Timeline", "Session timeline", True, _timeline),
+        (report.sessions, "survival", "Lifetimes", "Session lifetimes", False, _survival),
+        (report.analytics, "logins", "Logins", "Duration of logins", False, logins),
+        (report.sessions, "errors", "Errors", "Errors and bans by session", False, _errors),
+        (report.cookies, "ages", "Cookie lifetimes", "Cookie lifetimes", False, _cookie_ages),
+        (report.sessions, "urls", "URLs", "Errors and bans by URL", True, urls),
+        (report.pools, "pools", "Pools", "Pools", True, pools),
+        (report.sessions, "sessions", "Sessions", "Sessions", True, sessions),
+        (report.cookies, "cookies", "Cookies", "Cookies by name", True, cookies),
     ]
-    if report.sessions:
-        every += [
-            Section("timeline", "Lives", "Lives of sessions", True, _timeline(report)),
-            Section("survival", "Survival", "How long sessions last", False, _survival(report)),
-        ]
-    if report.analytics:
-        every.append(Section("logins", "Logins", "How long logins take", False, logins(report)))
-    if report.sessions:
-        every.append(Section("trouble", "Trouble", "Errors and bans by session", False, _trouble(report)))
-    if report.cookies:
-        every.append(Section("ages", "Cookies' life", "How long cookies live", False, _cookie_ages(report)))
-    if report.sessions:
-        every.append(Section("urls", "URLs", "Errors and bans by URL", True, _urls(report)))
-    if report.pools:
-        every.append(Section("pools", "Pools", "Pools", True, _pools(report)))
-    if report.sessions:
-        every.append(Section("sessions", "Sessions", "Sessions", True, _sessions(report)))
-    if report.cookies:
-        every.append(Section("cookies", "Cookies", "Cookies by name", True, _cookies(report)))
-    return every
+    return [Section(name, link, title, wide, parts(report)) for data, name, link, title, wide, parts in every if data]
 
 
 def _numbers(report: Report) -> list[Part]:
@@ -79,15 +72,15 @@ def _numbers(report: Report) -> list[Part]:
     states = [f"{count(in_use)} in use"]
     states += [f"{count(totals.states[s])} {s}" for s in ("retired", "expired", "removed") if totals.states[s]]
     good = sum(n for status, n in totals.responses.items() if status < 400)
-    took = f"{duration(totals.login_time)} on average" if totals.login_time is not None else ""
+    average = f"{duration(totals.login_time)} on average" if totals.login_time is not None else ""
     failed = f"{count(totals.login_failures)} failed" if report.analytics else ""
     tiles = [
         ("Sessions", count(totals.sessions), ", ".join(states)),
         ("Pages", count(totals.pages), f"of {count(totals.requests)} requests"),
         ("Responses", count(totals.answered), f"{percent(good, totals.answered)} below status 400"),
         ("Errors", percent(totals.errors, totals.answered), f"{count(totals.errors)} with status 400 and above"),
-        ("Logins", count(totals.logins), ", ".join(filter(None, (took, failed)))),
-        ("Bans", count(totals.blocked) if report.analytics else NOT_KNOWN, "sessions that a site turned away"),
+        ("Logins", count(totals.logins), ", ".join(filter(None, (average, failed)))),
+        ("Bans", count(totals.blocked) if report.analytics else NOT_KNOWN, "sessions blocked by a site"),
         ("Pools", count(totals.pools), "in all namespaces" if report.namespace is None else ""),
         ("Cookies", count(totals.cookies), "in the sessions in the store"),
     ]
@@ -133,24 +126,21 @@ def _traffic(report: Report) -> list[Part]:
 
 
 def _by_status(report: Report) -> list[Part]:
-    found = [(status, n) for status, n in sorted(report.totals.responses.items())]
-    rows = [(f"Status {s}", [(float(n), _colour(s), f"{count(n)} responses with status {s}")]) for s, n in found[:30]]
+    found = sorted(report.totals.responses.items())[:30]
+    rows = [(f"Status {s}", [(float(n), _colour(s), f"{count(n)} responses with status {s}")]) for s, n in found]
     why = (
-        "No counters by hour were written yet: they come with the first crawl."
+        "The store contains no counters by hour yet: a crawl writes them."
         if report.analytics
-        else "This store keeps no counters by hour: here are all responses of the sessions, by status."
+        else "This store keeps no counters by hour. These are all responses of the sessions by status."
     )
-    return [Note(why), proportions("Responses by status", rows)] if rows else [Note(why)]
+    return [Note(why), Proportions("Responses by status", rows)] if rows else [Note(why)]
 
 
 def _timeline(report: Report) -> list[Part]:
-    """The sessions with most to show, from start to end, with their events."""
-    # Half of the lanes are for the most troubled ones, half for the most active ones.
-    troubled = [session for session in report.sessions if any(session.trouble)][: _LANES // 2]
+    """Some sessions from start to end, with their events."""
+    problematic = [session for session in report.sessions if any(session.problems)]
     active = sorted(report.sessions, key=lambda session: session.pages, reverse=True)
-    keys = dict.fromkeys(session.key for session in (*troubled, *active, *report.sessions))
-    chosen = {session.key: session for session in report.sessions}
-    shown = sorted((chosen[key] for key in list(keys)[:_LANES]), key=_start)
+    shown = sorted(balanced(problematic, active, _LANES), key=_start)
     found = [(mark, session) for session in shown for mark in session.marks if mark.kind in _MARKS]
     start, end = min(map(_start, shown)), max(session.ended or session.last for session in shown)
     if report.since is not None:
@@ -168,28 +158,26 @@ def _timeline(report: Report) -> list[Part]:
         }
         for mark, session in found
     ]
+    legend = [(f"s-{state}", state) for state in states]
+    legend += [(f"m-{shape}", name) for shape, name in _SHAPES.items() if shape in used]
     return [
-        Legend(
-            [
-                *((f"s-{state}", state) for state in states),
-                *((f"m-{shape}", name) for shape, name in _SHAPES.items() if shape in used),
-            ]
+        Legend(legend),
+        lanes("Sessions over time", [_lane(session, end) for session in shown], start=start, end=end),
+        Hint(
+            f"{len(shown)} of {count(len(report.sessions))} sessions, by creation time. A bar is the lifetime of a "
+            f"session. Times are UTC."
         ),
-        lanes("Lives of sessions over time", [_lane(session, end) for session in shown], start=start, end=end),
-        Hint(f"{len(shown)} of {count(len(report.sessions))} sessions, by birth. A bar is a life. Times are UTC."),
-        *details(f"The latest {len(rows)} events" if len(rows) >= _LISTED else "The events", "What happened", rows),
+        *details(f"The latest {len(rows)} events" if len(rows) >= _LISTED else "The events", "Session events", rows),
     ]
 
 
 def _lane(session: Session, now: float) -> Lane:
-    start = _start(session)
-    end = session.ended or session.last
-    title = (
-        f"{session.key.session_id}: {session.state}, {moment(start)} to {moment(end)} UTC, {count(session.pages)} pages"
-    )
+    start, end = _start(session), session.ended or session.last
+    period = f"{moment(start)} to {moment(end)} UTC"
+    title = f"{session.key.session_id}: {session.state}, {period}, {count(session.pages)} pages"
     if session.reason:
         title += f"; {session.reason}"
-    marks = [_mark(session, mark) for mark in session.marks if mark.kind in _MARKS and mark.kind != "born"]
+    marks = [_mark(session, mark) for mark in session.marks if mark.kind in _MARKS and mark.kind != "created"]
     return Lane(_label(session), f"s-{session.state}", start, min(max(end, start), now), title, marks)
 
 
@@ -200,25 +188,24 @@ def _mark(session: Session, mark: Mark) -> tuple[float, str, str]:
 
 
 def _start(session: Session) -> float:
-    return session.born if session.born is not None else session.marks[0].time if session.marks else session.last
+    if session.created is not None:
+        return session.created
+    return session.marks[0].time if session.marks else session.last
 
 
 def _survival(report: Report) -> list[Part]:
-    ended = survival((life.entry, life.exit, life.ended) for life in report.lives)
-    retired = survival((life.entry, life.exit, life.retired) for life in report.lives)
+    ended = survival((each.entry, each.exit, each.ended) for each in report.lifetimes)
+    retired = survival((each.entry, each.exit, each.retired) for each in report.lifetimes)
     end = max((steps[-1].time for steps in (ended, retired) if steps), default=0.0)
     if not end:
-        return [Note("There is no session whose life could be measured yet.")]
-    lines = [
-        Line("retired", [(step.time, step.share) for step in retired]),
-        Line("ended", [(step.time, step.share) for step in ended]),
-    ]
+        return [Note("The lifetime of no session is known yet.")]
+    lines = [Line(name, [(s.time, s.share) for s in steps]) for name, steps in (("retired", retired), ("ended", ended))]
     rows = [
         {
             "Age": number(age, duration(age)),
             "Not retired": _share(retired, age),
-            "Still there": _share(ended, age),
-            "Sessions of that age": number(sum(life.entry < age <= life.exit for life in report.lives)),
+            "Not ended": _share(ended, age),
+            "Sessions of that age": number(sum(each.entry < age <= each.exit for each in report.lifetimes)),
         }
         for age, _ in duration_ticks(end, 12)
         if age
@@ -227,19 +214,17 @@ def _survival(report: Report) -> list[Part]:
         Legend([("l retired", "not retired"), ("l ended", "neither retired, expired nor removed")]),
         curves("Survival of sessions by age", lines, end=end, ticks=duration_ticks(end)),
         Hint(
-            f"How to read it: above an age stands the share of sessions that reach it. Sessions still in use count for "
-            f"as long as they have been seen (Kaplan-Meier). {count(len(report.lives))} lives. "
-            f"{_half(ended, 'last')} {_half(retired, 'are not retired')}"
+            f"The curves show the share of sessions that reach an age (Kaplan-Meier). Sessions in use count until they "
+            f"were last seen. Number of sessions: {count(len(report.lifetimes))}. "
+            f"Median lifetime: {_median(ended)}. Median time to retirement: {_median(retired)}."
         ),
         *details("The numbers", "Survival by age", rows),
     ]
 
 
-def _half(steps: Sequence[Step], what: str) -> str:
+def _median(steps: Sequence[Step]) -> str:
     age = median(steps)
-    if age is None:
-        return f"More than half {what} for as long as they were seen."
-    return f"Half {what} for {duration(age)} or more."
+    return "longer than observed so far" if age is None else duration(age)
 
 
 def _share(steps: Sequence[Step], age: float) -> Cell:
@@ -247,13 +232,10 @@ def _share(steps: Sequence[Step], age: float) -> Cell:
     return number(share, percent(share, 1))
 
 
-def _trouble(report: Report) -> list[Part]:
+def _errors(report: Report) -> list[Part]:
     """The sessions with most errors."""
-    found = [session for session in report.sessions if any(session.trouble)][:_TROUBLED]
-    if not found:
-        return [Note("Nothing went wrong: no error, no failure, no ban.")]
     rows = []
-    for session in found:
+    for session in [each for each in report.sessions if any(each.problems)][:_MOST_ERRORS]:
         failures = session.failures + session.login_failures
         name = _label(session) + (f" · bans: {count(session.blocked)}" if session.blocked else "")
         group = [
@@ -261,59 +243,30 @@ def _trouble(report: Report) -> list[Part]:
             (float(failures), "c5", f"{count(failures)} failures, {count(session.login_failures)} of them logins"),
         ]
         rows.append((f"{name} · {session.state}" if session.state != "ready" else name, group))
+    if not rows:
+        return [Note("There is no error, no failure and no ban.")]
     return [
         Legend([("c4", "responses with status 400 and above"), ("c5", "failures")]),
-        proportions("Errors and failures by session", rows),
+        Proportions("Errors and failures by session", rows),
     ]
 
 
 def _cookie_ages(report: Report) -> list[Part]:
-    rows = [
-        (
-            name,
-            [
-                (float(report.lifetimes[name]), "c2", f"{count(report.lifetimes[name])} cookies are dated: {name}"),
-                (float(report.ages[name]), "c3", f"{count(report.ages[name])} cookies are of this age: {name}"),
-            ],
-        )
-        for name in SPANS
-    ]
-    undated = float(report.lifetimes["no date"])
-    rows.append(("until the session ends", [(undated, "c2", f"{count(undated)} cookies have no date")]))
-    return [Legend([("c2", "dated to live"), ("c3", "age now")]), proportions("Lifetimes and ages of cookies", rows)]
-
-
-def _urls(report: Report) -> list[Part]:
-    if not report.urls:
-        return [Note("The histories of the sessions tell of no error.")]
-    hint = "From the sessions' histories, which remember the latest actions only, and from bans that name a URL."
-    return [url_table(report.urls), *left_out(hint, report.urls_left_out, "URLs, with fewer errors,")]
-
-
-def _pools(report: Report) -> list[Part]:
-    table = pool_table(report.pools, namespaces=_has_namespaces(report))
-    return [table, *left_out("", report.pools_left_out, "pools, with fewer pages,")]
-
-
-def _sessions(report: Report) -> list[Part]:
-    hint = "The numbers of a session are of its whole life; login times and bans are of the hours that the store keeps."
-    others = report.totals.states.total() - len(report.sessions)
-    table = session_table(report.sessions, namespaces=_has_namespaces(report))
-    return [table, *left_out(hint, others, "sessions, less troubled and less active,")]
-
-
-def _cookies(report: Report) -> list[Part]:
-    hint = "Durations are averages. Cookies without a date last until the session ends. Values are not in this report."
-    return [cookie_table(report.cookies), *left_out(hint, report.cookies_left_out, "less frequent ones")]
-
-
-def _has_namespaces(report: Report) -> bool:
-    return len({pool.namespace for pool in report.pools}) > 1
+    rows = []
+    for name in AGES:
+        lifetimes, ages = report.cookie_lifetimes[name], report.cookie_ages[name]
+        group = [
+            (float(lifetimes), "c2", f"{count(lifetimes)} cookies with this lifetime: {name}"),
+            (float(ages), "c3", f"{count(ages)} cookies of this age: {name}"),
+        ]
+        rows.append((name, group))
+    undated = float(report.cookie_lifetimes["no date"])
+    rows.append(("until the session ends", [(undated, "c2", f"{count(undated)} cookies without expiry")]))
+    return [Legend([("c2", "lifetime"), ("c3", "age")]), Proportions("Lifetimes and ages of cookies", rows)]
 
 
 def _of_class(bucket: Bucket, first: int) -> int:
-    known = range(2, 6)
-    return sum(n for s, n in bucket.responses.items() if (s // 100 if s // 100 in known else 0) == first)
+    return sum(n for s, n in bucket.responses.items() if (s // 100 if 2 <= s // 100 <= 5 else 0) == first)
 
 
 def _colour(status: int) -> str:

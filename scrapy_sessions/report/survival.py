@@ -11,27 +11,26 @@ __all__ = ["Step", "median", "survival"]
 
 
 class Step(NamedTuple):
-    """From the age *time* (seconds) on, *share* of the sessions live. *at_risk* were known to live just before."""
+    """From the age *time* (seconds) on, *share* of the sessions survive. *at_risk* were observed just before."""
 
     time: float
     share: float
     at_risk: int
 
 
-def survival(lives: Iterable[tuple[float, float, bool]], most: int = 200) -> list[Step]:
-    """Return the curve of *lives*, as at most *most* steps; the last one is that of the last age seen.
+def survival(lifetimes: Iterable[tuple[float, float, bool]], most: int = 200) -> list[Step]:
+    """Return the curve of *lifetimes* with at most *most* steps. The last step is at the highest observed age.
 
-    A life is its age when it was first looked at (below 0: from birth on), its age when it ended or was last seen, and
-    whether it ended. One that didn't end (it goes on, or left for another reason) says that it lived that long, and
-    nothing of what came after; one that was looked at late says nothing of the time before.
+    A lifetime is the age when observation began (below 0: at creation), the age at the end or the last observation,
+    and whether it ended. One that did not end is censored at its last age; one observed late counts only from then on.
     """
-    seen = [(entry, max(exit_, 0.0), ended) for entry, exit_, ended in lives if exit_ > entry]
-    if not seen:
+    observed = [(entry, max(exit_, 0.0), ended) for entry, exit_, ended in lifetimes if exit_ > entry]
+    if not observed:
         return []
-    entries = sorted(entry for entry, _, _ in seen)
-    exits = sorted(exit_ for _, exit_, _ in seen)
-    ends = Counter(exit_ for _, exit_, ended in seen if ended)
-    steps, share = [Step(0.0, 1.0, len(seen))], 1.0
+    entries = sorted(entry for entry, _, _ in observed)
+    exits = sorted(exit_ for _, exit_, _ in observed)
+    ends = Counter(exit_ for _, exit_, ended in observed if ended)
+    steps, share = [Step(0.0, 1.0, len(observed))], 1.0
     for time in sorted(ends):
         at_risk = bisect_left(entries, time) - bisect_left(exits, time)
         share *= 1 - ends[time] / at_risk
@@ -44,5 +43,5 @@ def survival(lives: Iterable[tuple[float, float, bool]], most: int = 200) -> lis
 
 
 def median(steps: Iterable[Step]) -> float | None:
-    """Return the age that half of the sessions reach; ``None`` if more than half were alive when last seen."""
+    """Return the median lifetime in seconds; ``None`` if more than half were in use when last observed."""
     return next((step.time for step in steps if step.share <= 0.5), None)

@@ -1,90 +1,56 @@
-"""The tables of a report: which columns each has, and what their cells show."""
+"""The sections that are tables."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
 
-from scrapy_sessions.report.data import CookieLife, Pool, Session, UrlTrouble
-from scrapy_sessions.report.format import count, duration, moment, percent
+from scrapy_sessions.report.data import Report, Session
+from scrapy_sessions.report.format import count, percent
+from scrapy_sessions.report.parts import (
+    NOT_KNOWN,
+    Cell,
+    Note,
+    Part,
+    Row,
+    Table,
+    left_out,
+    number,
+    pool_name,
+    seconds,
+    text,
+    time,
+)
 
-__all__ = [
-    "NOT_KNOWN",
-    "NO_POOL",
-    "Cell",
-    "Row",
-    "Table",
-    "cookie_table",
-    "number",
-    "pool_table",
-    "seconds",
-    "session_table",
-    "text",
-    "time",
-    "url_table",
-]
-
-_ONE_LINE = 20  # characters of a text that is never wrapped
-
-NO_POOL = "(no pool)"
-NOT_KNOWN = "\N{EN DASH}"
+__all__ = ["cookies", "pools", "sessions", "urls"]
 
 
-class Cell(NamedTuple):
-    """What a cell shows, and the value that its column is sorted by."""
-
-    shown: str
-    value: float | str
-    kind: Literal["", "time", "state"] = ""
-
-    @property
-    def is_number(self) -> bool:
-        return isinstance(self.value, float | int)
-
-    @property
-    def is_long(self) -> bool:
-        return not self.kind and not self.is_number and len(self.shown) > _ONE_LINE
-
-
-Row: TypeAlias = dict[str, Cell]
-"""The cells by the headings of their columns: the same for all rows of a table."""
-
-
-class Table(NamedTuple):
-    """A table with at least one row. One with a *name* can be sorted and filtered, and becomes cards on a phone."""
-
-    caption: str
-    rows: Sequence[Row]
-    name: str = ""
-
-
-def text(shown: str, value: str | None = None) -> Cell:
-    """Return a cell of text, sorted by *value* if that is another."""
-    return Cell(shown, (shown if value is None else value).casefold())
-
-
-def number(value: float | None, shown: str | None = None) -> Cell:
-    """Return a cell of a number; ``None``: not known."""
-    return Cell(NOT_KNOWN, -1.0) if value is None else Cell(count(value) if shown is None else shown, value)
-
-
-def seconds(value: float | None) -> Cell:
-    """Return a cell of a duration."""
-    return number(value, None if value is None else duration(value))
-
-
-def time(value: float | None) -> Cell:
-    """Return a cell of a moment in UTC; the page's script shows it in the reader's time too."""
-    return number(None) if value is None else Cell(moment(value), value, "time")
-
-
-def pool_table(pools: Iterable[Pool], *, namespaces: bool) -> Table:
-    """One row for each pool."""
+def urls(report: Report) -> list[Part]:
+    """The URLs with errors."""
+    if not report.urls:
+        return [Note("The histories of the sessions contain no error.")]
     rows = [
         {
-            "Pool": text(pool.name if pool.name is not None else NO_POOL),
-            "Namespace": text(pool.namespace),
+            "URL": text(errors.url),
+            "Errors": number(errors.statuses.total()),
+            "Statuses": text(_statuses(errors.statuses)),
+            "Sessions": number(errors.sessions),
+            "Bans": number(errors.bans),
+        }
+        for errors in report.urls
+    ]
+    hint = "From the sessions' histories, which contain the latest actions only, and from bans whose event has a URL."
+    return [
+        Table("URLs with errors or bans", rows, "urls"),
+        *left_out(hint, report.urls_left_out, "URLs, with fewer errors,"),
+    ]
+
+
+def pools(report: Report) -> list[Part]:
+    """All pools, and the sessions in none."""
+    rows = [
+        {
+            "Pool": pool_name(pool.name),
+            **_namespace(report, pool.namespace),
             "Sessions": number(pool.sessions),
             "In use": number(pool.states["new"] + pool.states["ready"]),
             "Retired": number(pool.states["retired"]),
@@ -100,21 +66,21 @@ def pool_table(pools: Iterable[Pool], *, namespaces: bool) -> Table:
             "Login time": seconds(pool.login_time),
             "Last activity (UTC)": time(pool.last or None),
         }
-        for pool in pools
+        for pool in report.pools
     ]
-    return Table("Pools", rows if namespaces else _without_namespace(rows), "pools")
+    return [Table("Pools", rows, "pools"), *left_out("", report.pools_left_out, "pools, with fewer pages,")]
 
 
-def session_table(sessions: Iterable[Session], *, namespaces: bool) -> Table:
-    """One row for each session."""
+def sessions(report: Report) -> list[Part]:
+    """The sessions that are shown individually."""
     rows = [
         {
             "Session": text(session.key.session_id),
-            "Namespace": text(session.key.namespace),
-            "Pool": text(session.pool if session.pool is not None else NO_POOL),
+            **_namespace(report, session.key.namespace),
+            "Pool": pool_name(session.pool),
             "State": Cell(session.state, session.state, "state"),
-            "Why": text(session.reason or NOT_KNOWN, session.reason),
-            "Lived": _lived(session),
+            "Reason": text(session.reason or NOT_KNOWN, session.reason),
+            "Lifetime": _lifetime(session),
             "Pages": number(session.pages),
             "Responses": number(session.answered),
             "Errors": _errors(session.errors, session.answered),
@@ -124,59 +90,50 @@ def session_table(sessions: Iterable[Session], *, namespaces: bool) -> Table:
             "Failed logins": number(session.login_failures),
             "Login time": seconds(session.login_time),
             "Cookies": number(session.cookies),
-            "Born (UTC)": time(session.born),
+            "Created (UTC)": time(session.created),
             "Last activity (UTC)": time(session.last),
         }
-        for session in sessions
+        for session in report.sessions
     ]
-    return Table("Sessions", rows if namespaces else _without_namespace(rows), "sessions")
+    hint = "The numbers are totals of each session; login times and bans are from the hours that the store keeps."
+    others = report.totals.states.total() - len(report.sessions)
+    return [Table("Sessions", rows, "sessions"), *left_out(hint, others, "sessions, with fewer problems and pages,")]
 
 
-def url_table(urls: Iterable[UrlTrouble]) -> Table:
-    """One row for each URL at which something went wrong."""
+def cookies(report: Report) -> list[Part]:
+    """The cookies by name and domain, without values."""
     rows = [
         {
-            "URL": text(trouble.url),
-            "Errors": number(trouble.statuses.total()),
-            "Statuses": text(_statuses(trouble.statuses)),
-            "Sessions": number(trouble.sessions),
-            "Bans": number(trouble.bans),
+            "Cookie": text(cookie.name or "(no name)"),
+            "Domain": text(cookie.domain),
+            "Cookies": number(cookie.count),
+            "With expiry": number(cookie.dated),
+            "Lifetime": seconds(cookie.lifetime / cookie.dated if cookie.dated else None),
+            "Expired": number(cookie.expired),
+            "Age": seconds(cookie.age / cookie.count),
+            "Oldest": seconds(cookie.oldest),
         }
-        for trouble in urls
+        for cookie in report.cookies
     ]
-    return Table("URLs with errors or bans", rows, "urls")
-
-
-def cookie_table(cookies: Iterable[CookieLife]) -> Table:
-    """One row for each name and domain, without values."""
-    rows = [
-        {
-            "Cookie": text(life.name or "(no name)"),
-            "Domain": text(life.domain),
-            "Cookies": number(life.count),
-            "With a date": number(life.dated),
-            "Dated to live": seconds(life.lifetime / life.dated if life.dated else None),
-            "Expired": number(life.expired),
-            "Age": seconds(life.age / life.count),
-            "Oldest": seconds(life.oldest),
-        }
-        for life in cookies
+    hint = "Durations are averages. Cookies without expiry last until the session ends. The report contains no values."
+    return [
+        Table("Cookies by name and domain", rows, "cookies"),
+        *left_out(hint, report.cookies_left_out, "less frequent ones"),
     ]
-    return Table("Cookies by name and domain", rows, "cookies")
 
 
-def _without_namespace(rows: Iterable[Row]) -> list[Row]:
-    return [{heading: cell for heading, cell in row.items() if heading != "Namespace"} for row in rows]
+def _namespace(report: Report, namespace: str) -> Row:
+    return {"Namespace": text(namespace)} if len({pool.namespace for pool in report.pools}) > 1 else {}
 
 
 def _errors(errors: int, answered: int) -> Cell:
     return number(errors, f"{count(errors)} ({percent(errors, answered)})" if errors else "0")
 
 
-def _lived(session: Session) -> Cell:
-    if session.born is None:
+def _lifetime(session: Session) -> Cell:
+    if session.created is None:
         return number(None)
-    return seconds(max((session.ended or session.last) - session.born, 0.0))
+    return seconds(max((session.ended or session.last) - session.created, 0.0))
 
 
 def _statuses(statuses: Counter[int]) -> str:

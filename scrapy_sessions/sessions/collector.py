@@ -174,7 +174,7 @@ class Collector:
 
     def record_created(self, session: SessionRuntime) -> None:
         """*session* was saved for the first time."""
-        self.record_event_for("born", session.namespace, session.id, session.pool, time=session.start_time)
+        self.record_event_for("created", session.namespace, session.id, session.pool, time=session.start_time)
 
     def record_event_for(
         self,

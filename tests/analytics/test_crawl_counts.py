@@ -72,12 +72,12 @@ async def test_the_store_counts_what_the_site_has_seen(tmp_path: Path, site: Sit
     assert sum(row.requests for row in rows) == len(ours) + 1  # one found nobody there
     assert by_session[None, "bob"].bytes == 3
     assert 0 < by_session[None, "alice"].latency < 30
-    assert Counter(event.kind for event in events) == {"born": 6}
+    assert Counter(event.kind for event in events) == {"created": 6}
     assert {event.session_id: event.pool for event in events}["shop#1"] == "shop"
 
 
 async def test_a_second_run_adds_what_it_does(tmp_path: Path, site: Site) -> None:
-    """A session that is restored begins at what it had done: that is not counted again, nor is it born again."""
+    """A restored session counts from its stored numbers: they are not counted again, and there is no event."""
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db")}
     for times in (3, 2):
         await crawl(Pages, settings, urls=[(site.url("/answer"), {"session_id": "alice"})] * times)
@@ -85,7 +85,7 @@ async def test_a_second_run_adds_what_it_does(tmp_path: Path, site: Site) -> Non
     assert [(row.requests, row.pages, row.responses) for row in summed(rows, lambda row: row.pool).values()] == [
         (5, 5, {200: 5})
     ]
-    assert [event.kind for event in events] == ["born"]
+    assert [event.kind for event in events] == ["created"]
 
 
 async def test_two_processes_add_up(tmp_path: Path, site: Site) -> None:
@@ -117,7 +117,7 @@ async def test_logins_and_expiries(tmp_path: Path, shop: Shop) -> None:
     total = summed(rows, lambda row: row.namespace)["buyer"]
     assert (total.logins, total.login_failures) == (2, 0)
     assert 0 < total.login_seconds < 30
-    assert [event.kind for event in events] == ["born", "login", "expired_login", "login"]
+    assert [event.kind for event in events] == ["created", "login", "expired_login", "login"]
     assert all(re.fullmatch(r"\d+\.\d s", event.detail) for event in events if event.kind == "login")
     assert (events[2].url or "").startswith(shop.url("/secret/"))
     assert (events[2].url or "").endswith("?token=…")

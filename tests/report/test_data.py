@@ -1,4 +1,4 @@
-"""What a report gathers out of a store."""
+"""The data that a report reads from a store."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ async def test_namespace_pool_and_time_narrow_it() -> None:
     assert report.events == 0
 
 
-async def test_the_hour_that_a_report_begins_in_brings_no_dead() -> None:
-    """A session that was active in the first hour, but before the minute asked for, isn't taken for a removed one."""
+async def test_the_first_hour_of_a_report_adds_no_removed_sessions() -> None:
+    """A session that was active in the first hour, but before the time asked for, doesn't count as removed."""
     store = empty()
     await save(store, record("early", last_activity=NOW - 5 * HOUR + 60))
     await store.add_analytics([hour("early", 5, pages=1)], [])
@@ -85,13 +85,13 @@ async def test_the_hour_that_a_report_begins_in_brings_no_dead() -> None:
     assert report.sessions == []
 
 
-async def test_what_was_removed_is_told_by_its_events() -> None:
-    """A session without a record is there with its birth, its end, and the counters of its hours."""
+async def test_removed_sessions_are_shown_from_their_events() -> None:
+    """A session without a record has its creation time, its end, and the counters of its hours."""
     store = empty()
     await store.add_analytics(
         [hour("gone", 9, pages=6, requests=7, responses={200: 6, 403: 1}), hour("gone", 8, pages=2)],
         [
-            event("gone", 10 * HOUR, "born"),
+            event("gone", 10 * HOUR, "created"),
             event("gone", 9 * HOUR, "login"),
             event("gone", 4 * HOUR, "expired", "max_age"),
         ],
@@ -99,27 +99,27 @@ async def test_what_was_removed_is_told_by_its_events() -> None:
     report = await gather(store, now=NOW)
     gone = of(report, "gone")
     assert (gone.state, gone.reason, gone.pool) == ("removed", "expired: max_age", "catalog")
-    assert (gone.born, gone.ended) == (NOW - 10 * HOUR, NOW - 4 * HOUR)
+    assert (gone.created, gone.ended) == (NOW - 10 * HOUR, NOW - 4 * HOUR)
     assert (gone.pages, gone.answered) == (8, 7)
-    assert [mark.kind for mark in gone.marks] == ["born", "login", "expired"]
+    assert [mark.kind for mark in gone.marks] == ["created", "login", "expired"]
     assert (report.totals.sessions, report.totals.states["removed"]) == (0, 1)
 
 
-async def test_lives_of_one_id() -> None:
-    """An id that was blocked, deleted and born again has had two lives; the second one goes on."""
+async def test_sessions_of_one_id() -> None:
+    """An id that was blocked, deleted and created again has two lifetimes; the second one has not ended."""
     store = empty()
     await save(store, record("a", start_time=NOW - 2 * HOUR, last_activity=NOW - HOUR))
     await store.add_analytics(
         [],
         [
-            event("a", 9 * HOUR, "born"),
+            event("a", 9 * HOUR, "created"),
             event("a", 6 * HOUR, "blocked", "blocked at https://shop.example/"),
             event("a", 5 * HOUR, "deleted"),
-            event("a", 2 * HOUR, "born"),
+            event("a", 2 * HOUR, "created"),
         ],
     )
     report = await gather(store, now=NOW)
-    assert [(life.exit, life.ended, life.retired) for life in report.lives] == [
+    assert [(each.exit, each.ended, each.retired) for each in report.lifetimes] == [
         (3 * HOUR, True, True),
         (HOUR, False, False),
     ]
@@ -163,14 +163,14 @@ async def test_errors_by_url() -> None:
     ]
 
 
-async def test_the_life_of_cookies() -> None:
-    """Cookies are told by name and domain: how long they are to live from when they were set, and how old they are."""
+async def test_lifetimes_of_cookies() -> None:
+    """Cookies are counted by name and domain: their lifetimes from when they were set, and their ages."""
     store = empty()
 
     def cookie(name: str, age: float, lifetime: float | None) -> Cookie:
-        born = NOW - age
-        expires = None if lifetime is None else born + lifetime
-        return Cookie(name=name, value="v", domain="shop.example", expires=expires, created=born, updated=born)
+        created = NOW - age
+        expires = None if lifetime is None else created + lifetime
+        return Cookie(name=name, value="v", domain="shop.example", expires=expires, created=created, updated=created)
 
     await save(
         store,
@@ -184,17 +184,17 @@ async def test_the_life_of_cookies() -> None:
         *(180, 120),
     )
     assert (tag.name, tag.count, tag.dated, tag.lifetime, tag.expired) == ("tag", 1, 1, DAY, 1)
-    assert report.lifetimes == {"no date": 1, "up to 1 hour": 1, "up to 1 day": 1}
-    assert report.ages == {"up to 1 hour": 2, "up to 1 week": 1}
+    assert report.cookie_lifetimes == {"no date": 1, "up to 1 hour": 1, "up to 1 day": 1}
+    assert report.cookie_ages == {"up to 1 hour": 2, "up to 1 week": 1}
 
 
-async def test_most_troubled_and_most_active_are_told_of() -> None:
-    """Of more sessions than are told one by one, both the most troubled and the most active are among them."""
+async def test_sessions_with_most_problems_and_most_pages_are_shown() -> None:
+    """Of more sessions than are shown individually, half have the most problems, the others are the most active."""
     store = empty()
     quiet = [record(f"quiet-{n}", pages_visited=1) for n in range(MOST_SESSIONS + 50)]
-    troubled = [record(f"bad-{n}", metrics=Metrics(failures=1 + n)) for n in range(MOST_SESSIONS)]
+    problematic = [record(f"bad-{n}", metrics=Metrics(failures=1 + n)) for n in range(MOST_SESSIONS)]
     active = [record(f"busy-{n}", pages_visited=100 + n) for n in range(10)]
-    await save(store, *quiet, *troubled, *active)
+    await save(store, *quiet, *problematic, *active)
     report = await gather(store, now=NOW)
     names = [session.key.session_id for session in report.sessions]
     assert len(names) == MOST_SESSIONS
@@ -241,7 +241,7 @@ async def test_a_store_without_analytics() -> None:
 
 
 async def test_records_that_cannot_be_read() -> None:
-    """An unreadable record is counted, left out and left where it is; what was set aside before is counted too."""
+    """An unreadable record is counted, left out and stays in the store; quarantined ones are counted too."""
     store = empty()
     row: Row = make_row("broken")
     await store.save([row, make_row("aside")])
@@ -252,13 +252,13 @@ async def test_records_that_cannot_be_read() -> None:
     assert await store.load(row.key) == row
 
 
-async def test_progress_tells_how_many_more_were_read() -> None:
-    """Who waits is told of each page of sessions."""
+async def test_progress_is_reported() -> None:
+    """The callback gets the number of sessions of each page."""
     store = empty()
     await save(store, *(record(f"s-{n}") for n in range(700)))
-    told: list[int] = []
-    await gather(store, now=NOW, on_progress=told.append)
-    assert told == [500, 200]
+    progress: list[int] = []
+    await gather(store, now=NOW, on_progress=progress.append)
+    assert progress == [500, 200]
 
 
 @pytest.mark.parametrize("kind", ["blocked", "retired"])
@@ -269,4 +269,4 @@ async def test_a_retired_session_ended_when_it_was_retired(kind: str) -> None:
     await store.add_analytics([], [event("a", 2 * HOUR, kind)])
     report = await gather(store, now=NOW)
     assert of(report, "a").ended == NOW - 2 * HOUR
-    assert report.lives[0].retired
+    assert report.lifetimes[0].retired

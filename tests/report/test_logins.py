@@ -1,4 +1,4 @@
-"""How long logins took: single ones, and on average."""
+"""The duration of logins: single ones, and on average."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def points(drawn: str) -> list[str]:
     return re.findall(r"<g [^>]*><title>([^<]*)</title><circle ", drawn)
 
 
-async def test_one_slow_login_is_seen() -> None:
-    """A login that took long stands out of its hour's average, in the chart, in words and in the list."""
+async def test_one_slow_login_is_shown() -> None:
+    """A slow login is shown beside its hour's average, in the chart, in words and in the list."""
     store = empty()
     await save(store, record("a", pool="catalog", metrics=Metrics(logins=9)), record("b", metrics=Metrics(logins=1)))
     quick = [login("a", 2 * HOUR - 60 * n, "1.2 s") for n in range(9)]
@@ -52,12 +52,12 @@ async def test_one_slow_login_is_seen() -> None:
     ]
     assert "10 logins, 5.8 s on average." in drawn
     assert "from the events: all are drawn. The slowest: b, 47.5 s, 2026-03-01 22:15 UTC." in drawn
-    first = re.search(r"<caption>Logins by the time they took</caption>.*?<tbody><tr>(.*?)</tr>", drawn)
+    first = re.search(r"<caption>Logins by duration</caption>.*?<tbody><tr>(.*?)</tr>", drawn)
     assert first is not None
     assert re.findall(r">([^<>]+)<", first[1]) == ["b", "47.5 s", "2026-03-01 22:15", "(no pool)"]
 
 
-async def test_a_point_is_as_high_as_its_login_took() -> None:
+async def test_the_height_of_a_point_is_the_duration() -> None:
     """Points share the bars' scale: the slowest is highest, and a point of the average is at the top of its bar."""
     store = empty()
     await store.add_analytics([hour("a", 1, 4.0)], [login("a", 1800, "4.0 s"), login("a", 1700, "8.0 s")])
@@ -73,16 +73,16 @@ async def test_a_point_is_as_high_as_its_login_took() -> None:
     "detail",
     ["", "soon", "1.3", "1.3 min", "-1.3 s", "nan s", "inf s", "1e9 s", "1.3 s or so", "٣.٣ s", "9" * 400 + ".0 s"],
 )
-async def test_a_detail_that_tells_no_time_is_left_out(detail: str) -> None:
-    """A login of which no time can be read has no point, and the page says so; the averages don't need it."""
+async def test_a_detail_without_a_duration_is_left_out(detail: str) -> None:
+    """A login without a readable duration has no point, and the page says so; the averages don't need it."""
     store = empty()
     await store.add_analytics([hour("a", 1, 2.0)], [login("a", 1800, detail)])
     report = await gather(store, now=NOW)
     assert (report.logins, report.logins_left_out) == ([], 0)
     drawn = await section(store)
     assert points(drawn) == []
-    assert "one login" not in drawn
-    assert "How long single logins took is not known" in drawn
+    assert "a single login" not in drawn
+    assert "The duration of single logins is not known" in drawn
     assert "1 logins, 2 s on average." in drawn
 
 
@@ -108,7 +108,7 @@ async def test_of_too_many_the_slowest_stay() -> None:
 
 
 async def test_points_are_of_the_hours_that_are_kept() -> None:
-    """Events outlive counters: a login long before the first bar isn't told, one counted in the next hour is."""
+    """Events are kept longer than counters: a login long before the first bar isn't shown, one just before is."""
     store = empty()
     just_before = login("a", 3 * HOUR + 2, "2.0 s")
     await store.add_analytics([hour("a", 3, 2.0)], [login("a", 50 * DAY, "60.0 s"), just_before])
@@ -118,7 +118,7 @@ async def test_points_are_of_the_hours_that_are_kept() -> None:
 
 
 async def test_single_logins_alone_make_a_chart() -> None:
-    """Where no counter is left, the events still tell; what is quicker than an event can say is not called nothing."""
+    """Events alone make a chart if no counter is left; a duration below 0.1 s is not shown as 0."""
     store = empty()
     await store.add_analytics([], [login("a", 40 * DAY, "0.0 s")])
     drawn = await section(store)
@@ -126,8 +126,8 @@ async def test_single_logins_alone_make_a_chart() -> None:
     assert "on average" not in drawn
 
 
-async def test_a_report_on_a_pool_has_its_logins_alone() -> None:
-    """Asked for a pool and a time, the page tells of no login of another pool, or from before."""
+async def test_a_report_on_a_pool_contains_only_its_logins() -> None:
+    """A report on a pool and a time contains no login of another pool, or from before."""
     store = empty()
     events = [login("a", 1800, "1.0 s"), login("b", 1800, "5.0 s", pool="staff"), login("a", 9 * HOUR, "7.0 s")]
     await store.add_analytics([hour("a", 1, 1.0), hour("a", 9, 7.0)], events)

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader sees and does."""
+"""The page in a real browser."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ async def _use(page: Any) -> dict[str, Any]:
     await page.click("#sessions .more")
     used["all"] = len(await page.evaluate(_ROWS, "sessions"))
     await page.locator("#table-pools thead button", has_text="Pages").click()
-    used["falling"] = await page.evaluate(_ROWS, "pools")
+    used["descending"] = await page.evaluate(_ROWS, "pools")
     await page.keyboard.press("Enter")  # the button that was clicked has the focus
-    used["rising"] = await page.evaluate(_ROWS, "pools")
+    used["ascending"] = await page.evaluate(_ROWS, "pools")
     used["arrow"] = await page.get_attribute("#table-pools th[aria-sort]", "aria-sort")
     await page.locator("#table-pools thead button").first.focus()
     await page.keyboard.press("Space")
@@ -138,7 +138,7 @@ def test_charts_are_drawn(seen: dict[str, Any], name: str) -> None:
     assert all(width > 200 and height > 60 for width, height in look["curves"])
     assert (look["unnamed"], look["meets"]) == (0, 0)
     assert look["sections"] == [
-        *("numbers", "traffic", "timeline", "survival", "logins", "trouble", "ages", "urls", "pools", "sessions"),
+        *("numbers", "traffic", "timeline", "survival", "logins", "errors", "ages", "urls", "pools", "sessions"),
         "cookies",
     ]
 
@@ -168,11 +168,11 @@ def test_nothing_is_asked_for_and_nothing_goes_wrong(seen: dict[str, Any]) -> No
 
 def test_tables_sort(seen: dict[str, Any]) -> None:
     """A click on a column sorts by it, largest numbers first; a key turns it round; names sort as people count."""
-    (column,) = (row.index("59") for row in seen["falling"] if row[0] == "p-59")
-    falling, rising = ([float(row[column]) for row in seen[way]] for way in ("falling", "rising"))
-    assert falling == sorted(falling, reverse=True)
-    assert rising == sorted(rising)
-    assert (falling[0], rising[0], rising[-1]) == (9775, 0, 49)  # of 63 rows, the first 50
+    (column,) = (row.index("59") for row in seen["descending"] if row[0] == "p-59")
+    descending, ascending = ([float(row[column]) for row in seen[way]] for way in ("descending", "ascending"))
+    assert descending == sorted(descending, reverse=True)
+    assert ascending == sorted(ascending)
+    assert (descending[0], ascending[0], ascending[-1]) == (9775, 0, 49)  # of 63 rows, the first 50
     assert seen["arrow"] == "ascending"
     numbered = [name for name in seen["names"] if name.startswith("p-")]
     assert numbered == [f"p-{n}" for n in range(len(numbered))]
@@ -193,7 +193,7 @@ def test_long_tables_begin_short(seen: dict[str, Any]) -> None:
     assert seen["phone sorted"][0][0] == "carol"  # cards sort by the chooser, as their columns have no heads
 
 
-def test_times_are_told_in_the_reader_s_zone(seen: dict[str, Any]) -> None:
+def test_times_are_shown_in_the_reader_s_zone(seen: dict[str, Any]) -> None:
     """The page says UTC, and on hover the time of the reader, here in Tokyo."""
     assert seen["time"] == "2 Mar 2026, 09:00 in your time"
     assert "2026-02-27 00:00 UTC" in seen["bar"]

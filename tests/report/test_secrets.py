@@ -1,4 +1,4 @@
-"""What never gets into a report, and what gets in only as text."""
+"""A report contains no secrets, and text from a site only as text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from scrapy_sessions.analytics.model import HOUR, Event, HourCounts
-from scrapy_sessions.analytics.redaction import tidy
+from scrapy_sessions.analytics.redaction import safe_url, tidy
 from scrapy_sessions.models import Cookie, Metrics
 from scrapy_sessions.report import build
-from scrapy_sessions.report.redact import action, place, reason, url
+from scrapy_sessions.report.redact import action, reason, shortened, url_without_query
 from tests.support.report_stores import NOW, empty, record, save
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<!--"
@@ -91,7 +91,7 @@ async def test_no_secret_is_in_the_file() -> None:
     await store.add_analytics(
         [HourCounts("shop", "staff", "alice", int(NOW - 2 * HOUR), requests=2, responses={403: 2}, blocked=1)],
         [
-            Event("shop", "alice", "staff", NOW - 3 * HOUR, "born"),
+            Event("shop", "alice", "staff", NOW - 3 * HOUR, "created"),
             Event("shop", "alice", "staff", NOW - HOUR, "blocked", detail),
             Event("shop", "gone", "staff", NOW - HOUR, "blocked", detail),
         ],
@@ -175,8 +175,8 @@ async def test_the_page_asks_for_nothing() -> None:
 )
 def test_urls_are_cut(text: str, shown: str) -> None:
     """Of a URL, origin and path are shown; one that can't be read isn't."""
-    assert url(text) == shown
-    assert place(text) == shown.removesuffix("?…")
+    assert shortened(safe_url(text, names=False)) == shown
+    assert url_without_query(text) == shown.removesuffix("?…")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A report stays small, however much there is to tell."""
+"""The size of a report is bounded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def filled(file: Path, sessions: int) -> str:
 
 
 async def test_a_page_on_many_sessions_is_small(tmp_path: Path) -> None:
-    """Thousands of hostile sessions make a page far below 5 MB, hardly larger than that of the most it tells of."""
+    """Thousands of hostile sessions make a page far below 5 MB, hardly larger than one of 1,200 sessions."""
     few, many = await filled(tmp_path / "few.db", 1200), await filled(tmp_path / "many.db", SESSIONS)
     assert len(many.encode()) < 4_000_000
     assert len(many) < 1.1 * len(few)
@@ -71,13 +71,13 @@ async def test_a_page_on_many_sessions_is_small(tmp_path: Path) -> None:
         assert f"{left_out:,} other " in many, kept
 
 
-def test_a_bounded_collection_keeps_what_weighs_most() -> None:
-    """What comes often stays, though thousands that come once pass by; how many were let go is known."""
-    found: Bounded[int, list[int]] = Bounded(lambda key: [key, 0], lambda value: value[1])
+def test_a_bounded_collection_keeps_the_highest_weights() -> None:
+    """A frequent key is kept beside thousands that come once; the dropped ones are counted."""
+    found: Bounded[int, list[int]] = Bounded(lambda value: value[1])
     for n in range(30_000):
         for key in (n, -1):
-            found.of(key)[1] += 1
-    assert len(found._found) <= 10_000
+            found.get(key, lambda key: [key, 0])[1] += 1
+    assert len(found._values) <= 10_000
     heaviest, others = found.heaviest(1)
     assert heaviest == [[-1, 30_000]]
     assert others == 30_000
@@ -89,7 +89,7 @@ async def test_a_page_on_next_to_nothing(sessions: int) -> None:
     store = empty()
     await save(store, *(record(f"s-{n}") for n in range(sessions)))
     page = await build(store, now=NOW)
-    assert ("This store has no sessions yet. Run a spider" in page) is not bool(sessions)
+    assert ("This store contains no sessions yet. Run a spider" in page) is not bool(sessions)
     assert ('id="table-sessions"' in page) is bool(sessions)
 
 

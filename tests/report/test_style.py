@@ -32,7 +32,7 @@ def test_contrast(scheme: str, block: str) -> None:
             assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     for text in ("c2", "c3", "c5"):  # the words of a session's state
         assert contrast(colours[text], colours["card"]) >= 4.5, text
-    for part in ("c0", "c2", "c3", "c4", "c5", "gone", "pages", "login", "focus"):
+    for part in ("c0", "c2", "c3", "c4", "c5", "removed", "pages", "login", "focus"):
         assert contrast(colours[part], colours["card"]) >= 3, part
 
 

@@ -1,4 +1,4 @@
-"""Survival curves: what is known of lives that go on, and of those looked at late."""
+"""Survival curves: sessions that have not ended, and sessions observed late."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ FREIREICH = "6 6 6 6+ 7 9+ 10 10+ 11+ 13 16 17+ 19+ 20+ 22 23 25+ 32+ 32+ 34+ 35
 
 def test_the_textbook_curve() -> None:
     """The estimate is that of the example that textbooks print."""
-    lives = [(-1.0, float(each.rstrip("+")), not each.endswith("+")) for each in FREIREICH.split()]
-    steps = survival(lives)
+    lifetimes = [(-1.0, float(each.rstrip("+")), not each.endswith("+")) for each in FREIREICH.split()]
+    steps = survival(lifetimes)
     assert [(step.time, round(step.share, 3), step.at_risk) for step in steps[1:-1]] == [
         (6, 0.857, 21),
         (7, 0.807, 17),
@@ -28,21 +28,21 @@ def test_the_textbook_curve() -> None:
     assert median(steps) == 23
 
 
-def test_a_life_looked_at_late_tells_nothing_of_before() -> None:
-    """Who was first seen at the age of 10 doesn't count among those who could have ended at 5."""
+def test_a_session_observed_late_counts_only_from_then_on() -> None:
+    """A session first observed at the age of 10 doesn't count among those that could have ended at 5."""
     steps = survival([(-1.0, 5.0, True), (-1.0, 20.0, False), (10.0, 20.0, False)])
     assert [(step.time, step.share) for step in steps] == [(0.0, 1.0), (5.0, 0.5), (20.0, 0.5)]
 
 
-@pytest.mark.parametrize("lives", [[], [(10.0, 5.0, True)]], ids=["none", "ended before it was looked at"])
-def test_nothing_to_measure(lives: list[tuple[float, float, bool]]) -> None:
-    """Without lives there is no curve, and no median."""
-    assert survival(lives) == []
+@pytest.mark.parametrize("lifetimes", [[], [(10.0, 5.0, True)]], ids=["none", "ended before it was observed"])
+def test_nothing_to_measure(lifetimes: list[tuple[float, float, bool]]) -> None:
+    """Without sessions there is no curve, and no median."""
+    assert survival(lifetimes) == []
     assert median([]) is None
 
 
-def test_a_life_of_no_length_counts() -> None:
-    """Sessions that ended in the second of their birth pull the curve down at 0."""
+def test_a_lifetime_of_zero_counts() -> None:
+    """Sessions that ended when they were created lower the curve at 0."""
     assert survival([(-1.0, 0.0, True), (-1.0, 9.0, False)])[1] == Step(0.0, 0.5, 2)
 
 

@@ -150,7 +150,7 @@ async def test_filling_a_session_from_a_record_is_no_work(clock: Clock) -> None:
         work(mine)
         assert await manager.save_session("alice", mine)
     assert [row.requests for row in await store.hour_counts("shop")] == [8]
-    assert await kinds(store) == [("born", "alice")]
+    assert await kinds(store) == [("created", "alice")]
 
 
 async def test_a_session_that_is_deleted_has_worked(clock: Clock) -> None:
@@ -164,7 +164,7 @@ async def test_a_session_that_is_deleted_has_worked(clock: Clock) -> None:
         assert await manager.delete_session("alice")
         assert not await manager.delete_session("alice")
     assert [row.requests for row in await store.hour_counts("shop")] == [4]
-    assert await kinds(store) == [("born", "alice"), ("deleted", "alice")]
+    assert await kinds(store) == [("created", "alice"), ("deleted", "alice")]
     assert (await store.events("shop"))[0].pool == "default"
 
 
@@ -200,7 +200,7 @@ async def test_retirement_is_noted_by_who_did_it(clock: Clock) -> None:
         await one.flush()
         await registry_of(other).refresh_record(await registry_of(other).get("alice"))
         work(await other.get("alice"))
-    assert await kinds(store) == [("born", "alice"), ("retired", "alice")]
+    assert await kinds(store) == [("created", "alice"), ("retired", "alice")]
 
 
 async def test_expiry_is_noted_with_its_limit(clock: Clock) -> None:
@@ -262,7 +262,7 @@ async def test_a_failing_write_is_tried_again(clock: Clock, caplog: pytest.LogCa
     assert caplog.text.count("Analytics could not be written") == 1
     assert "The test's disk is full" in caplog.text
     assert [(row.requests, row.responses) for row in await store.hour_counts("shop")] == [(7, {200: 7})]
-    assert await kinds(store) == [("born", "alice")]
+    assert await kinds(store) == [("created", "alice")]
 
 
 async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: 
         store.broken = False
     rows = await store.hour_counts("shop")
     assert [(row.session_id, row.requests) for row in rows] == [(f"s{number}", 1) for number in range(9)]
-    assert sorted(await kinds(store)) == [("born", f"s{number}") for number in range(9)]
+    assert sorted(await kinds(store)) == [("created", f"s{number}") for number in range(9)]
 
 
 async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +295,7 @@ async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monk
     assert rows[0].session_id == FOLDED
     assert len(rows) <= 3
     assert sum(row.requests for row in rows) == 5
-    assert await kinds(store) == [("born", "s3"), ("born", "s4")]
+    assert await kinds(store) == [("created", "s3"), ("created", "s4")]
 
 
 async def test_a_store_without_the_ability(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,7 @@ def test_hours_and_events_are_sought_by_time(tmp_path: Path, monkeypatch: pytest
     async def ask() -> None:
         store = SQLiteStore(tmp_path / "s.db")
         await store.open()
-        await store.add_analytics([HourCounts("shop", "p", "a", 0)], [Event("shop", "a", "p", 0.0, "born")])
+        await store.add_analytics([HourCounts("shop", "p", "a", 0)], [Event("shop", "a", "p", 0.0, "created")])
         Recorder.asked.clear()
         await store.hour_counts("shop", 1.0, 2.0)
         await store.hour_counts("shop", 1.0, 2.0, by_session=False)

@@ -1,4 +1,4 @@
-"""Stores to make reports of: the same at every run."""
+"""Stores for reports: the same at every run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORST = ("https://shop.example/search", "https://shop.example/api/prices", "htt
 
 
 def record(session_id: str, **fields: Any) -> PersistentSession:
-    """A record as it stands in a store."""
+    """A record as a store contains it."""
     defaults: dict[str, Any] = {
         "namespace": "shop",
         "start_time": NOW - _DAY,
@@ -47,7 +47,7 @@ async def save(store: SessionStore, *records: PersistentSession) -> None:
 
 @asynccontextmanager
 async def example() -> AsyncIterator[MemoryStore]:
-    """A store with three days in the life of a shop's spider: what the pictures in the documentation show."""
+    """A store with three days of a shop's spider: what the pictures in the documentation show."""
     store = empty()
     store.location = "sessions.db"
     await store.open()
@@ -60,38 +60,36 @@ async def shop_store(store: MemoryStore) -> None:
     """Fill *store* with three days of a shop's spider: a pool of shoppers, some of them banned, and a few accounts."""
     chance = random.Random(5)  # the same pictures at every run
     start = NOW - 3 * _DAY
-    shoppers = _Life("catalog", store, chance)
-    born = start
+    shoppers = _Simulation("catalog", store, chance)
+    created = start
     for number in count(1):
-        if born > NOW - HOUR:
+        if created > NOW - HOUR:
             break
-        await shoppers.live(f"catalog-{number}", born, born + chance.uniform(3, 30) * HOUR, chance.random() < 0.55)
-        born += chance.uniform(1.2, 4) * HOUR
-    accounts = _Life("staff", store, chance)
+        await shoppers.run(f"catalog-{number}", created, created + chance.uniform(3, 30) * HOUR, chance.random() < 0.55)
+        created += chance.uniform(1.2, 4) * HOUR
+    accounts = _Simulation("staff", store, chance)
     for name in ("alice", "bob", "carol"):
-        await accounts.live(name, start + chance.uniform(0, 3) * HOUR, NOW + HOUR, False)
-    buyers = _Life("checkout", store, chance)
+        await accounts.run(name, start + chance.uniform(0, 3) * HOUR, NOW + HOUR, False)
+    buyers = _Simulation("checkout", store, chance)
     for number in range(1, 5):
-        await buyers.live(
-            f"checkout-{number}", start + number * 9 * HOUR, start + (number * 9 + 20) * HOUR, number == 2
-        )
+        await buyers.run(f"checkout-{number}", start + number * 9 * HOUR, start + (number * 9 + 20) * HOUR, number == 2)
 
 
-class _Life:
-    """Lives the sessions of one *pool*."""
+class _Simulation:
+    """Simulates the sessions of one *pool*."""
 
     def __init__(self, pool: str, store: MemoryStore, chance: random.Random) -> None:
         self._pool = pool
         self._store = store
         self._chance = chance
 
-    async def live(self, session_id: str, born: float, end: float, banned: bool) -> None:
-        """Live *session_id* from *born* to *end*: it is *banned* then, or expires, or is in use still."""
+    async def run(self, session_id: str, created: float, end: float, banned: bool) -> None:
+        """Run *session_id* from *created* to *end*: then it is *banned*, or expires, or is still in use."""
         chance, over = self._chance, end < NOW
         hours: list[HourCounts] = []
-        events = [self._event(session_id, born, "born")]
-        login_at = born + 30
-        for hour in range(hour_of(born), hour_of(min(end, NOW - 1)) + 1, HOUR):
+        events = [self._event(session_id, created, "created")]
+        login_at = created + 30
+        for hour in range(hour_of(created), hour_of(min(end, NOW - 1)) + 1, HOUR):
             logs_in = hour <= login_at < hour + HOUR
             turned_away = banned and hour + 3 * HOUR > end
             hours.append(self._hour(session_id, hour, int(logs_in), turned_away, banned and hour == hour_of(end)))
@@ -111,7 +109,7 @@ class _Life:
             events.append(self._event(session_id, end, "expired", "idle_timeout"))
         await self._store.add_analytics(hours, events)
         if not over or banned:
-            await save(self._store, self._record(session_id, born, min(end, NOW - 20), banned and over, hours))
+            await save(self._store, self._record(session_id, created, min(end, NOW - 20), banned and over, hours))
 
     def _event(self, session_id: str, time: float, kind: EventKind, detail: str = "") -> Event:
         return Event("shop", session_id, self._pool, time, kind, detail)
@@ -140,7 +138,7 @@ class _Life:
         )
 
     def _record(
-        self, session_id: str, born: float, last: float, banned: bool, hours: list[HourCounts]
+        self, session_id: str, created: float, last: float, banned: bool, hours: list[HourCounts]
     ) -> PersistentSession:
         chance = self._chance
         metrics = Metrics(
@@ -159,14 +157,14 @@ class _Life:
         cookies = [
             _cookie("sid", None, last),
             _cookie("csrf", last + HOUR, last),
-            _cookie("consent", born + 180 * day, born),
-            _cookie("_visitor", born + 400 * day, born),
-            _cookie("ab_test", born + 2 * day, born),
+            _cookie("consent", created + 180 * day, created),
+            _cookie("_visitor", created + 400 * day, created),
+            _cookie("ab_test", created + 2 * day, created),
         ]
         return record(
             session_id,
             pool=self._pool,
-            start_time=born,
+            start_time=created,
             last_activity=last,
             pages_visited=sum(row.pages for row in hours),
             metrics=metrics,
