@@ -15,6 +15,7 @@ __all__ = [
     "CrawlClosing",
     "FormatError",
     "InvalidCookie",
+    "InvalidData",
     "InvalidSessionId",
     "LoginFailed",
     "NewerSchema",
@@ -87,6 +88,10 @@ class InvalidCookie(SessionError, ValueError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class InvalidData(SessionError, ValueError):
+    """A value for ``data``, a storage or the proxy of a session that can't be saved."""
 
 
 class CookieConflict(SessionError, LookupError):

@@ -25,6 +25,7 @@ __all__ = [
     "Status",
     "check_header",
     "check_line",
+    "check_proxy",
     "check_session_id",
     "expiry",
 ]
@@ -87,8 +88,11 @@ def _check_profile_headers(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
-def _check_proxy(proxy: str) -> str:
+def check_proxy(proxy: object) -> str:
+    """Return *proxy* if it is the URL of a proxy, else raise :exc:`ValueError`, which doesn't quote it."""
     fault = ""
+    if not isinstance(proxy, str):
+        raise ValueError(f"a proxy is a string, not {type(proxy).__name__}")
     try:
         parts = urlsplit(proxy)
         if not parts.scheme or not parts.hostname or parts.port == 0:
@@ -170,7 +174,7 @@ class Profile(BaseModel):
     viewport_width: Annotated[int, Field(gt=0)] | None = None
     viewport_height: Annotated[int, Field(gt=0)] | None = None
     headers: Annotated[dict[str, str], AfterValidator(_check_profile_headers)] = {}
-    proxy: Annotated[str, AfterValidator(_check_proxy)] | None = Field(default=None, repr=False)
+    proxy: Annotated[str, AfterValidator(check_proxy)] | None = Field(default=None, repr=False)
 
 
 class Metrics(_Record):

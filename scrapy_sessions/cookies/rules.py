@@ -12,6 +12,7 @@ from scrapy_sessions.cookies.hosts import canonical_host, is_canonical, is_ip, i
 from scrapy_sessions.cookies.parse import MAX_PAIR_SIZE, encode, parse_set_cookie
 from scrapy_sessions.cookies.reasons import REFUSAL_REASONS, refused
 from scrapy_sessions.cookies.stored import StoredCookie
+from scrapy_sessions.json_limits import fault_of
 
 __all__ = [
     "REFUSAL_REASONS",
@@ -111,7 +112,8 @@ def check(entry: StoredCookie) -> str | None:
         or not entry.path.startswith("/")
         or _FORBIDDEN.search(entry.path)
         or not is_canonical(entry.domain)
-        or not (entry.expires is None or math.isfinite(entry.expires))
+        or not math.isfinite((entry.expires or 0.0) + entry.created + entry.updated)
+        or (entry.extra is not None and fault_of(entry.extra) is not None)
     ):
         return "malformed"
     if len(encode(name)) + len(encode(value)) > MAX_PAIR_SIZE:

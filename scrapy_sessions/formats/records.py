@@ -13,6 +13,7 @@ from scrapy_sessions.exceptions import FormatError, NewerSchema, StoreError
 from scrapy_sessions.formats.contents import Contents, Reading, read_entries
 from scrapy_sessions.formats.fields import Fields
 from scrapy_sessions.formats.source import Source
+from scrapy_sessions.json_limits import MAX_COUNT
 from scrapy_sessions.models import (
     EVERYWHERE,
     SCHEMA_VERSION,
@@ -30,7 +31,6 @@ NAME = "scrapy-sessions"
 """The value of the field ``format`` of such a file."""
 
 _IDENTITY = ("user_agent", "language", "timezone", "viewport_width", "viewport_height", "proxy")
-_MOST = 2**63 - 1  # the largest number that a store's column takes
 
 
 def dump(records: Iterable[PersistentSession]) -> str:
@@ -103,8 +103,8 @@ def _record(fields: Fields) -> PersistentSession:
         fault = FormatError(path, str(error))
     except NewerSchema:
         raise
-    except StoreError:
-        fault = FormatError(path, "it contains text that can't be saved: half a character (a lone surrogate)")
+    except StoreError as error:
+        fault = FormatError(path, str(error))
     except ValueError as error:  # of _check(): it quotes nothing
         fault = FormatError(path, str(error))
     except RecursionError:
@@ -130,7 +130,7 @@ def _check(record: PersistentSession, path: str) -> None:
         if not 0 <= getattr(record, name) <= MAX_EXPIRES:
             raise FormatError(f"{path}.{name}", "it must be UNIX seconds, from 1970 to the year 9999")
     for name, number in _counts(record):
-        if not 0 <= number <= _MOST:
+        if not 0 <= number <= MAX_COUNT:
             raise FormatError(f"{path}.{name}", "it must be a number from 0 to 2**63 - 1")
     encode(record)
 

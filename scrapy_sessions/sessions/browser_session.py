@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from scrapy_sessions.exceptions import SessionError
+from scrapy_sessions.exceptions import InvalidData, SessionError
+from scrapy_sessions.models import check_proxy
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime
 
 if TYPE_CHECKING:
@@ -120,11 +121,22 @@ class BrowserSession:
 
     @property
     def proxy(self) -> str | None:
-        """The URL of its proxy, credentials included. Settable; ``None``: no proxy."""
+        """The URL of its proxy, credentials included. Settable; ``None``: no proxy.
+
+        Setting it raises :exc:`~scrapy_sessions.exceptions.InvalidData` for text that is no URL of a proxy.
+        """
         return self._runtime.proxy
 
     @proxy.setter
     def proxy(self, url: str | None) -> None:
+        fault = ""
+        try:
+            if url is not None:
+                check_proxy(url)
+        except ValueError as error:
+            fault = str(error)
+        if fault:
+            raise InvalidData(f"The proxy of the session {self.id!r} can't be set: {fault}")
         self._runtime.proxy = url
         self._runtime.changed()
 
@@ -189,7 +201,12 @@ class BrowserSession:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The spider's own JSON data, saved with the session. Change it as you like, in place too."""
+        """The spider's own JSON data, saved with the session. Change it as you like, in place too.
+
+        Setting a key to a value that can't be saved raises :exc:`~scrapy_sessions.exceptions.InvalidData`: objects that
+        aren't JSON, infinity and NaN, more than 100 levels, 640 digits of an integer, or 64 MiB. What is changed deeper
+        inside is checked when the session is saved: the ``data`` is then saved as it was, which is logged.
+        """
         return self._runtime.watched_data().current["data"]
 
     @property

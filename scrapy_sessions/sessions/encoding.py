@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticSerializationError, from_json
 
+from scrapy_sessions.json_limits import MAX_SIZE
 from scrapy_sessions.models import PersistentSession, expiry
 from scrapy_sessions.sessions.parts import Parts
 from scrapy_sessions.sessions.record_fields import RECORD, Unencodable
@@ -33,7 +34,13 @@ def encode_parts(session: SessionRuntime) -> Parts:
 
 
 def row_of(session: SessionRuntime, parts: Parts) -> Row:
-    """Return the row of *session*, of which *parts* is the present content."""
+    """Return the row of *session*, of which *parts* is the present content.
+
+    Raises :exc:`Unencodable` if it is larger than a record may be.
+    """
+    body = parts.body(session.history.encoded())
+    if len(body) > MAX_SIZE:
+        raise Unencodable
     expires_at, expires_by = expiry(session, session.requests) or (None, None)
     return Row(
         session.namespace,
@@ -48,7 +55,7 @@ def row_of(session: SessionRuntime, parts: Parts) -> Row:
         session.pages_visited,
         len(session.history),
         session.revision + 1,
-        parts.body(session.history.encoded()),
+        body,
     )
 
 

@@ -5,13 +5,66 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from pydantic_core import to_json
+
+from scrapy_sessions.exceptions import InvalidData
+from scrapy_sessions.json_limits import MAX_DEPTH, MAX_SIZE, fault_of
+
 __all__ = ["WATCHED", "WatchedData", "copy_json"]
 
 WATCHED = ("data", "local_storage", "session_storage")
 """The fields of the record that contain such data."""
 
 _T = TypeVar("_T")
-_MAX_DEPTH = 200  # levels of nesting to copy: more than the codec accepts
+_COPIED = MAX_DEPTH + 1  # levels to copy: what can be saved, and the dict of WatchedData
+
+
+class CheckedDict(dict[str, Any]):
+    """The dict *name* of a session, which refuses values that can't be saved.
+
+    What is changed deeper inside is checked when the session is saved.
+    """
+
+    __slots__ = ("_name", "_session_id")
+
+    def __init__(self, session_id: str, name: str) -> None:
+        super().__init__()
+        self._session_id = session_id
+        self._name = name
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        fault = fault_of({key: value})
+        if fault is None and self._name != "data":
+            fault = _fault_of_storage(value)
+        if fault is None and isinstance(value, str | list | tuple | dict) and len(to_json(value)) > MAX_SIZE:
+            fault = f"it has more than {MAX_SIZE // 2**20} MiB"
+        if fault is not None:
+            raise InvalidData(
+                f"session.{self._name}[{key!r:.80}] of the session {self._session_id!r} can't be saved: {fault}"
+            )
+        super().__setitem__(key, value)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
+
+    def __ior__(self, other: Any) -> CheckedDict:  # type: ignore[override,misc]  # dict's has two overloads
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # a copy is a plain dict
+
+
+def _fault_of_storage(value: object) -> str | None:
+    if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
+        return None
+    return "the storage of an origin must be a dict of strings"
 
 
 class WatchedData:
@@ -19,8 +72,8 @@ class WatchedData:
 
     __slots__ = ("_seen", "current")
 
-    def __init__(self) -> None:
-        self.current: dict[str, dict[str, Any]] = {name: {} for name in WATCHED}
+    def __init__(self, session_id: str) -> None:
+        self.current: dict[str, dict[str, Any]] = {name: CheckedDict(session_id, name) for name in WATCHED}
         self._seen: dict[str, dict[str, Any]] | None = None
 
     @property
@@ -49,7 +102,7 @@ class WatchedData:
         """Replace the content of the dict *name*, in place, because the spider may have it."""
         current = self.current[name]
         current.clear()
-        current.update(copy_json(dict(content)))
+        dict.update(current, copy_json(dict(content)))  # checked when it was read
         if self._seen is not None:
             self._seen[name] = copy_json(current)
 
@@ -60,7 +113,7 @@ def copy_json(value: _T, depth: int = 0) -> _T:
     Objects that aren't JSON stay the same: they can't be saved, but must not keep the rest from being saved. The same
     holds for a dict that contains itself.
     """
-    if depth > _MAX_DEPTH:
+    if depth > _COPIED:
         return value
     if isinstance(value, dict):
         return {key: copy_json(each, depth + 1) for key, each in value.items()}  # type: ignore[return-value]

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
+from scrapy_sessions.json_limits import fault_of
 from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
 from scrapy_sessions.sessions.json_data import WATCHED, copy_json
 from scrapy_sessions.sessions.merging import (
@@ -231,6 +232,8 @@ class RecordFields:
         )
         # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
         if not all(math.isfinite(getattr(record, name)) for name in self._settled_floats):
+            raise Unencodable
+        if any(map(fault_of, attrgetter(*WATCHED)(record))):
             raise Unencodable
         empty = {name for name in self._omitted if getattr(record, name) in (None, {})}
         return record.model_dump_json(exclude=self._unsettled | empty, warnings="error").encode()[1:-1]

@@ -316,7 +316,7 @@ class SessionRuntime:
     def watched_data(self) -> WatchedData:
         """Return the data and storages. They are compared before each save from now on: changes in place are unseen."""
         if self._data is None:
-            self._data = WatchedData()
+            self._data = WatchedData(self.id)
         self._data.watch()
         if self._owner is not None:
             self._owner.watch(self)
@@ -338,7 +338,7 @@ class SessionRuntime:
         if self._data is None:
             if not content:
                 return
-            self._data = WatchedData()
+            self._data = WatchedData(self.id)
         self._data.restore(name, content)
 
     def record(self, text: str) -> None:

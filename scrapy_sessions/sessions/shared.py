@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
-from scrapy_sessions.exceptions import CorruptRecord, SessionError, StoreError
+from pydantic_core import from_json, to_json
+
+from scrapy_sessions.exceptions import CorruptRecord, InvalidData, SessionError, StoreError
+from scrapy_sessions.json_limits import MAX_SIZE, fault_of
 from scrapy_sessions.storage.base import SharedStore
 
 __all__ = ["SharedData"]
@@ -38,7 +40,7 @@ class SharedData:
 
         *function* gets a copy, and changes it or returns another dict. If another process has changed the object
         meanwhile (compare and set), *function* is called again with the new content, so it should have no other
-        effects. Raises :exc:`~scrapy_sessions.exceptions.SessionError` for a result that isn't JSON, and
+        effects. Raises :exc:`~scrapy_sessions.exceptions.InvalidData` for a result that can't be saved, and
         :exc:`~scrapy_sessions.exceptions.StoreError`.
         """
         store = await self._open()
@@ -57,15 +59,19 @@ class SharedData:
                 raise SessionError(
                     f"The shared data of {self._namespace!r} must be a dict, not {type(changed).__name__}"
                 )
-            try:
-                body = json.dumps(changed, allow_nan=False).encode()
-            except (TypeError, ValueError) as e:
-                raise SessionError(
-                    f"The shared data of {self._namespace!r} must be JSON ({type(e).__name__})"
-                ) from None
+            body = self._encode(changed)
             if await store.write_shared(self._namespace, version, body):
                 return changed
         raise StoreError(f"The shared data of {self._namespace!r} changes elsewhere faster than it can be saved")
+
+    def _encode(self, data: dict[str, Any]) -> bytes:
+        fault = fault_of(data)
+        if fault is None:
+            body = to_json(data)
+            if len(body) <= MAX_SIZE:
+                return body
+            fault = f"it has more than {MAX_SIZE // 2**20} MiB"
+        raise InvalidData(f"The shared data of {self._namespace!r} must be JSON ({fault})")
 
     async def _open(self) -> SharedStore:
         await self._opened()
@@ -76,10 +82,10 @@ class SharedData:
         if body is None:
             return {}, version
         try:
-            data = json.loads(body)
+            data = from_json(body, allow_inf_nan=False)
         except ValueError:
             data = None
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or fault_of(data):
             raise CorruptRecord(
                 f"The shared data of {self._namespace!r} can't be read: delete it, or restore the store"
             )

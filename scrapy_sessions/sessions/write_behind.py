@@ -255,15 +255,16 @@ class WriteBehind:
             seen(session)
             try:
                 parts = encode_parts(session)
+                row = row_of(session, parts)
             except Unencodable:
-                row = self._encode_what_can_be(session)
-                if row is None:
+                reduced = self._encode_what_can_be(session)
+                if reduced is None:
                     del unsaved[session]
                     continue
-                base = row._replace(actions_count=session.history.total)  # as in Parts, which base_of() relies on
-                batch.append((session, row, base))
+                base = reduced._replace(actions_count=session.history.total)  # as in Parts, which base_of() relies on
+                batch.append((session, reduced, base))
             else:
-                batch.append((session, row_of(session, parts), parts))
+                batch.append((session, row, parts))
             if time.perf_counter() > until:
                 await asyncio.sleep(0)
                 until = time.perf_counter() + _SLICE

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json
 
 from scrapy_sessions.cookies.stored import ENCODED_FIELDS
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
+from scrapy_sessions.json_limits import MAX_COUNT, MAX_SIZE, fault_of
 from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
 from scrapy_sessions.storage.base import Row
 
@@ -23,6 +24,13 @@ _STATUSES = frozenset(get_args(Status))
 _floats = attrgetter(
     *(name for name, field in PersistentSession.model_fields.items() if field.annotation is float),
     *(f"metrics.{name}" for name, field in Metrics.model_fields.items() if field.annotation is float),
+)
+_counts = attrgetter(
+    *(name for name, field in PersistentSession.model_fields.items() if field.annotation in (int, int | None)),
+    *(f"metrics.{name}" for name, field in Metrics.model_fields.items() if field.annotation in (int, int | None)),
+)
+_mappings = tuple(
+    name for name, field in PersistentSession.model_fields.items() if get_origin(field.annotation) is dict
 )
 
 RECORD_MIGRATIONS: dict[int, RecordMigration] = {}
@@ -36,24 +44,23 @@ def encode(record: PersistentSession) -> Row:
     """Return the row of *record*, its body at :data:`~scrapy_sessions.models.SCHEMA_VERSION`.
 
     Raises :exc:`~scrapy_sessions.exceptions.StoreError`, naming the session, for a record that could not be decoded:
-    one with values of a wrong type, such as an object in ``data`` that isn't JSON.
+    one with values of a wrong type, such as an object in ``data`` that isn't JSON, or beyond the limits of
+    :mod:`~scrapy_sessions.json_limits`.
     """
-    # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
-    if not all(map(math.isfinite, _floats(record))):
-        raise StoreError(
-            f"The record of {_name(record)} can't be saved: times and limits must be finite numbers of seconds (0 in a "
-            f"limit means no limit)"
-        )
-    fault = "" if record.status in _STATUSES else "its status is not one of a session"
+    fault = _fault_in(record) or ("" if record.status in _STATUSES else "its status is not one of a session")
+    if fault:
+        raise StoreError(f"The record of {_name(record)} can't be saved: {fault}")
     body = b""
     try:
         # "error", because the default writes a value of a wrong type and logs a warning that quotes it.
         body = record.model_dump_json(warnings="error").encode()
     except PydanticSerializationError:
-        fault = "it holds something that isn't JSON, or of another type than its field's"
+        fault = "a field contains a value of another type, or text with half a character (a lone surrogate)"
+    if len(body) > MAX_SIZE:
+        fault = f"it has more than {MAX_SIZE // 2**20} MiB"
     if fault:  # raised outside of `except`: pydantic's error quotes the value, so it must not be chained
         raise StoreError(
-            f"The record of {_name(record)} can't be saved: {fault}. Look at what the spider put in session.data"
+            f"The record of {_name(record)} can't be saved: {fault}. Check what the spider puts into session.data"
         )
     expires_at, expires_by = record.expiry or (None, None)
     return Row(
@@ -127,9 +134,28 @@ def _name(session: Row | PersistentSession) -> str:
     return f"session {session.session_id!r} in namespace {session.namespace!r}"
 
 
+def _fault_in(record: PersistentSession) -> str:
+    """Return why *record* can't be written, or be used after it was read; "": it can. No value is quoted."""
+    # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
+    if not all(map(math.isfinite, _floats(record))):
+        return "times and limits must be finite numbers of seconds (0 in a limit means no limit)"
+    if any(isinstance(count, int) and count > MAX_COUNT for count in _counts(record)):
+        return "counts and limits must be below 2**63"
+    for name in _mappings:
+        for key, value in getattr(record, name).items():
+            fault = fault_of(key) or fault_of(value, 1)
+            if fault:
+                return f"session.{name}[{key!r:.80}] is not valid: {fault}"
+    extras = [record.model_extra, record.metrics.model_extra, *(cookie.model_extra for cookie in record.cookies)]
+    unknown = next(filter(None, map(fault_of, filter(None, extras))), None)
+    return f"a field that this version doesn't know is not valid: {unknown}" if unknown else ""
+
+
 def _decode(row: Row) -> PersistentSession:
+    if len(row.body) > MAX_SIZE:
+        raise Unreadable(f"it has more than {MAX_SIZE // 2**20} MiB")
     try:
-        content = from_json(row.body)
+        content = from_json(row.body, allow_inf_nan=False)
     except ValueError:
         raise Unreadable("it isn't JSON") from None
     if not isinstance(content, dict):
@@ -139,6 +165,9 @@ def _decode(row: Row) -> PersistentSession:
     for field in ("namespace", "session_id", "revision"):
         if getattr(record, field) != getattr(row, field):
             raise Unreadable(f"its {field} isn't that of its row")
+    fault = _fault_in(record)
+    if fault:
+        raise Unreadable(fault)
     return record
 
 

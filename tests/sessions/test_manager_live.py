@@ -179,8 +179,8 @@ async def test_data_that_cannot_be_compared_stays_out_of_others_way() -> None:
     async with manager_of(Failing(), cache_size=1) as manager:
         session = await manager.get("alice")
         await manager.flush()
-        session.data["lock"] = threading.Lock()  # type: ignore[assignment]
-        session.data["lines"] = iter("ab")  # type: ignore[assignment]
+        session.data["things"] = []
+        session.data["things"].extend([threading.Lock(), iter("ab")])
         assert (await manager.get("bob")).id == "bob"
 
 
