@@ -1,1 +1,1 @@
-"""Counters and events of sessions, by the hour."""
+"""Counters of sessions by hour, and their events."""

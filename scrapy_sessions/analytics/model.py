@@ -1,34 +1,25 @@
-"""What sessions did over time: counters by the hour, and the events of their lives. Plain data, kept by a store."""
+"""Counters of sessions by hour, and their events: plain data that a store keeps."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from scrapy_sessions.analytics.redaction import URL
 
-if TYPE_CHECKING:  # it loads pydantic, which the counters do without
+if TYPE_CHECKING:  # loads pydantic, which counters do not need
     from scrapy_sessions.models import Status
 
-__all__ = [
-    "COUNTERS",
-    "FOLDED",
-    "HOUR",
-    "Event",
-    "EventKind",
-    "HourCounts",
-    "PoolCounts",
-    "hour_of",
-    "summed",
-]
+__all__ = ["COUNTERS", "FOLDED", "HOUR", "Event", "EventKind", "HourCounts", "PoolCounts", "hour_of", "summed"]
 
 HOUR = 3600
 """Seconds."""
 
 FOLDED = ""
-"""The ``session_id`` of counts that belong to no single session any more: of those folded into their pool's row, and
-of sessions that live for one crawl only."""
+"""The ``session_id`` of counts without a session: those folded into their pool's row, and those of sessions that are
+never saved."""
 
 EventKind = Literal["created", "login", "login_failed", "expired_login", "blocked", "retired", "expired", "deleted"]
 
@@ -38,21 +29,21 @@ _Counts = TypeVar("_Counts", "HourCounts", "PoolCounts")
 
 @dataclass(frozen=True, slots=True)
 class HourCounts:
-    """What one session did in one hour; under :data:`FOLDED`, what those of a pool did that have no row of their own.
+    """The counts of one session in one hour. Under :data:`FOLDED`: of all sessions of a pool without their own row.
 
     :param pool: ``None`` for a named session in no pool
-    :param hour: UNIX seconds of the hour's start
-    :param requests: sent, every redirect hop and retry included
+    :param hour: the start of the hour (UNIX seconds)
+    :param requests: sent requests, including redirects and retries
     :param pages: responses that are pages
-    :param responses: how many came back, by status
+    :param responses: the number of responses by status
     :param failures: failed downloads and logins, and the verdicts SUSPECT and BLOCKED
-    :param logins: that worked
-    :param login_failures: attempts that failed
-    :param login_seconds: what the logins that worked took, in all
-    :param blocked: how often a session was retired because the site turned it away
+    :param logins: successful logins
+    :param login_failures: failed attempts to log in
+    :param login_seconds: the total duration of successful logins
+    :param blocked: how often a session was retired because the site blocked it
     :param suspects: verdicts SUSPECT
-    :param bytes: received
-    :param latency: seconds, in all
+    :param bytes: received bytes
+    :param latency: total latency in seconds
     """
 
     namespace: str
@@ -72,7 +63,7 @@ class HourCounts:
     latency: float = 0.0
 
     def __add__(self, other: HourCounts) -> HourCounts:
-        """Add the numbers of *other*; what names the row stays that of this one."""
+        """Return the sums with *other*, under the names of this row."""
         responses = dict(self.responses)
         for status, count in other.responses.items():
             responses[status] = responses.get(status, 0) + count
@@ -86,17 +77,17 @@ COUNTERS = tuple(f.name for f in fields(HourCounts) if f.type in ("int", "float"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a session, at *time* (UNIX seconds).
+    """An event of a session at *time* (UNIX seconds).
 
-    - ``born``: it was first saved; *time* is its ``start_time``
-    - ``login``, ``login_failed``: an attempt to log in worked or failed
-    - ``expired_login``: the site doesn't know its login any more
-    - ``blocked``: the site turned it away, for which it was retired
+    - ``created``: it was first saved; *time* is its ``start_time``
+    - ``login``, ``login_failed``: an attempt to log in succeeded or failed
+    - ``expired_login``: the site ended its login
+    - ``blocked``: the site blocked it, and it was retired
     - ``retired``, ``expired``, ``deleted``: its end; an expired session is deleted, a retired one keeps its record
 
-    :param pool: ``None`` for a named session, and where the pool isn't known, as after the end of its spider
-    :param detail: a reason, a limit, where it happened, or how long a login took (``"1.3 s"``);
-        URLs in it are without credentials and values of the query
+    :param pool: ``None`` for a named session, and if the pool isn't known, as after the end of its spider
+    :param detail: a reason, a limit, a URL, or the duration of a login (``"1.3 s"``); its URLs contain no credentials
+        and no query values
     """
 
     namespace: str
@@ -115,11 +106,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PoolCounts:
-    """What sessions of a pool (``None``: of none) are in the store at the moment.
+    """The sessions of a pool in the store; *pool* ``None``: those in no pool.
 
-    :param active: neither expired nor retired
-    :param pages: of all of them, over their lives
-    :param last_activity: of any of them, UNIX seconds
+    :param active: the number of sessions that are neither expired nor retired
+    :param pages: the total number of pages
+    :param last_activity: the latest of all (UNIX seconds)
     """
 
     namespace: str
@@ -130,13 +121,10 @@ class PoolCounts:
     last_activity: float
 
     def __add__(self, other: PoolCounts) -> PoolCounts:
-        """Add the sessions of *other*; the names stay those of this one."""
+        """Return the sums with *other*, under the names of these."""
         return replace(
             self,
-            by_status={
-                status: self.by_status.get(status, 0) + other.by_status.get(status, 0)
-                for status in {**self.by_status, **other.by_status}
-            },
+            by_status=Counter(self.by_status) + Counter(other.by_status),
             active=self.active + other.active,
             pages=self.pages + other.pages,
             last_activity=max(self.last_activity, other.last_activity),
@@ -144,7 +132,7 @@ class PoolCounts:
 
     @property
     def sessions(self) -> int:
-        """How many there are."""
+        """The number of sessions."""
         return sum(self.by_status.values())
 
 

@@ -18,27 +18,27 @@ __all__ = ["PrometheusFile"]
 
 _METRICS = (
     ("requests", "requests", "Requests sent in sessions, redirects and retries included"),
-    ("pages", "pages", "Pages that sessions got"),
+    ("pages", "pages", "Pages received in sessions"),
     ("failures", "failures", "Failed downloads and logins, and suspicious or blocking responses"),
-    ("logins", "logins", "Logins that worked"),
-    ("login_failures", "login_failures", "Attempts to log in that failed"),
-    ("login_seconds", "login_seconds", "Seconds that the logins that worked took"),
-    ("blocked", "blocked", "Sessions retired because the site turned them away"),
-    ("suspects", "suspects", "Responses that cast suspicion on their session"),
+    ("logins", "logins", "Successful logins"),
+    ("login_failures", "login_failures", "Failed attempts to log in"),
+    ("login_seconds", "login_seconds", "Total duration of successful logins, in seconds"),
+    ("blocked", "blocked", "Sessions retired because the site blocked them"),
+    ("suspects", "suspects", "Responses with the verdict SUSPECT"),
     ("bytes", "received_bytes", "Bytes received in sessions"),
-    ("latency", "latency_seconds", "Seconds from request to response, in all"),
+    ("latency", "latency_seconds", "Total time from request to response, in seconds"),
 )
-"""Field of the counts, name after the prefix, and help."""
+"""The field of the counts, the name after the prefix, and the help text."""
 
 _PREFIX = "scrapy_sessions_"
 _LABELS = ("namespace", "pool")
 
 
 class PrometheusFile:
-    """Writes the file *path*, as a whole each time: whoever reads it sees the old or the new one.
+    """Writes the file *path*, and replaces it atomically.
 
-    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` if its folder isn't there or can't be written
-    to, or the client library isn't installed.
+    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` if its folder doesn't exist or isn't writable,
+    or the client library isn't installed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -66,19 +66,19 @@ class PrometheusFile:
             ) from None
 
     def write(self, namespace: str, sums: Mapping[str | None, HourCounts]) -> None:
-        """Write *sums*, by pool, of *namespace*. Raises :exc:`OSError`; the file then stays as it was."""
+        """Write *sums*, by pool, of *namespace*. Raises :exc:`OSError`, and then leaves the file as it was."""
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # see above
 
         registry = CollectorRegistry()
         registry.register(_Counts(namespace, sums))
-        # Not prometheus_client's own write_to_textfile(): the mode of its file is that of the umask, and the exporter
-        # runs as another user.
+        # Not write_to_textfile() of prometheus_client: its file has the mode of the umask, but another user, that of the
+        # exporter, has to read it.
         with atomic_write(self._path, mode=0o644) as file:
             file.write(generate_latest(registry))
 
 
 class _Counts:
-    """What a registry asks for its metrics."""
+    """A collector for a registry."""
 
     def __init__(self, namespace: str, sums: Mapping[str | None, HourCounts]) -> None:
         self._namespace = namespace

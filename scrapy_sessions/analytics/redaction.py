@@ -1,4 +1,4 @@
-"""What analytics, logs and reports may show of a URL or a text."""
+"""Removes what may be secret from URLs and texts for analytics, logs and reports."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 __all__ = ["safe_url", "tidy", "without_secrets"]
 
-# A quote ends only what it has opened: it may stand in a URL, in the value of a query too.
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded: a long word is not gone through from each of its letters
+# A quotation mark ends a URL only if another one is before it: a URL may contain one.
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded, so that a long word is not scanned from each of its letters
 URL = re.compile(rf"(?<='){_SCHEME}[^\s<>']+|(?<=\"){_SCHEME}[^\s<>\"]+|{_SCHEME}[^\s<>]+")
-# What has no origin: a path, or the part of one that begins with a parameter or a query that has a value.
+# A relative URL: a path, or the part of one that begins with a parameter or a query with a value.
 _RELATIVE = re.compile(r"(?:(?<![^\s(\[,=:'\"])/|;[^\s/?#;=]+=|\?[^\s?=]*=)[^\s<>]*")
 _ADDRESS = re.compile(f"{URL.pattern}|{_RELATIVE.pattern}")
 _PARAMETERS = re.compile(r";[^/]*")  # ";jsessionid=..." in a path
@@ -18,23 +18,23 @@ _LONGEST = 300  # characters of a detail
 
 
 def tidy(detail: str) -> str:
-    """Return *detail* fit to be kept: short, and :func:`without_secrets`."""
+    """Return *detail* shortened, and :func:`without_secrets`."""
     text = without_secrets(detail)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def without_secrets(text: str, *, names: bool = True) -> str:
-    """Return *text* with every URL and relative URL in it as :func:`safe_url` has it.
+    """Return *text* with :func:`safe_url` applied to every absolute and relative URL in it.
 
-    A relative one begins with a slash, or is told by a parameter or query with a value: ``cart;id=1``, ``cart?id=1``.
+    A relative URL begins with a slash, or has a parameter or query with a value: ``cart;id=1``, ``cart?id=1``.
     """
     return _ADDRESS.sub(lambda found: safe_url(found[0], names=names), text)
 
 
 def safe_url(url: str, *, names: bool = True) -> str:
-    """Return *url*, relative ones too, without user, password, path parameters, values of the query and fragment.
+    """Return *url*, which may be relative, without user, password, path parameters, query values and fragment.
 
-    :param names: whether the names in the query stay: some sites have secrets there
+    :param names: whether the names in the query are kept: some sites put secrets there
 
     >>> safe_url("https://bob:pw@shop.example/cart;jsessionid=1?token=2#3")
     'https://shop.example/cart?token=…'
@@ -50,7 +50,7 @@ def safe_url(url: str, *, names: bool = True) -> str:
     if host:
         origin = f"{origin or '//'}{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
     elif parts.netloc or (parts.scheme and "://" not in url):
-        return f"{parts.scheme}:…"  # what comes then may be anything: data:, mailto:
+        return f"{parts.scheme}:…"  # the rest may be anything: data:, mailto:
     kept = [pair.partition("=")[0] for pair in parts.query.split("&") if "=" in pair] if names else []
     query = "?" + "&".join(f"{name}=…" for name in kept) if kept else "?…" if parts.query else ""
     return f"{origin}{_PARAMETERS.sub('', parts.path)}{query}"

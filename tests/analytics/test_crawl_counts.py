@@ -1,4 +1,4 @@
-"""What a crawl leaves behind in numbers: as many of everything as the site itself has seen."""
+"""The counters that a crawl stores are those of the site itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.waiting import HANG
 
 
 async def kept(path: Path) -> tuple[list[HourCounts], list[Event]]:
-    """What the store at *path* has, its events oldest first."""
+    """The rows of the store at *path*, and its events, oldest first."""
     store = SQLiteStore(path)
     await store.open()
     try:
@@ -40,7 +40,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_the_store_counts_what_the_site_has_seen(tmp_path: Path, site: Site) -> None:
+async def test_the_store_counts_what_the_site_received(tmp_path: Path, site: Site) -> None:
     """Requests, statuses, pages and bytes of each session are those of the site's own journal, redirects included."""
     site.reset()
     jar = object()
@@ -76,7 +76,7 @@ async def test_the_store_counts_what_the_site_has_seen(tmp_path: Path, site: Sit
     assert {event.session_id: event.pool for event in events}["shop#1"] == "shop"
 
 
-async def test_a_second_run_adds_what_it_does(tmp_path: Path, site: Site) -> None:
+async def test_a_second_run_adds_its_counts(tmp_path: Path, site: Site) -> None:
     """A restored session counts from its stored numbers: they are not counted again, and there is no event."""
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db")}
     for times in (3, 2):
@@ -89,7 +89,7 @@ async def test_a_second_run_adds_what_it_does(tmp_path: Path, site: Site) -> Non
 
 
 async def test_two_processes_add_up(tmp_path: Path, site: Site) -> None:
-    """Two crawls at once that share their sessions count, together, what the site has seen of both."""
+    """Two simultaneous crawls that share their sessions count together what the site received from both."""
     site.reset()
     path = tmp_path / "s.db"
     settings = {"SESSIONS_STORE": sqlite_url(path), "SESSIONS_SAVE_INTERVAL": 0.05, "LOG_LEVEL": "ERROR"}
@@ -108,7 +108,7 @@ async def test_two_processes_add_up(tmp_path: Path, site: Site) -> None:
 
 
 async def test_logins_and_expiries(tmp_path: Path, shop: Shop) -> None:
-    """A login is an event with its duration; of many responses that say the login is gone, one tells it."""
+    """A login is an event with its duration; several responses without the login are one event."""
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db")}
     await buy(shop, settings, [{"path": "/secret/1"}])
     shop.expire()
@@ -125,7 +125,7 @@ async def test_logins_and_expiries(tmp_path: Path, shop: Shop) -> None:
 
 
 async def test_logins_that_fail(tmp_path: Path, shop: Shop) -> None:
-    """Each attempt that fails is an event with its reason, without what the exception says."""
+    """Each failed login is an event with its reason, but without the message of the exception."""
     settings = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db"), "SESSIONS_LOGIN_ATTEMPTS": 2}
     await buy(shop, settings, [{"path": "/secret/1", "meta": {"session_id": "alice"}}], Fails)
     rows, events = await kept(tmp_path / "s.db")
@@ -143,7 +143,7 @@ class Forbids(SessionConfig):
 
 
 async def test_blocks(tmp_path: Path, site: Site) -> None:
-    """A block is counted and noted with the page at fault, and then the end of the session; suspicion is counted."""
+    """A block is counted and recorded with its URL, then the end of the session; a suspect is counted."""
     pool = {"session_pool": "shop"}
     urls = [(site.url("/fail", times=1, key="a", fail=403, password="hunter2"), pool)]
     urls += [(site.url("/answer", status=418), {"session_id": "alice"})]

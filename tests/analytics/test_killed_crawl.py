@@ -1,4 +1,4 @@
-"""A crawl that is killed has counted all but its last seconds, and no more than it did."""
+"""A killed crawl has counted everything but its last seconds, and nothing twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAVE_INTERVAL = 0.1
 SLACK = 1.0
 """Seconds that a save and a write of counts may take."""
 LIFE = 3 * (SAVE_INTERVAL + flush_interval(SAVE_INTERVAL))
-"""Seconds that the crawl lives: some writes of counts, without which the bound would hold of itself."""
+"""Seconds that the crawl runs: several writes of counts, without which the test could not fail."""
 
 
 async def counted(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The text file for Prometheus: what stands in it, how it is written, and what is said when it can't be."""
+"""The text file for Prometheus: its content, how it is written, and its errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def counts(pool: str | None, **numbers: Any) -> HourCounts:
 
 
 def samples(path: Path) -> dict[tuple[str, ...], float]:
-    """What the file says, by name and labels. Prometheus' own parser reads it."""
+    """The samples of the file by name and labels, read by Prometheus' own parser."""
     found = {}
     for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
         assert family.type == "counter", family.name
@@ -39,7 +39,7 @@ def samples(path: Path) -> dict[tuple[str, ...], float]:
     return found
 
 
-def test_every_counter_has_its_place(tmp_path: Path) -> None:
+def test_the_file_contains_every_counter(tmp_path: Path) -> None:
     """Each number of each pool is there under its name, statuses one by one, with HELP and TYPE for every metric."""
     path = tmp_path / "shop.prom"
     numbers = {"requests": 2, "pages": 3, "failures": 4, "logins": 5, "login_failures": 6, "login_seconds": 7.5}
@@ -68,7 +68,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """The new file takes the place of the old, readable for all whatever the umask, and nothing else is left."""
+    """The new file replaces the old one, is readable for all whatever the umask, and leaves no other file."""
     path = tmp_path / "shop.prom"
     file = PrometheusFile(path)
     file.write("shop", {"p": counts("p", requests=1)})
@@ -85,7 +85,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the file can't be put in its place, the old one stays, and nothing of the new."""
+    """If the file can't be replaced, the old one stays, and no temporary file."""
 
     def fail(*args: object) -> None:
         raise PermissionError("not here")
@@ -111,8 +111,8 @@ def test_the_library_is_needed(tmp_path: Path, without_the_library: None) -> Non
         PrometheusFile(tmp_path / "shop.prom")
 
 
-def test_the_place_is_checked(tmp_path: Path) -> None:
-    """A folder that isn't there, and a folder in place of the file, are told at once."""
+def test_the_path_is_checked(tmp_path: Path) -> None:
+    """A folder that doesn't exist, or a path that is a folder, is an error at once."""
     with pytest.raises(SessionConfigurationError, match=r"there is no folder .*missing: make it"):
         PrometheusFile(tmp_path / "missing" / "shop.prom")
     with pytest.raises(SessionConfigurationError, match="is a folder: name a file in it"):
@@ -120,7 +120,7 @@ def test_the_place_is_checked(tmp_path: Path) -> None:
 
 
 async def test_a_crawl_writes_its_sums(tmp_path: Path, site: Site) -> None:
-    """The file of a crawl says at its end what this crawl did, not what earlier ones did."""
+    """At the end the file contains the counts of this crawl, not those of earlier ones."""
     path = tmp_path / "pages.prom"
     settings = {
         "SESSIONS_STORE": sqlite_url(tmp_path / "s.db"),
@@ -135,8 +135,8 @@ async def test_a_crawl_writes_its_sums(tmp_path: Path, site: Site) -> None:
         assert found["responses_total", "pages", "", "404"] == 1
 
 
-async def test_a_crawl_that_did_nothing_says_so(tmp_path: Path) -> None:
-    """Without a request in a session there is a file all the same, of metrics without samples: all are at 0."""
+async def test_a_crawl_without_requests_writes_a_file(tmp_path: Path) -> None:
+    """Without a request in a session, the file contains metrics without samples."""
     path = tmp_path / "pages.prom"
     await crawl(Pages, {"SESSIONS_STORE": "memory://", "SESSIONS_PROMETHEUS_FILE": str(path)})
     assert path.read_text(encoding="utf-8").count("# TYPE scrapy_sessions_") == 11
@@ -144,7 +144,7 @@ async def test_a_crawl_that_did_nothing_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_cannot_be_written_fails_nothing(tmp_path: Path, site: Site) -> None:
-    """A crawl whose file can't be written any more goes on, counts what failed and still has its analytics."""
+    """If the file can't be written, the crawl goes on, counts the error and stores its analytics."""
     path = tmp_path / "metrics" / "pages.prom"
     path.parent.mkdir()
 
@@ -159,8 +159,8 @@ async def test_a_file_that_cannot_be_written_fails_nothing(tmp_path: Path, site:
     assert stats["saved"] >= 1
 
 
-def test_a_bad_place_stops_the_crawl(tmp_path: Path, site: Site) -> None:
-    """A crawl that couldn't write its file doesn't begin."""
+def test_a_bad_path_stops_the_crawl(tmp_path: Path, site: Site) -> None:
+    """A crawl that can't write its file doesn't begin."""
     site.reset()
     settings = {"SESSIONS_STORE": "memory://", "SESSIONS_PROMETHEUS_FILE": str(tmp_path / "missing" / "x.prom")}
     done = run(Pages, settings, {"urls": [(site.url("/answer"), {})]})
@@ -168,8 +168,8 @@ def test_a_bad_place_stops_the_crawl(tmp_path: Path, site: Site) -> None:
     assert site.journal("/answer") == []
 
 
-def test_a_shell_leaves_the_file_alone(tmp_path: Path) -> None:
-    """Where there is no spider at the start, as in a shell, nobody writes over the file of a crawl."""
+def test_a_shell_does_not_write_the_file(tmp_path: Path) -> None:
+    """A shell, which has no spider at the start, doesn't overwrite the file of a crawl."""
     settings = Settings(
         {"SESSIONS_STORE": "memory://", "SESSIONS_PROMETHEUS_FILE": str(tmp_path / "missing" / "x.prom")}
     )

@@ -1,4 +1,4 @@
-"""How the counters of live sessions become rows: each deed once, in the hour it was done, whatever happens."""
+"""The counters of live sessions become rows: each action once, in the hour of its save."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def manager_of(store: SessionStore, clock: Clock, counts: Counter[str] | None = 
 
 
 def work(session: BrowserSession, times: int = 1, status: int = 200) -> None:
-    """Let *session* look as it does after *times* pages."""
+    """Count *times* pages in *session*."""
     runtime_of(session).requests += times
     runtime_of(session).pages_visited += times
     runtime_of(session).responses[status] = runtime_of(session).responses.get(status, 0) + times
@@ -54,8 +54,8 @@ async def kinds(store: Any) -> list[tuple[str, str]]:
     return [(event.kind, event.session_id) for event in reversed(await store.events("shop"))]
 
 
-async def test_growth_is_booked_to_its_hour(clock: Clock) -> None:
-    """What a session did before the hour turned, and after, stands in two rows, each with its own part."""
+async def test_each_hour_has_its_row(clock: Clock) -> None:
+    """What a session did in two hours is in two rows."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         session = await manager.get("alice", pool="default")
@@ -71,8 +71,8 @@ async def test_growth_is_booked_to_its_hour(clock: Clock) -> None:
     ]
 
 
-async def test_what_was_saved_before_the_turn_stays_in_its_hour(clock: Clock) -> None:
-    """Counts that are written after the turn of the hour belong to the one they were saved in."""
+async def test_what_was_saved_in_an_hour_counts_in_that_hour(clock: Clock) -> None:
+    """Counts that are written in the next hour belong to the hour of their save."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         session = await manager.get("alice")
@@ -83,17 +83,17 @@ async def test_what_was_saved_before_the_turn_stays_in_its_hour(clock: Clock) ->
 
 
 async def test_counts_reach_the_store_by_themselves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to ask: some time after a save the counts are written, and again after the next."""
+    """Counts are written some time after a save, and again after the next one."""
     monkeypatch.setattr("scrapy_sessions.sessions.collector._SHORTEST", 0.01)
     written = asyncio.Event()
 
-    class Telling(MemoryStore):
+    class Signalling(MemoryStore):
         async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
             await super().add_analytics(hours, events)
             if hours:
                 written.set()
 
-    store = Telling(clock=clock)
+    store = Signalling(clock=clock)
     async with manager_of(store, clock, save_interval=0) as manager:
         session = await manager.get("alice")
         for total in (1, 2):
@@ -105,12 +105,12 @@ async def test_counts_reach_the_store_by_themselves(clock: Clock, monkeypatch: p
 
 @pytest.mark.parametrize(("save", "seconds"), [(0, 1), (0.1, 1), (1, 5), (3, 15), (60, 30)])
 def test_the_interval_follows_that_of_saving(save: float, seconds: float) -> None:
-    """Between two writes lie five saves, yet a second at least and half a minute at most."""
+    """There is one write for five saves, at least one second and at most 30 seconds after the last."""
     assert flush_interval(save) == seconds
 
 
 async def test_a_merge_counts_nothing_twice(tmp_path: Path, clock: Clock) -> None:
-    """Two holders of one session work on, save in turn and merge: each deed is counted by the one who did it."""
+    """Two managers use one session, save in turn and merge: each counts its own requests."""
     stores = [SQLiteStore(tmp_path / "s.db", clock=clock) for _ in range(2)]
     for store in stores:
         await store.open()
@@ -139,8 +139,8 @@ async def test_a_merge_counts_nothing_twice(tmp_path: Path, clock: Clock) -> Non
         await store.close()
 
 
-async def test_filling_a_session_from_a_record_is_no_work(clock: Clock) -> None:
-    """A session that takes a record's counters, by hand too, hasn't done what the record says."""
+async def test_restored_counters_are_not_counted(clock: Clock) -> None:
+    """Counters restored from a record, by restore_session() too, are not counted again."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         work(await manager.get("alice"), 7)
@@ -153,8 +153,8 @@ async def test_filling_a_session_from_a_record_is_no_work(clock: Clock) -> None:
     assert await kinds(store) == [("created", "alice")]
 
 
-async def test_a_session_that_is_deleted_has_worked(clock: Clock) -> None:
-    """What it did since its last save is counted, and its end is noted, once."""
+async def test_a_deleted_session_is_counted(clock: Clock) -> None:
+    """What it did since its last save is counted, and its deletion is one event."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         session = await manager.get("alice", pool="default")
@@ -168,8 +168,8 @@ async def test_a_session_that_is_deleted_has_worked(clock: Clock) -> None:
     assert (await store.events("shop"))[0].pool == "default"
 
 
-async def test_retirement_is_noted_once(clock: Clock) -> None:
-    """Whoever retires a session, it is one event, with the reason; another process that loads it notes none."""
+async def test_retirement_is_one_event(clock: Clock) -> None:
+    """A retirement is one event with the reason; another process that loads the session records none."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         for name in ("alice", "bob"):
@@ -186,8 +186,8 @@ async def test_retirement_is_noted_once(clock: Clock) -> None:
     assert sorted(ends) == [("alice", "seen at https://shop.example/?key=…"), ("bob", "enough")]
 
 
-async def test_retirement_is_noted_by_who_did_it(clock: Clock) -> None:
-    """Of two holders, one retires the session and takes in the other's work before it saves: it alone notes the end."""
+async def test_the_manager_that_retires_records_the_event(clock: Clock) -> None:
+    """Of two managers, one retires the session and merges before it saves: it alone records the event."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as one, manager_of(store, clock) as other:
         mine = await one.get("alice")
@@ -203,8 +203,8 @@ async def test_retirement_is_noted_by_who_did_it(clock: Clock) -> None:
     assert await kinds(store) == [("created", "alice"), ("retired", "alice")]
 
 
-async def test_expiry_is_noted_with_its_limit(clock: Clock) -> None:
-    """Cleaned up, or found expired when it is asked for: an event with the limit that was exceeded."""
+async def test_expiry_is_an_event_with_its_limit(clock: Clock) -> None:
+    """An expired session, cleaned up or requested, is an event with the limit that was exceeded."""
     store = MemoryStore(clock=clock)
     settings = SessionsSettings(max_age=100)
     for use in ("clean", "ask"):
@@ -220,8 +220,8 @@ async def test_expiry_is_noted_with_its_limit(clock: Clock) -> None:
     ]
 
 
-async def test_a_session_of_this_crawl_only_has_no_row_of_its_own(clock: Clock) -> None:
-    """What is never saved is counted, in sum, and has no events."""
+async def test_transient_sessions_have_no_row_of_their_own(clock: Clock) -> None:
+    """Sessions that are never saved are counted together, and have no events."""
     store = MemoryStore(clock=clock)
     async with manager_of(store, clock) as manager:
         for number in (1, 2):
@@ -235,7 +235,7 @@ async def test_a_session_of_this_crawl_only_has_no_row_of_its_own(clock: Clock) 
 
 
 class Breaking(MemoryStore):
-    """Can't write analytics while it is ``broken``."""
+    """Raises when analytics are written while it is ``broken``."""
 
     broken = True
 
@@ -245,8 +245,8 @@ class Breaking(MemoryStore):
         await super().add_analytics(hours, events)
 
 
-async def test_a_failing_write_is_tried_again(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """It fails nothing, is said once and counted each time, and what it held is written when that works again."""
+async def test_a_failed_write_is_repeated(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """A failed write is logged once, counted each time, and its rows are written when the store works again."""
     store = Breaking(clock=clock)
     counts: Counter[str] = Counter()
     with caplog.at_level(logging.INFO):
@@ -265,8 +265,8 @@ async def test_a_failing_write_is_tried_again(clock: Clock, caplog: pytest.LogCa
     assert await kinds(store) == [("created", "alice")]
 
 
-async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many batches the first that fails ends the attempt: else each might wait for the store's timeout."""
+async def test_a_flush_stops_at_the_first_failed_write(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first failed batch no other is tried, because each might wait for the store's timeout."""
     monkeypatch.setattr("scrapy_sessions.sessions.collector._BATCH", 2)
     store = Breaking(clock=clock)
     counts: Counter[str] = Counter()
@@ -281,9 +281,9 @@ async def test_a_failing_write_is_tried_once_a_flush(clock: Clock, monkeypatch: 
     assert sorted(await kinds(store)) == [("created", f"s{number}") for number in range(9)]
 
 
-async def test_a_store_that_stays_broken_costs_bounded_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of rows that can't be written for long, sessions are folded into their pools, and of events the newest stay."""
-    monkeypatch.setattr("scrapy_sessions.sessions.collector._MAX_LATE", 3)
+async def test_unwritten_rows_are_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many unwritten rows, the oldest are folded into their pools; of many events, the newest are kept."""
+    monkeypatch.setattr("scrapy_sessions.sessions.collector._MAX_UNWRITTEN", 3)
     monkeypatch.setattr("scrapy_sessions.sessions.collector._MAX_EVENTS", 2)
     store = Breaking(clock=clock)
     async with manager_of(store, clock) as manager:
@@ -312,7 +312,7 @@ async def test_a_store_without_the_ability(clock: Clock, caplog: pytest.LogCaptu
 
 
 class Slow(MemoryStore):
-    """Takes its time to write analytics: until ``go`` is set."""
+    """Blocks when analytics are written, until ``go`` is set."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock=clock)
@@ -324,7 +324,7 @@ class Slow(MemoryStore):
         await super().add_analytics(hours, events)
 
 
-async def test_a_cancelled_flush_is_done_all_the_same(clock: Clock) -> None:
+async def test_a_cancelled_flush_completes(clock: Clock) -> None:
     """Whoever waits for a write may be cancelled: nothing is lost, or counted twice."""
     store = Slow(clock)
     async with manager_of(store, clock) as manager:
