@@ -71,8 +71,8 @@ class PrometheusFile:
 
         registry = CollectorRegistry()
         registry.register(_Counts(namespace, sums))
-        # Not write_to_textfile() of prometheus_client: its file has the mode of the umask, but another user, that of the
-        # exporter, has to read it.
+        # Not write_to_textfile() of prometheus_client: its file has the mode of the umask, but that of the exporter,
+        # another user, must read it.
         with atomic_write(self._path, mode=0o644) as file:
             file.write(generate_latest(registry))
 

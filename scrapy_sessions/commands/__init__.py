@@ -2,7 +2,7 @@
 
 Each subcommand is a module of this package, imported when it is called. It has:
 
-- ``HELP``: one line, and ``DESCRIPTION``: a short paragraph and examples;
+- a docstring, the description in its help: a short paragraph and examples; ``HELP``: one line;
 - ``add_arguments(parser)``;
 - ``async run(context) -> int``, which returns the exit code;
 - optionally ``NEEDS_STORE = False``: the subcommand works without a store, or opens it by itself. By default the store

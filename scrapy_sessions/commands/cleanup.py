@@ -1,4 +1,10 @@
-"""``scrapy sessions cleanup``."""
+"""Delete expired sessions, each by the limits that it was created with, and print
+the number by limit. Spiders do the same for their own namespace while they run.
+Retired sessions stay until they expire.
+
+  scrapy sessions cleanup
+  scrapy sessions cleanup --namespace shop --dry-run
+"""
 
 from __future__ import annotations
 
@@ -9,17 +15,7 @@ from collections import Counter
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import count
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "clean_up", "run"]
-
 HELP = "delete expired sessions"
-DESCRIPTION = """
-Delete expired sessions, each by the limits that it was created with, and print
-the number by limit. Spiders do the same for their own namespace while they run.
-Retired sessions stay until they expire.
-
-  scrapy sessions cleanup
-  scrapy sessions cleanup --namespace shop --dry-run
-"""
 
 _MANY = 1_000_000  # the largest number that is counted
 

@@ -1,4 +1,14 @@
-"""``scrapy sessions curl``: one request of a session as a curl command."""
+"""Print, for a POSIX shell, the curl command that fetches URL as the session would:
+with its user agent, its language, its headers for that site, its proxy, and
+those of its cookies that are sent there.
+
+The command contains the session's secrets: whoever has it is logged in. curl
+doesn't change the session, and follows no redirect by itself. "scrapy sessions
+import" reads the command.
+
+  scrapy sessions curl alice https://shop.example/account
+  scrapy sessions curl alice https://shop.example/account | sh
+"""
 
 from __future__ import annotations
 
@@ -11,27 +21,11 @@ from w3lib.url import safe_url_string
 
 from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context
-from scrapy_sessions.commands.support.stdio import to_stdout
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.headers import SessionHeaders, origin_of
 
-__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
-
 HELP = "print a curl command that sends one request of a session"
-DESCRIPTION = """
-Print, for a POSIX shell, the curl command that fetches URL as the session would:
-with its user agent, its language, its headers for that site, its proxy, and
-those of its cookies that are sent there.
-
-The command contains the session's secrets: whoever has it is logged in. curl
-doesn't change the session, and follows no redirect by itself. "scrapy sessions
-import" reads the command.
-
-  scrapy sessions curl alice https://shop.example/account
-  scrapy sessions curl alice https://shop.example/account | sh
-"""
-
 READS_ONLY = True
 
 
@@ -52,11 +46,7 @@ async def run(context: Context) -> int:
     record = await context.record(context.options.id)
     arguments = list(_arguments(record, url, origin))
     command = shlex.join(["curl", *arguments])
-    if context.on_terminal and not command.isprintable():
-        raise CommandError(
-            "The command contains control characters, which a terminal would obey: use a pipe or a file", 1
-        )
-    to_stdout(f"{command}\n".encode("utf-8", "surrogateescape"))
+    context.write_bytes(f"{command}\n".encode("utf-8", "surrogateescape"), "command")
     if not any(argument.startswith("Cookie: ") for argument in arguments):
         context.note(f"No cookie of {record.session_id!r} is sent to {origin}")
     return 0

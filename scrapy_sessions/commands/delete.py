@@ -1,4 +1,12 @@
-"""``scrapy sessions delete``."""
+"""Delete sessions with their cookies and history. A running crawl notices it when
+it next saves the session, and doesn't restore it; the next request for that id
+creates a new session, with a new login. The site isn't informed: the session
+stays valid there. Asks for confirmation unless --yes is given; without a
+terminal, --yes is required.
+
+  scrapy sessions delete alice bob
+  scrapy sessions delete --all --pool shoppers --yes
+"""
 
 from __future__ import annotations
 
@@ -10,19 +18,7 @@ from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import count
 from scrapy_sessions.sessions.manager import registry_of
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
-
 HELP = "delete sessions for good"
-DESCRIPTION = """
-Delete sessions with their cookies and history. A running crawl notices it when
-it next saves the session, and doesn't restore it; the next request for that id
-creates a new session, with a new login. The site isn't informed: the session
-stays valid there. Asks for confirmation unless --yes is given; without a
-terminal, --yes is required.
-
-  scrapy sessions delete alice bob
-  scrapy sessions delete --all --pool shoppers --yes
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,11 @@
-"""``scrapy sessions doctor``."""
+"""Check what sessions depend on, and print how to repair what is wrong: the
+settings, the store (reachable, writable, intact, of this version), its
+permissions, quarantined records, protection of the secrets, the clock, and
+packages that conflict. Creates no store. The exit code is 1 if there is an
+error; a warning doesn't change it.
+
+  scrapy sessions doctor
+"""
 
 from __future__ import annotations
 
@@ -9,19 +16,7 @@ from scrapy_sessions.commands.diagnosis.environment import examine
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import STYLES, count, printable
 
-__all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
-
 HELP = "check settings, store, permissions, records and clock"
-DESCRIPTION = """
-Check what sessions depend on, and print how to repair what is wrong: the
-settings, the store (reachable, writable, intact, of this version), its
-permissions, quarantined records, protection of the secrets, the clock, and
-packages that conflict. Creates no store. The exit code is 1 if there is an
-error; a warning doesn't change it.
-
-  scrapy sessions doctor
-"""
-
 NEEDS_STORE = False
 
 

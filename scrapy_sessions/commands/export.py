@@ -1,31 +1,4 @@
-"""``scrapy sessions export``: sessions as files for other tools, or to be imported elsewhere."""
-
-from __future__ import annotations
-
-import argparse
-import hashlib
-import io
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
-from urllib.parse import quote
-
-from scrapy_sessions.atomic_file import atomic_write
-from scrapy_sessions.commands.support.context import CommandError, Context
-from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
-from scrapy_sessions.commands.support.text import count
-from scrapy_sessions.exceptions import CorruptRecord, FormatError
-from scrapy_sessions.formats.records import piece, whole
-from scrapy_sessions.formats.registry import FORMATS, TOOLS, left_out, to_bytes, write
-from scrapy_sessions.models import PersistentSession, SessionInfo
-from scrapy_sessions.storage.base import Key
-from scrapy_sessions.storage.codec import decode
-
-__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
-
-HELP = "write sessions to files: our JSON, cookies.txt, storage_state, … or a summary"
-DESCRIPTION = """
-Write sessions in our own JSON, which contains all of a session, or in a format
+"""Write sessions in our own JSON, which contains all of a session, or in a format
 of other tools. What a format can't contain is listed on standard error. The
 files are readable by you only (mode 0600), as whoever has them is logged in; a
 summary contains no secret.
@@ -42,6 +15,27 @@ them can't be written in the format, no file is changed.
   scrapy sessions export --summary -o sessions.csv
 """
 
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.commands.support.context import STANDARD, CommandError, Context
+from scrapy_sessions.commands.support.text import count
+from scrapy_sessions.exceptions import CorruptRecord, FormatError
+from scrapy_sessions.formats.records import piece, whole
+from scrapy_sessions.formats.registry import FORMATS, TOOLS, left_out, to_bytes, write
+from scrapy_sessions.models import PersistentSession, SessionInfo
+from scrapy_sessions.storage.base import Key
+from scrapy_sessions.storage.codec import decode
+
+HELP = "write sessions to files: our JSON, cookies.txt, storage_state, … or a summary"
 READS_ONLY = True
 
 WRITTEN = tuple(name for name, each in FORMATS.items() if each.write)
@@ -49,7 +43,6 @@ WRITTEN = tuple(name for name, each in FORMATS.items() if each.write)
 
 _READ = 200  # records read at once: each is some kB
 _MAX_NAME = 200  # bytes of a file's name, without its suffix: file systems allow 255
-_LAYOUT = str.maketrans("", "", "\t\r\n")  # control characters that every file contains
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -210,15 +203,11 @@ def _quoted(session_id: str) -> str:
 
 
 def _write(context: Context, output: str, content: bytes) -> None:
-    if output != STANDARD:
-        with atomic_write(Path(output)) as file:
-            file.write(content)
+    if output == STANDARD:
+        context.write_bytes(content, "export")
         return
-    if context.on_terminal and not content.decode("utf-8", "surrogateescape").translate(_LAYOUT).isprintable():
-        raise CommandError(
-            "The export contains control characters, which a terminal would obey: use a pipe or a file", 1
-        )
-    to_stdout(content)
+    with atomic_write(Path(output)) as file:
+        file.write(content)
 
 
 def _note_written(context: Context, where: str, sessions: int) -> None:

@@ -1,4 +1,10 @@
-"""``scrapy sessions fork``."""
+"""Copy the session ID to NEW_ID in the same namespace: with its identity, cookies,
+headers, storages, data, login and history. The age and the counters of the copy
+start at zero, and it belongs to no pool. Use it, for example, to try something
+without changing the original.
+
+  scrapy sessions fork alice alice-test
+"""
 
 from __future__ import annotations
 
@@ -7,17 +13,7 @@ import argparse
 from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import Context
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
-
 HELP = "copy a session under a new id"
-DESCRIPTION = """
-Copy the session ID to NEW_ID in the same namespace: with its identity, cookies,
-headers, storages, data, login and history. The age and the counters of the copy
-start at zero, and it belongs to no pool. Use it, for example, to try something
-without changing the original.
-
-  scrapy sessions fork alice alice-test
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,36 +1,4 @@
-"""``scrapy sessions import``: sessions from files of our own and of other tools."""
-
-from __future__ import annotations
-
-import argparse
-import time
-from typing import NamedTuple
-
-from pydantic import ValidationError
-
-from scrapy_sessions.commands import import_output as output
-from scrapy_sessions.commands.support.context import CommandError, Context, missing_store
-from scrapy_sessions.commands.support.stdio import read_input
-from scrapy_sessions.cookies.hosts import canonical_host
-from scrapy_sessions.exceptions import FormatError, NewerSchema
-from scrapy_sessions.formats.contents import Contents, Reading, Skipping, host_of
-from scrapy_sessions.formats.importing import RecordPlan, apply, merge, plan_records, save_records
-from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
-from scrapy_sessions.formats.source import Source
-from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile, check_session_id
-from scrapy_sessions.pools.claim import check_profile
-from scrapy_sessions.sessions.manager import SessionManager, registry_of
-from scrapy_sessions.sessions.runtime import SessionRuntime
-from scrapy_sessions.storage import MemoryStore
-from scrapy_sessions.storage.base import Key, SessionStore
-from scrapy_sessions.storage.codec import decode
-
-__all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
-
-NEEDS_STORE = False  # it creates the store, if need be
-HELP = "read sessions from files: cookies.txt, JSON of browsers and scripts, HAR, a copied curl command, …"
-DESCRIPTION = """
-Read FILE, in whichever format it is, and show what changes. Cookies are merged
+"""Read FILE, in whichever format it is, and show what changes. Cookies are merged
 into the session ID, the newest wins; a session that doesn't exist is created,
 and counts as logged in. Our own JSON contains whole sessions. They keep their
 ids, or a single one gets the id ID. An existing session isn't overwritten
@@ -49,6 +17,33 @@ browser's user agent. A HAR and a copied curl command contain it.
   pbpaste | scrapy sessions import - alice --url https://shop.example/
   scrapy sessions import alice.json
 """
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from scrapy_sessions.commands import import_output as output
+from scrapy_sessions.commands.support.context import CommandError, Context, missing_store, read_input
+from scrapy_sessions.cookies.hosts import canonical_host
+from scrapy_sessions.exceptions import FormatError, NewerSchema
+from scrapy_sessions.formats.contents import Contents, Reading, Skipping, host_of
+from scrapy_sessions.formats.importing import RecordPlan, apply, merge, plan_records, save_records
+from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
+from scrapy_sessions.formats.source import Source
+from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile, check_session_id
+from scrapy_sessions.pools.claim import check_profile
+from scrapy_sessions.sessions.manager import SessionManager, registry_of
+from scrapy_sessions.sessions.runtime import SessionRuntime
+from scrapy_sessions.storage import MemoryStore
+from scrapy_sessions.storage.base import Key, SessionStore
+from scrapy_sessions.storage.codec import decode
+
+NEEDS_STORE = False  # it creates the store, if need be
+HELP = "read sessions from files: cookies.txt, JSON of browsers and scripts, HAR, a copied curl command, …"
 
 # Of a session with its browser's agent: none of the settings, so that no crawl takes that agent for an outdated one.
 _PROFILE = "imported"

@@ -6,8 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from scrapy_sessions.commands.support.context import Context
-from scrapy_sessions.commands.support.stdio import STANDARD
+from scrapy_sessions.commands.support.context import STANDARD, Context
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import count, moment, url_without_password
 from scrapy_sessions.cookies import REFUSAL_REASONS

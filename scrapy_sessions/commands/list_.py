@@ -1,4 +1,12 @@
-"""``scrapy sessions list``."""
+"""List sessions without reading their records. STATUS is the status of the login:
+"new" (not logged in, or without a login), "ready" (logged in) or "retired".
+STATE tells whether a spider would use the session: "active", "expired" (by its
+own limits) or "retired". The exit code is 1 if no session matches.
+
+  scrapy sessions list --status ready
+  scrapy sessions list --namespace shop --pool staff --newer-than 2h
+  scrapy sessions list --jsonl | jq -r .session_id
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,7 @@ import argparse
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scrapy_sessions.commands.support import argument_types
@@ -16,27 +25,13 @@ from scrapy_sessions.commands.support.text import age, moment
 if TYPE_CHECKING:  # its module loads pydantic's models, which a list does without
     from scrapy_sessions.models import SessionInfo
 
-__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
-
 HELP = "list sessions, newest activity first"
-DESCRIPTION = """
-List sessions without reading their records. STATUS is the status of the login:
-"new" (not logged in, or without a login), "ready" (logged in) or "retired".
-STATE tells whether a spider would use the session: "active", "expired" (by its
-own limits) or "retired". The exit code is 1 if no session matches.
-
-  scrapy sessions list --status ready
-  scrapy sessions list --namespace shop --pool staff --newer-than 2h
-  scrapy sessions list --jsonl | jq -r .session_id
-"""
-
 READS_ONLY = True
 
 _PAGE = 2000  # sessions read at once: the first lines appear soon, and memory contains one page
 _HEADERS = ("ID", "NAMESPACE", "POOL", "STATUS", "STATE", "PAGES", "STARTED", "LAST ACTIVITY", "EXPIRES")
 _RIGHT = (5,)
 _STATES = ("active", "expired")
-
 
 Entry: TypeAlias = tuple["SessionInfo", float | None]
 """A session, and when it expires: UNIX seconds; ``None``: never."""
@@ -91,31 +86,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context) -> int:
     """List, and return 1 if there is nothing to list."""
     options = context.options
-    printer = _printer(context)
+    print_page = _printer(context)
     shown = 0
     last: SessionInfo | None = None
     cut = False
     async for page in _pages(context):
         wanted = page if options.limit is None else page[: options.limit - shown]
         if wanted:
-            printer.add(wanted)
+            print_page(wanted)
             shown, last = shown + len(wanted), wanted[-1][0]
         cut = len(wanted) < len(page)
         if cut:
             break
-    printer.end()
+    if options.json:
+        context.stdout.write("\n]\n" if shown else "[]\n")
     if last is None:
         context.note("No session matches")
     elif cut:
-        context.note(f"There are more sessions: add {_next_page(last)} for the next page")
+        place = _place(last)
+        # argparse takes a separate value that begins with a dash for an option.
+        option = f"--after{'=' if place.startswith('-') else ' '}{shlex.quote(place)}"
+        context.note(f"There are more sessions: add {option} for the next page")
     return 0 if shown else 1
-
-
-def _next_page(last: SessionInfo) -> str:
-    """Return the option for the page after *last*, as it can be typed."""
-    place = _place(last)
-    # With "=", because argparse takes a separate value that begins with a dash for an option.
-    return f"--after={shlex.quote(place)}" if place.startswith("-") else f"--after {shlex.quote(place)}"
 
 
 def _place(info: SessionInfo) -> str:
@@ -204,75 +196,42 @@ def _state(info: SessionInfo) -> str:
     return "retired" if info["status"] == "retired" else "expired"
 
 
-def _printer(context: Context) -> _Printer:
-    options = context.options
+def _printer(context: Context) -> Callable[[Sequence[Entry]], object]:
+    """Return a function that prints a page of sessions in the selected form."""
+    options, now = context.options, time.time()
     if options.json:
-        return _Array(context)
+        before = chain(("[\n",), repeat(",\n"))
+        return lambda page: context.stdout.write(next(before) + ",\n".join(map(_as_json, page)))
     if options.jsonl:
-        return _Printer(context, _as_json)
+        return lambda page: context.write_lines(map(_as_json, page))
     if options.ids:
-        return _Printer(context, lambda entry: entry[0]["session_id"])
+        return lambda page: context.write_lines(entry[0]["session_id"] for entry in page)
     if options.values:
-        return _Values(context, lambda entry: dict(entry[0])[options.values])
-    return _Table(context)
+        known: set[Any] = {None}
+
+        def print_new(page: Sequence[Entry]) -> None:
+            found: set[Any] = {dict(info)[options.values] for info, _ in page} - known
+            known.update(found)
+            context.write_lines(sorted(found))
+
+        return print_new
+    lines = Lines(_HEADERS, _RIGHT, colours=context.colours)
+    return lambda page: context.write_raw(lines.add(_row(entry, now) for entry in page))
 
 
-class _Printer:
-    """Prints page by page, one line per session."""
-
-    def __init__(self, context: Context, line: Callable[[Entry], Any] = lambda entry: "") -> None:
-        self.context = context
-        self.line = line
-
-    def add(self, page: Sequence[Entry]) -> None:
-        self.context.write_lines(map(self.line, page))
-
-    def end(self) -> None:
-        """Print what comes after the last page."""
-
-
-class _Values(_Printer):
-    _known: frozenset[str | None] = frozenset({None})
-
-    def add(self, page: Sequence[Entry]) -> None:
-        found = set(map(self.line, page)) - self._known
-        self._known |= found
-        self.context.write_lines(sorted(found))
-
-
-class _Array(_Printer):
-    _before = "[\n"
-
-    def add(self, page: Sequence[Entry]) -> None:
-        self.context.stdout.write(self._before + ",\n".join(map(_as_json, page)))
-        self._before = ",\n"
-
-    def end(self) -> None:
-        self.context.stdout.write("[]\n" if self._before == "[\n" else "\n]\n")
-
-
-class _Table(_Printer):
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._lines = Lines(_HEADERS, _RIGHT, colours=context.colours)
-        self._now = time.time()
-
-    def add(self, page: Sequence[Entry]) -> None:
-        self.context.write_raw(self._lines.add(map(self._row, page)))
-
-    def _row(self, entry: Entry) -> tuple[str, ...]:
-        info, expires_at = entry
-        return (
-            info["session_id"],
-            info["namespace"],
-            info["pool"] or "-",
-            info["status"],
-            _state(info),
-            str(info["pages_visited"]),
-            moment(info["start_time"]),
-            age(info["last_activity"], self._now),
-            "never" if expires_at is None else age(expires_at, self._now),
-        )
+def _row(entry: Entry, now: float) -> tuple[str, ...]:
+    info, expires_at = entry
+    return (
+        info["session_id"],
+        info["namespace"],
+        info["pool"] or "-",
+        info["status"],
+        _state(info),
+        str(info["pages_visited"]),
+        moment(info["start_time"]),
+        age(info["last_activity"], now),
+        "never" if expires_at is None else age(expires_at, now),
+    )
 
 
 def _as_json(entry: Entry) -> str:

@@ -1,4 +1,11 @@
-"""``scrapy sessions report``: the HTML report."""
+"""Write one HTML file that shows what sessions did: pages and responses over time,
+lifetimes, logins, errors and bans, pools and cookies. It loads nothing from the
+network and contains no secrets; it contains session ids and paths of URLs. A
+crawl may run at the same time.
+
+  scrapy sessions report --open
+  scrapy sessions report -o shop.html --namespace shop --pool catalog --since 7d
+"""
 
 from __future__ import annotations
 
@@ -9,23 +16,10 @@ from pathlib import Path
 
 from scrapy_sessions.atomic_file import atomic_write
 from scrapy_sessions.commands.support import argument_types
-from scrapy_sessions.commands.support.context import CommandError, Context
-from scrapy_sessions.commands.support.stdio import STANDARD, to_stdout
+from scrapy_sessions.commands.support.context import STANDARD, CommandError, Context
 from scrapy_sessions.report import gather, is_report, render, templates
 
-__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
-
 HELP = "write an HTML report: charts and tables in one file"
-DESCRIPTION = """
-Write one HTML file that shows what sessions did: pages and responses over time,
-lifetimes, logins, errors and bans, pools and cookies. It loads nothing from the
-network and contains no secrets; it contains session ids and paths of URLs. A
-crawl may run at the same time.
-
-  scrapy sessions report --open
-  scrapy sessions report -o shop.html --namespace shop --pool catalog --since 7d
-"""
-
 READS_ONLY = True
 
 
@@ -65,7 +59,7 @@ async def run(context: Context) -> int:
     if report.empty:
         context.note("No session matches: the report is empty")
     if path is None:
-        to_stdout(content)
+        context.write_bytes(content, "report")
         return 0
     with atomic_write(path) as file:
         file.write(content)

@@ -1,4 +1,11 @@
-"""``scrapy sessions retire``."""
+"""Retire a session: no spider sends a request in it any more. In a pool of
+anonymous sessions a new session replaces it. The record stays, with the reason,
+until it expires. A running crawl notices it when it next saves the session, at
+the latest SESSIONS_SAVE_INTERVAL after its next response: until then it goes on
+sending. To start anew under the same id, delete the session instead.
+
+  scrapy sessions retire alice --reason "password changed"
+"""
 
 from __future__ import annotations
 
@@ -8,18 +15,7 @@ from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.sessions.browser_session import BrowserSession
 
-__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
-
 HELP = "retire a session: keep its record, but send no more requests in it"
-DESCRIPTION = """
-Retire a session: no spider sends a request in it any more. In a pool of
-anonymous sessions a new session replaces it. The record stays, with the reason,
-until it expires. A running crawl notices it when it next saves the session, at
-the latest SESSIONS_SAVE_INTERVAL after its next response: until then it goes on
-sending. To start anew under the same id, delete the session instead.
-
-  scrapy sessions retire alice --reason "password changed"
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,11 @@
-"""``scrapy sessions settings``."""
+"""Show the value of every SESSIONS_* setting and where it is set: "default",
+"add-on", "project" (settings.py), "spider" (custom_settings, with --spider) or
+"command line" (-s). Secrets are hidden: passwords in URLs, and the headers of
+profiles.
+
+  scrapy sessions settings --changed
+  scrapy sessions settings --spider shop -s SESSIONS_IDLE_TIMEOUT=0
+"""
 
 from __future__ import annotations
 
@@ -19,19 +26,7 @@ from scrapy_sessions.commands.support.text import HIDDEN, url_without_password
 from scrapy_sessions.models import Profile
 from scrapy_sessions.settings import SessionsSettings, setting_name, setting_of
 
-__all__ = ["DESCRIPTION", "HELP", "NEEDS_STORE", "add_arguments", "run"]
-
 HELP = "show every SESSIONS_* setting, its value and where it is set"
-DESCRIPTION = """
-Show the value of every SESSIONS_* setting and where it is set: "default",
-"add-on", "project" (settings.py), "spider" (custom_settings, with --spider) or
-"command line" (-s). Secrets are hidden: passwords in URLs, and the headers of
-profiles.
-
-  scrapy sessions settings --changed
-  scrapy sessions settings --spider shop -s SESSIONS_IDLE_TIMEOUT=0
-"""
-
 NEEDS_STORE = False
 
 _SOURCES = {"addon": "add-on", "cmdline": "command line", "command": "default"}

@@ -1,4 +1,12 @@
-"""``scrapy sessions show``."""
+"""Show the identity of a session, whether and since when it is logged in, its
+cookies, its last actions, and why it was retired. Values of cookies, headers,
+storages and data are hidden, and so are proxy passwords and the values in the
+queries of URLs, unless --reveal is given.
+
+  scrapy sessions show alice
+  scrapy sessions show alice --namespace shop --history 50
+  scrapy sessions show alice --json | jq .cookies
+"""
 
 from __future__ import annotations
 
@@ -16,20 +24,7 @@ from scrapy_sessions.commands.support.text import HIDDEN, age, duration, moment,
 from scrapy_sessions.models import EVERYWHERE, Cookie, Metrics, PersistentSession
 from scrapy_sessions.storage import AnalyticsStore
 
-__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
-
 HELP = "show one session: identity, login, cookies, history"
-DESCRIPTION = """
-Show the identity of a session, whether and since when it is logged in, its
-cookies, its last actions, and why it was retired. Values of cookies, headers,
-storages and data are hidden, and so are proxy passwords and the values in the
-queries of URLs, unless --reveal is given.
-
-  scrapy sessions show alice
-  scrapy sessions show alice --namespace shop --history 50
-  scrapy sessions show alice --json | jq .cookies
-"""
-
 READS_ONLY = True
 
 

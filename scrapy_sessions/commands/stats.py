@@ -1,23 +1,4 @@
-"""``scrapy sessions stats``."""
-
-from __future__ import annotations
-
-import argparse
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
-
-from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HourCounts, summed
-from scrapy_sessions.commands.support import argument_types
-from scrapy_sessions.commands.support.analytics import analytics_of, select
-from scrapy_sessions.commands.support.context import CommandError, Context
-from scrapy_sessions.commands.support.tables import print_table
-from scrapy_sessions.commands.support.text import duration, moment
-
-__all__ = ["DESCRIPTION", "HELP", "READS_ONLY", "add_arguments", "run"]
-
-HELP = "show what sessions did: requests, statuses, logins, blocks"
-DESCRIPTION = """
-Show what sessions did, by pool and by hour: requests, pages, responses by
+"""Show what sessions did, by pool and by hour: requests, pages, responses by
 status, failures, logins, and sessions that the site blocked. With --watch,
 follow a running crawl until Ctrl-C: its numbers are up to 6 seconds old, or six
 times SESSIONS_SAVE_INTERVAL if that is set. The exit code is 1 if nothing was
@@ -28,6 +9,21 @@ counted.
   scrapy sessions stats --watch
 """
 
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HourCounts, hour_of, summed
+from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support.context import CommandError, Context
+from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.text import duration, moment
+from scrapy_sessions.storage import AnalyticsStore
+
+HELP = "show what sessions did: requests, statuses, logins, blocks"
 READS_ONLY = True
 
 
@@ -85,18 +81,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(context: Context) -> int:
     """Show the sums, once or repeatedly, and return 1 if there are none."""
-    store = analytics_of(context)
-    options = context.options
+    options, store = context.options, context.store
+    if not isinstance(store, AnalyticsStore):
+        raise CommandError(
+            f"The store {store.location} stores no analytics, because {type(store).__name__} is no AnalyticsStore", 1
+        )
+
+    async def read() -> list[HourCounts]:
+        since = hour_of(time.time() - options.since)
+        found = await store.hour_counts(options.namespace, since, by_session=options.by == "session")
+        return [row for row in found if options.pool in (None, row.pool)]
+
     if options.watch:
         if options.by:
             raise CommandError("--watch shows pools: leave --by out")
         from scrapy_sessions.commands.stats_watch import watch  # noqa: PLC0415  # it loads rich's live display
 
-        return await watch(context, store)
-    rows = await select(context, store)
+        return await watch(context, store, read)
+    rows = await read()
     if options.json:
         view = _VIEWS[options.by or "pool"]
-        context.write_json([_as_dict(view, row) for row in _sums(view, rows)], indent=2)
+        names = (*view.fields, *COUNTERS, "responses")
+        context.write_json([{name: getattr(row, name) for name in names} for row in _sums(view, rows)], indent=2)
     elif rows:
         for number, by in enumerate([options.by] if options.by else ["pool", "hour"]):
             if number:
@@ -110,10 +116,6 @@ async def run(context: Context) -> int:
 def _sums(view: _View, rows: Iterable[HourCounts]) -> list[HourCounts]:
     sums = summed(rows, view.key)
     return [sums[key] for key in sorted(sums, key=lambda key: tuple("" if part is None else part for part in key))]
-
-
-def _as_dict(view: _View, row: HourCounts) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in (*view.fields, *COUNTERS, "responses")}
 
 
 def _print(context: Context, view: _View, rows: list[HourCounts]) -> None:

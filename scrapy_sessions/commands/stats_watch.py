@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from rich.console import Console
@@ -14,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from scrapy_sessions.analytics.model import HourCounts, PoolCounts, summed
-from scrapy_sessions.commands.support.analytics import select
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.terminal import console
 from scrapy_sessions.commands.support.text import age, moment, printable
@@ -31,6 +31,9 @@ _SPAN = 15.0
 _Group: TypeAlias = tuple[str, str | None]
 """Namespace and pool."""
 
+_Read: TypeAlias = Callable[[], Awaitable[list[HourCounts]]]
+"""Returns the selected counts."""
+
 _Snapshot: TypeAlias = tuple[float, dict[_Group, HourCounts]]
 """``time.monotonic()``, and the counts in the store at that time."""
 
@@ -44,7 +47,7 @@ _RATES = ("requests", "pages")
 _OPTIONAL = ("PAGES/S", "NEW", "READY", "LOGINS", "RETIRED", "PAGES", "LAST ACTIVITY", "REQUESTS", "LIVE")
 
 
-async def watch(context: Context, store: AnalyticsStore) -> int:
+async def watch(context: Context, store: AnalyticsStore, read: _Read) -> int:
     """Show the pools every ``--interval`` seconds until Ctrl-C, and return 0."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -55,11 +58,11 @@ async def watch(context: Context, store: AnalyticsStore) -> int:
         if context.on_terminal and not context.options.json:
             with Live(console=(screen := console(context.stdout)), auto_refresh=False) as live:
                 while not stop.is_set():
-                    live.update(_table(await _rows(context, store, snapshots), screen), refresh=True)
+                    live.update(_table(await _rows(context, store, read, snapshots), screen), refresh=True)
                     await _pause(stop, context.options.interval)
         else:
             while not stop.is_set():
-                rows = await _rows(context, store, snapshots)
+                rows = await _rows(context, store, read, snapshots)
                 if context.options.json:
                     context.write_json({"time": time.time(), "pools": rows})
                 else:
@@ -78,9 +81,9 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _rows(context: Context, store: AnalyticsStore, snapshots: deque[_Snapshot]) -> list[_Row]:
+async def _rows(context: Context, store: AnalyticsStore, read: _Read, snapshots: deque[_Snapshot]) -> list[_Row]:
     """Read the store, add what it contains to *snapshots*, and return the pools."""
-    hours = await select(context, store)
+    hours = await read()
     pools: dict[_Group, PoolCounts] = {
         (pool.namespace, pool.pool): pool
         for pool in await store.pool_counts(context.options.namespace, now=time.time())

@@ -1,4 +1,4 @@
-"""Collects counters and events of sessions. Requests don't take part: each save adds what the counters have grown by."""
+"""Collects counters and events of sessions. Each save adds what the counters of a session have grown by."""
 
 from __future__ import annotations
 

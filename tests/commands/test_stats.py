@@ -184,13 +184,13 @@ def test_what_cannot_be_shown(stats: Project, arguments: list[str], code: int, m
 async def test_rates_are_taken_over_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts arrive in steps: a rate is computed over some seconds, and falls when they stop."""
     store, snapshots = MemoryStore(), deque[Any]()
-    context: Any = SimpleNamespace(options=SimpleNamespace(since=3600.0, namespace=None, pool=None, by=None))
+    context: Any = SimpleNamespace(options=SimpleNamespace(namespace=None, pool=None))
     rates = []
     for seconds, requests in ((0.0, 1), (2.0, 0), (4.0, 10), (10.0, 0), (40.0, 0), (60.0, 0)):
         await store.add_analytics([HourCounts("shop", "p", "a", hour_of(time.time()), requests)], [])
         clock = SimpleNamespace(time=time.time, monotonic=lambda now=seconds: now)
         monkeypatch.setattr(stats_watch, "time", clock)
-        (row,) = await stats_watch._rows(context, store, snapshots)
+        (row,) = await stats_watch._rows(context, store, lambda: store.hour_counts(None), snapshots)
         rates.append(row["requests_per_second"])
     assert rates == [0.0, 0.0, 2.5, 1.0, 0.0, 0.0]
     assert len(snapshots) == 2

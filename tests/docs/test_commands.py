@@ -47,7 +47,7 @@ def without_layout(text: str) -> str:
 def test_commands_in_the_documentation_are_understood() -> None:
     """Every ``scrapy sessions`` command in a page, and in a help text, has an existing subcommand and options."""
     texts = [text_of(page) for page in PAGES if page != commands_page.PAGE]
-    texts += [load(name).DESCRIPTION for name in SUBCOMMANDS]
+    texts += [load(name).__doc__ or "" for name in SUBCOMMANDS]
     shown = [command.partition("  #")[0] for text in texts for command in SHOWN.findall(text)]
     assert len(shown) > 30
     for command in shown:

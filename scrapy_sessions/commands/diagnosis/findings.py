@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 __all__ = ["Finding", "error", "ok", "warning"]
@@ -14,22 +15,12 @@ class Finding(NamedTuple):
     :param remedy: what to do about it; empty if there is nothing to do
     """
 
-    check: str
     level: Literal["ok", "warning", "error"]
+    check: str
     text: str
     remedy: str = ""
 
 
-def ok(check: str, text: str) -> Finding:
-    """Return a finding without a fault."""
-    return Finding(check, "ok", text)
-
-
-def warning(check: str, text: str, remedy: str) -> Finding:
-    """Return a finding that needs attention."""
-    return Finding(check, "warning", text, remedy)
-
-
-def error(check: str, text: str, remedy: str) -> Finding:
-    """Return a finding that has to be repaired."""
-    return Finding(check, "error", text, remedy)
+ok = partial(Finding, "ok")
+warning = partial(Finding, "warning")
+error = partial(Finding, "error")

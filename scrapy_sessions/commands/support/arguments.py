@@ -122,7 +122,7 @@ def _add_subcommand(subparsers: argparse._SubParsersAction[Subcommand], name: st
     parser = subparsers.add_parser(
         name,
         help=module.HELP,
-        description=inspect.cleandoc(module.DESCRIPTION),
+        description=inspect.getdoc(module),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # an option that is added later could make an abbreviation in a script ambiguous
     )

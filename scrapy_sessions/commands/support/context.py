@@ -1,4 +1,4 @@
-"""What a subcommand works with: its options, the settings, the store and the output."""
+"""The context of a subcommand: options, settings, store, input and output."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +18,24 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 from scrapy.settings import Settings
 
-from scrapy_sessions.commands.support.read_only import read_only_store
-from scrapy_sessions.commands.support.stdio import interruptible
 from scrapy_sessions.commands.support.text import printable, styled
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.resolve import resolve_store
+from scrapy_sessions.storage.sqlite.file import open_to_read
 
-if TYPE_CHECKING:  # their modules load pydantic, which takes a while: many subcommands do without
+if TYPE_CHECKING:  # their modules load pydantic, which many subcommands do not need
     from scrapy_sessions.models import PersistentSession, SessionInfo
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.settings import SessionsSettings
 
-__all__ = ["CommandError", "Context", "as_json", "missing_store"]
+__all__ = ["STANDARD", "CommandError", "Context", "as_json", "missing_store", "read_input"]
+
+STANDARD = "-"
+"""The name of standard input or output in place of a file."""
 
 _CLASS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.[A-Z]\w*")
+_LAYOUT = str.maketrans("", "", "\t\r\n")  # control characters that a terminal may print
 
 
 class CommandError(Exception):
@@ -43,9 +47,9 @@ class CommandError(Exception):
 
 
 class Context:
-    """What a subcommand works with. ``options`` are the subcommand's, ``settings`` Scrapy's.
+    """The context of a subcommand. ``options`` are the subcommand's, ``settings`` Scrapy's.
 
-    ``afterwards`` is called when the store is closed and the event loop has ended; it returns an exit code, too.
+    ``afterwards`` is called when the store is closed and the event loop has ended. It returns an exit code, too.
     """
 
     def __init__(self, options: argparse.Namespace, settings: Settings) -> None:
@@ -98,7 +102,7 @@ class Context:
         Raises :exc:`CommandError` if it *must_exist* and doesn't: reading creates no store.
         """
         if reads_only:
-            self.store = read_only_store(self.store)
+            self.store = _read_only(self.store)
         self._check()
         missing = missing_store(self.store) if must_exist else None
         if missing:
@@ -107,7 +111,7 @@ class Context:
 
     def _check(self) -> None:
         """Refuse bad settings and a bad namespace, also in subcommands that use neither."""
-        if self._given() - {"SESSIONS_STORE"}:  # that one is checked where it is used
+        if self._given() - {"SESSIONS_STORE"}:  # which is checked where it is used
             _ = self.session_settings
         if self.options.namespace is not None:
             from scrapy_sessions.models import check_session_id  # noqa: PLC0415  # see TYPE_CHECKING above
@@ -192,19 +196,32 @@ class Context:
         self.write_raw(map(printable, lines))
 
     def write_raw(self, lines: Iterable[str]) -> None:
-        """Write each of *lines*, which contain nothing else unprintable, with their control sequences."""
+        """Write each of *lines* with their control sequences. Nothing else in them may be unprintable."""
         self.stdout.write("".join([f"{line}\n" for line in lines]))
+
+    def write_bytes(self, content: bytes, what: str) -> None:
+        """Write *content* to standard output unchanged. *what* is its name in the error.
+
+        Raises :exc:`CommandError` if it contains control characters and standard output is a terminal.
+        """
+        if self.on_terminal and not content.decode("utf-8", "surrogateescape").translate(_LAYOUT).isprintable():
+            raise CommandError(
+                f"The {what} contains control characters, which a terminal would obey: use a pipe or a file", 1
+            )
+        self.stdout.flush()
+        self.stdout.buffer.write(content)
+        self.stdout.buffer.flush()
 
     def write_json(self, value: Any, *, indent: int | None = None) -> None:
         """Write *value* to standard output, encoded by :func:`as_json`."""
         self.stdout.write(f"{as_json(value, indent=indent)}\n")
 
     def note(self, text: str) -> None:
-        """Write *text*, which is no part of the result, to standard error, with escapes for what isn't printable."""
+        """Write *text* to standard error, with escapes for what isn't printable."""
         self.stderr.write(f"{printable(text)}\n")
 
     def progress(self, text: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
-        """Show a progress bar on standard error, if that is a terminal. Call the value with how many more are done."""
+        """Show a progress bar on standard error if that is a terminal. Yields a function to add to what is done."""
         if not self.stderr.isatty():
             return nullcontext(lambda done: None)
         from scrapy_sessions.commands.support.terminal import progress  # noqa: PLC0415  # see TYPE_CHECKING above
@@ -218,7 +235,7 @@ class Context:
         """
         if not sys.stdin.isatty():
             raise CommandError(f"{question} There is no terminal to ask on: add --yes")
-        with interruptible():
+        with _interruptible():
             self.stderr.write(f"{printable(question)} [y/N] ")
             self.stderr.flush()
             return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -248,3 +265,38 @@ def missing_store(store: SessionStore) -> str | None:
         f"{fault}: a crawl creates it when it saves its first session. Name another store with --store or "
         f"SESSIONS_STORE"
     )
+
+
+def read_input(name: str) -> bytes:
+    """Return the content of the file *name*, or of standard input. Raises :exc:`OSError`."""
+    with _interruptible():  # for a named file too: it may be a pipe
+        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C end a read in the block, by :exc:`KeyboardInterrupt`."""
+    # asyncio's own handler only cancels the task, which takes effect after the read.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _read_only(store: SessionStore) -> SessionStore:
+    """Return *store*; if this user can read its file but not write to it, a store that only reads the file."""
+    if not isinstance(store, SQLiteStore):
+        return store
+    file = Path(store.location)
+    readable = os.access(file, os.R_OK)
+    writable = os.access(file, os.W_OK) and os.access(file.resolve().parent, os.W_OK | os.X_OK)
+    return _ReadOnlyStore(file) if readable and not writable else store
+
+
+class _ReadOnlyStore(SQLiteStore):
+    """Reads the file and creates none beside it. Methods that write raise StoreError."""
+
+    def _open(self) -> None:
+        if self._connection is None:
+            self._connection = open_to_read(Path(self.location).resolve(), busy_timeout=self._busy_timeout)
