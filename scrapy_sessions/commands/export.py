@@ -28,9 +28,10 @@ from urllib.parse import quote
 from scrapy_sessions.atomic_file import atomic_write
 from scrapy_sessions.commands.support.context import STANDARD, CommandError, Context
 from scrapy_sessions.commands.support.text import count
+from scrapy_sessions.cookies.parse import encode
 from scrapy_sessions.exceptions import CorruptRecord, FormatError
 from scrapy_sessions.formats.records import piece, whole
-from scrapy_sessions.formats.registry import FORMATS, TOOLS, left_out, to_bytes, write
+from scrapy_sessions.formats.registry import FORMATS, TOOLS, left_out, write
 from scrapy_sessions.models import PersistentSession, SessionInfo
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
@@ -151,7 +152,7 @@ def _deliver(context: Context, name: str, texts: dict[Key, str]) -> None:
             f"{name} contains one session, and there are {len(texts)}: name a folder for them, as in -o sessions/"
         )
     content = whole(texts.values()) if FORMATS[name].whole else next(iter(texts.values()))
-    _write(context, output, to_bytes(content))
+    _write(context, output, encode(content))
     if output != STANDARD:
         _note_written(context, output, len(texts))
 
@@ -176,7 +177,7 @@ def _fill(context: Context, folder: Path, name: str, texts: dict[Key, str]) -> N
         path = folder / (file_name + FORMATS[name].suffix)
         try:
             with atomic_write(path) as file:
-                file.write(to_bytes(text))
+                file.write(encode(text))
         except OSError as e:
             raise CommandError(
                 f"{e.strerror or type(e).__name__}: {path}. {done} of {len(files)} sessions were written to {folder}", 1

@@ -1,1 +1,1 @@
-"""File formats of cookies and sessions, and importing them."""
+"""File formats of cookies and sessions, and their import."""

@@ -1,4 +1,4 @@
-"""The commands and words of a command line, as bash and as Windows' cmd split it."""
+"""Splits a command line into commands and words, as bash and Windows' cmd do."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ANSI = re.compile(
     r"|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)|(.))",
     re.DOTALL,
 )
-# Browsers write every backslash twice, even where Windows takes both as they are.
+# Browsers write every backslash twice, even where Windows would keep both.
 _ARGUMENT = re.compile(r'(?P<gap>[ \t\n]+)|\\[\\"]|"|(?P<plain>[^ \t\n"\\]+|\\)')
 _END = "\0"
 _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def split_bash(text: str) -> list[list[str]]:
-    """Return the words of each command in *text*: quotes of all three kinds, and lines that end with a backslash.
+    """Return the words of each command in *text*, with the three kinds of quotes, and continued lines.
 
     :mod:`shlex` doesn't support ``$'…'``. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
     """
@@ -69,14 +69,14 @@ def split_bash(text: str) -> list[list[str]]:
 
 
 def _ansi(text: str) -> str:
-    """Return *text* with the escapes of ``$'…'`` resolved. Those of bytes, several of which may be one character."""
+    """Return *text* with the escapes of ``$'…'`` resolved. Several escaped bytes may be one character."""
     raw = b""
     end = 0
     for found in _ANSI.finditer(text):
         raw += _bytes(text[end : found.start()])
         end = found.end()
         high, low, hexadecimal, short, long, octal, control, letter = found.groups()
-        if high:  # the halves of one character, as JavaScript counts them
+        if high:  # the surrogates of one character
             raw += bytes.fromhex(high + low).decode("utf-16-be").encode()
         elif hexadecimal or octal:
             raw += bytes([int(hexadecimal, 16) if hexadecimal else int(octal, 8) & 0xFF])
@@ -98,7 +98,7 @@ def _bytes(text: str) -> bytes:
 
 
 def split_cmd(text: str) -> list[list[str]]:
-    """Return the words of each command in *text*: carets are resolved by cmd, quotes and backslashes by the program.
+    """Return the words of each command in *text*: cmd resolves carets, the program resolves quotes and backslashes.
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
     """

@@ -1,4 +1,4 @@
-"""What goes into the reading of a file, and what comes out."""
+"""The options for reading a file, and its contents."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["Contents", "Reading", "Remarks", "Skipping", "host_of", "read_entrie
 
 _T = TypeVar("_T")
 
-_PLACES = 3  # that are named in one remark
+_PLACES = 3  # in one remark
 _REMARKS = 10  # that are shown
 
 
 @dataclass
 class Contents:
-    """What a file contains for a session, or, in our own JSON, the sessions themselves.
+    """The contents of a file: those of one session, or, in our own JSON, whole sessions.
 
     :param headers: by origin, as in a record; under ``"*"`` those of the identity
-    :param dated: the cookies' times are their own, not that of the import
-    :param notes: for the user
+    :param dated: whether the file contains the times of the cookies
+    :param notes: remarks for the user
     :param guessed: the cookies of which only name and value are known, by domain and name, with the URL that they were
         sent to
     """
@@ -44,7 +44,7 @@ class Contents:
 
 
 class Remarks:
-    """What is unusual in a file, for the user: each remark once, with the first places that it is about."""
+    """Remarks about a file for the user: each once, with the first places in the file."""
 
     def __init__(self) -> None:
         self._places: dict[str, list[str]] = {}
@@ -65,7 +65,7 @@ class Remarks:
 
 
 class Skipping:
-    """A context manager around the reading of one entry: if *enabled*, its fault goes to :attr:`faults`, not up."""
+    """A context manager for reading one entry. If *enabled*, it adds a FormatError to :attr:`faults`, not raises it."""
 
     __slots__ = ("_enabled", "faults")
 
@@ -85,13 +85,13 @@ class Skipping:
 
 @dataclass
 class Reading:
-    """How a file is read.
+    """The options for reading a file.
 
-    :param now: the time of the import (UNIX seconds), that of cookies without times of their own
-    :param url: the site of cookies without a domain: they are for its host alone, and Secure if it is ``https``
-    :param domain: instead of *url*: a host, with a leading dot for its subdomains too. In a file whose cookies have
-        domains: only those of this host and of the hosts below it are kept
-    :param skipping: what happens to an entry that can't be read
+    :param now: the time of the import (UNIX seconds), which cookies without times get
+    :param url: the site of cookies without a domain: they are for its host only, and Secure if it is ``https``
+    :param domain: instead of *url*: a host, with a leading dot for its subdomains too. If the cookies in the file have
+        domains, only those of this host and its subdomains are kept
+    :param skipping: handles entries that can't be read
     """
 
     now: float = 0.0

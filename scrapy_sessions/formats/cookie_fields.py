@@ -54,16 +54,16 @@ def make_cookie(
     same_site: SameSite | None = None,
     partition: Partition = (None, None),
 ) -> Cookie:
-    """Return the cookie with these fields, which are at *place*. The jar decides later whether to accept it.
+    """Return the cookie with these fields, which are at *place* in the file. The jar may refuse it later.
 
     :param domain: with or without a leading dot
     :param host_only: ``None``: True unless the domain has a leading dot
-    :param partition: what :func:`read_partition` returns. A cross-site ancestor that is unknown is derived: the
-        partition of another site always has one
+    :param partition: the result of :func:`read_partition`. An unknown cross-site ancestor is derived: the partition of
+        another site always has one
     :param expires: in any unit that :func:`~scrapy_sessions.formats.dates.to_seconds` recognises
 
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes no field: where columns are shifted, the domain
-    may be the value.
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes no field: in shifted columns, the value may be
+    in place of the domain.
     """
     if not domain:
         raise FormatError(place, "its domain is missing: every cookie needs one")
@@ -84,7 +84,7 @@ def make_cookie(
         name=name,
         value=value,
         domain=host,
-        # An IP address has no subdomains, so that its cookies are always for it alone.
+        # An IP address has no subdomains.
         host_only=(not dotted if host_only is None else host_only) or is_ip(host),
         path=path,
         expires=expires,
@@ -99,9 +99,9 @@ def make_cookie(
 
 
 def read_expiry(fields: Fields, *names: str) -> float | None:
-    """Return the first of the expiries *names* that is there, a number or a date; ``None``: a session cookie.
+    """Return the first of the expiries *names* that exists, a number or a date; ``None``: a session cookie.
 
-    -1 is one in what browsers are driven with, and a date of 1969 in what extensions write.
+    -1 is a session cookie in the lists of browser drivers, but a date of 1969 in those of extensions.
     """
     for name in names:
         value = fields.content.get(name)
@@ -119,7 +119,7 @@ def read_expiry(fields: Fields, *names: str) -> float | None:
 
 
 def read_same_site(fields: Fields, name: str) -> SameSite | None:
-    """Return SameSite in any spelling, ``None`` if it is unknown to the tool."""
+    """Return SameSite from any spelling, ``None`` if it is missing or unspecified."""
     value = fields.content.get(name)
     if value is None:
         return None
@@ -147,18 +147,18 @@ def read_partition(fields: Fields) -> Partition:
 
 
 def dotted_domain(cookie: Cookie) -> str:
-    """Return the domain of *cookie* as most formats write it: with a leading dot if subdomains get the cookie."""
+    """Return the domain of *cookie* with a leading dot if subdomains get the cookie, as most formats have it."""
     return cookie.domain if cookie.host_only else f".{cookie.domain}"
 
 
 def is_unpartitioned(cookie: Cookie) -> bool:
-    """Whether a format without partitions can contain *cookie*: it has none, or that of a visit to its own site."""
+    """Whether a format without partitions can contain *cookie*: its partition is none, or that of its own site."""
     key = cookie.partition_key
     return key is None or (_is_own(cookie.domain, key) and not cookie.cross_site_ancestor)
 
 
 def has_cross_site_ancestor(cookie: Cookie) -> bool:
-    """Whether the partition of *cookie* has a cross-site ancestor: as stored, or because it is that of another site."""
+    """Whether the partition of *cookie* has a cross-site ancestor: as stored, or because it is another site's."""
     return cookie.cross_site_ancestor or not is_unpartitioned(cookie)
 
 

@@ -20,10 +20,10 @@ __all__ = ["dump", "misfit", "pairs_misfit", "parse_pairs", "read", "read_pairs"
 _NAME = "cookie:"
 _PROMISES = ("__host-", "__secure-")
 _HEADER = re.compile(r"\s*(?:cookie|set-cookie2?):", re.IGNORECASE)
-# How a pasted program, command or sentence begins, and no cookie's name: without this, it would become a cookie.
+# The beginning of a pasted program, command or sentence, which is not the name of a cookie.
 _NO_NAME = re.compile(r"""[^=;]*[\s"'`(){}<>\\]""")
 _HTML = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
-# What no site calls its cookies, and every Set-Cookie has: not Path and Domain, which are names of cookies too.
+# Attributes of Set-Cookie that are not names of cookies, as Path and Domain may be.
 _ATTRIBUTE = re.compile(
     r"secure|httponly|partitioned|samesite=(?:lax|strict|none)|max-age=-?\d+|expires=\w+, .* gmt", re.IGNORECASE
 )
@@ -32,7 +32,7 @@ _NOT_SENT = "this is a Set-Cookie header, of a response: copy the Cookie header 
 
 
 def misfit(source: Source, reading: Reading) -> str | None:
-    """Say why *source* isn't a Cookie header; ``None`` if it is. Without a name it is one if the site was named."""
+    """Say why *source* isn't a Cookie header; ``None`` if it is. Without ``Cookie:`` it needs the user's site."""
     text = source.text
     if _HEADER.match(text):
         return None
@@ -96,7 +96,7 @@ def sent_cookies(
 ) -> Contents:
     """Return the cookies of *pairs* (place, name, value) that a browser sent to *domain*.
 
-    They get the path ``/`` and end with the browser: the names and values contain no more.
+    They get the path ``/`` and no expiry, because the other attributes are unknown.
     """
     cookies: dict[str, Cookie] = {}
     for place, name, value in pairs:
@@ -107,10 +107,12 @@ def sent_cookies(
                 name=name,
                 value=value,
                 domain=domain,
-                # A browser sent it, so that it fulfils what its prefix requires.
+                # A browser sent it, so that it has what its prefix requires.
                 secure=secure or name.lower().startswith(_PROMISES),
             )
-            cookies.setdefault(name, cookie)  # of two, the one of the longer path comes first, and is what sites read
+            cookies.setdefault(
+                name, cookie
+            )  # of two, the one with the longer path is first, which is the one that sites read
     guessed = {(each.domain, each.name): url or f"https://{each.domain}/" for each in cookies.values()}
     return Contents(list(cookies.values()), guessed=guessed)
 
@@ -141,9 +143,9 @@ def read_pairs(source: Source, reading: Reading) -> Contents:
 
 
 def dump(cookies: Iterable[Cookie], *, url: str) -> str:
-    """Return the ``Cookie`` header of a request to *url*, with its name: of *cookies* those that are sent there.
+    """Return the line ``Cookie: …`` of a request to *url* with *cookies*, empty if none of them is sent there.
 
-    It is empty if none is sent there. Raises :exc:`~scrapy_sessions.exceptions.FormatError` for a URL without a host.
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError` for a URL without a host.
     """
     host_of(url, "the URL")
     header = SessionCookieJar(cookies).header(urlsplit(url))

@@ -20,14 +20,14 @@ __all__ = ["SHAPES", "Shape", "find_list", "misfit", "read", "read_cookies", "sh
 
 
 class Shape(NamedTuple):
-    """How one tool writes a list of cookies: the fields by which it is recognised, and those that carry nothing."""
+    """The list of cookies of one tool: the fields that identify it, and those without meaning for a cookie."""
 
     title: str
     marks: frozenset[str]
     ignored: frozenset[str] = frozenset()
 
 
-# The first shape that has one of its marks in the list wins: "expires" is also in the lists of others.
+# The first shape with one of its marks in the list is taken: "expires" is also in other lists.
 SHAPES = {
     "extension": Shape(
         "a list of a browser extension", names("expirationDate hostOnly storeId firstPartyDomain"), names("id")
@@ -53,8 +53,8 @@ _READ = names(
     "same_site partitionKey session"
 )
 _KNOWN = _READ.union(*(shape.marks | shape.ignored for shape in SHAPES.values()))
-_SAMPLE = 50  # entries in which the marks are looked for
-_SHOWN = 8  # unknown fields that are named
+_SAMPLE = 50  # entries that are searched for marks
+_SHOWN = 8  # unknown fields in one note
 
 
 def find_list(document: Any) -> tuple[Fields | None, Any, str] | None:
@@ -78,7 +78,7 @@ def shape_of(cookies: Any) -> str | None:
     fields: set[str] = set().union(*(each for each in cookies[:_SAMPLE] if isinstance(each, dict)))
     found = next((name for name, shape in SHAPES.items() if fields & shape.marks), None)
     if found is None and {"name", "value", "domain", "httpOnly"} <= fields:
-        return "selenium"  # of which a session cookie has no mark
+        return "selenium"  # whose session cookies have no mark
     return found
 
 
@@ -116,7 +116,7 @@ def read_cookies(value: Any, path: str, reading: Reading) -> list[Cookie]:
 
 
 def unread(content: dict[str, Any], known: frozenset[str], whose: str) -> list[str]:
-    """Return a note that names the fields of *content* that are not *known*; empty if there are none."""
+    """Return a note with the fields of *content* that are not *known*; empty if there are none."""
     unknown = sorted(name for name in content if name not in known)
     if not unknown:
         return []
@@ -130,7 +130,7 @@ def _cookie(fields: Fields, reading: Reading) -> Cookie:
         reading.remarks.add(f"the field {name:.40} is not read", fields.path)
     name, value = fields.text("name"), content.get("value")
     if value is None and "_rest" in content:
-        name, value = "", name  # http.cookiejar calls a cookie without "=" by its value
+        name, value = "", name  # http.cookiejar stores the value of a cookie without "=" as its name
     else:
         value = fields.text("value")
     secure = fields.flag("secure")
@@ -169,7 +169,7 @@ def _rest_says_http_only(content: dict[str, Any]) -> bool:
 def _same_site(fields: Fields, secure: bool) -> SameSite | None:
     number = fields.content.get("same_site")
     if isinstance(number, int) and not isinstance(number, bool):
-        # Of rookiepy, the number in the browser's database. 0 is None, which browsers accept of a Secure cookie only.
+        # rookiepy: the number in the browser's database. 0 is None, which browsers accept in Secure cookies only.
         return {0: "None" if secure else None, 1: "Lax", 2: "Strict"}.get(number)
     rest = fields.content.get("_rest")
     if isinstance(rest, dict) and isinstance(rest.get("SameSite"), str):

@@ -1,7 +1,7 @@
-"""curl commands, as browsers copy them for bash and for Windows' cmd, and as ``scrapy sessions curl`` prints them.
+"""curl commands that browsers copy for bash and for Windows' cmd, and that ``scrapy sessions curl`` prints.
 
 Scrapy's own ``curl_to_request_kwargs`` is not used: it removes the quotes of cookie values, drops cookies with unusual
-characters, and takes neither ``$'…'``, nor the carets of cmd, nor ``--url`` and ``--user-agent``.
+characters, and supports neither ``$'…'``, nor the carets of cmd, nor ``--url`` and ``--user-agent``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["misfit", "read"]
 
 _COMMAND = re.compile(r"\s*(?:[$%>]\s+)?curl(?:\.exe)?\s", re.IGNORECASE)
 _CMD = re.compile(r'\s*curl(?:\.exe)?\s+(?:-\S+\s+)*\^"|[^\n]*[ "]\^\r?\n', re.IGNORECASE)
-# Those of curl's options that have a value, without which the value would be taken for the URL.
+# The options of curl with a value, which must not be read as the URL.
 _VALUED = names(
     "--request --data --data-raw --data-binary --data-ascii --data-urlencode --json --form --form-string --user "
     "--proxy --proxy-user --proxy-header --output --referer --user-agent --cookie --cookie-jar --header --url --quote "
@@ -48,7 +48,7 @@ _SHORT = {
 
 
 class _Request(NamedTuple):
-    """What one command says."""
+    """The request of one command."""
 
     url: str
     headers: list[tuple[str, str]]
@@ -83,7 +83,7 @@ def read(source: Source, reading: Reading) -> Contents:
 
 
 def _merge(contents: Contents, more: Contents, found: dict[tuple[str, str], int]) -> None:
-    """Add *more* to *contents*; of two cookies with one domain and name the later one stays."""
+    """Add *more* to *contents*; of two cookies with one domain and name the later one is kept."""
     for cookie in more.cookies:
         place = found.setdefault((cookie.domain, cookie.name), len(contents.cookies))
         contents.cookies[place : place + 1] = [cookie]
@@ -111,7 +111,7 @@ def _request(words: list[str]) -> _Request:
                 cookies.append(content.strip())
             else:
                 headers.append((name.strip(), content.strip()))
-        elif option == "--cookie" and "=" in value:  # else it is the name of a file
+        elif option == "--cookie" and "=" in value:  # else it names a file
             cookies.append(value)
         elif option == "--user-agent":
             headers.append(("User-Agent", value))

@@ -1,4 +1,4 @@
-"""Expiries as tools write them: in four units, as dates of ISO 8601 and of HTTP, or as a word."""
+"""Expiries: numbers in four units, dates of ISO 8601 and HTTP, and words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["SESSION_WORDS", "parse_date", "to_seconds"]
 SESSION_WORDS = frozenset({"", "session", "0", "-1"})
 """The texts, in lower case, that mean a session cookie."""
 
-# Seconds between 1601, where the clock of Chrome and of Windows begins, and 1970.
+# Seconds between 1601, the epoch of Chrome and Windows, and 1970.
 _EPOCH_1601 = 11_644_473_600.0
 _MOST_MILLISECONDS = MAX_EXPIRES * 1e3
 _LEAST_SINCE_1601 = _EPOCH_1601 * 1e6

@@ -1,4 +1,4 @@
-"""Reading a JSON document field by field. A fault names its JSON path and quotes no value: it may be a password."""
+"""Reads a JSON document field by field. An error contains the JSON path, but no value, which may be a password."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any, NoReturn
 from scrapy_sessions.exceptions import FormatError
 
 __all__ = ["Fields", "is_text", "names", "parse_json"]
-
-_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", float: "a number"}
 
 
 def parse_json(text: str) -> Any:
@@ -46,7 +44,7 @@ def is_text(value: str) -> bool:
 
 
 def names(text: str) -> frozenset[str]:
-    """Return the words of *text* as a set, for the tables of names."""
+    """Return the words of *text* as a set."""
     return frozenset(text.split())
 
 
@@ -71,21 +69,21 @@ class Fields:
         raise FormatError(self.place(name), message)
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return the text *name*, or *default* if it is missing; without one it must be there."""
+        """Return the text *name*, or *default* if it is missing; without a default, a missing text is an error."""
         value = self.content.get(name, default)
         if value is None and name not in self.content:
             self.fail(name, "it is missing")
         if not isinstance(value, str):
-            self.fail(name, f"it must be {_KINDS[str]}")
+            self.fail(name, "it must be a string")
         return value
 
-    def flag(self, name: str, default: bool = False) -> bool:
-        """Return the truth value *name*, or *default* if it is missing or null."""
+    def flag(self, name: str) -> bool:
+        """Return the truth value *name*, False if it is missing or null."""
         value = self.content.get(name)
         if value is None:
-            return default
+            return False
         if not isinstance(value, bool):
-            self.fail(name, f"it must be {_KINDS[bool]}")
+            self.fail(name, "it must be true or false")
         return value
 
     def number(self, name: str) -> float | None:
@@ -102,6 +100,15 @@ class Fields:
         if not math.isfinite(number):
             self.fail(name, "the number is too large")
         return number
+
+    def items(self, name: str) -> list[Any]:
+        """Return the list *name*, empty if it is missing or null."""
+        value = self.content.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.fail(name, "it must be a list")
+        return value
 
     def child(self, name: str) -> Fields:
         if name not in self.content:

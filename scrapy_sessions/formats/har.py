@@ -1,8 +1,8 @@
 """HAR, a browser's recording of its requests: the cookies at its end.
 
-Every ``Set-Cookie`` passes through a jar, at the time of its response and with the URL of its request, so that all
-rules of cookies apply. Other cookies that requests sent were set before the recording began, or by a script: of those
-only name and value are known.
+A jar stores every ``Set-Cookie`` at the time of its response and with the URL of its request, so that all cookie rules
+apply. Other cookies that requests sent were set before the recording, or by a script: only their names and values are
+known.
 """
 
 from __future__ import annotations
@@ -51,57 +51,55 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return what a session takes from a recording: the cookies that haven't expired, with the times of the recording,
-    and the browser's user agent and language.
+    """Return the unexpired cookies of a recording, with its times, and the browser's user agent and language.
 
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path.
     """
     contents = Contents(dated=True)
-    taker = _Taker(reading)
+    replay = _Replay(reading)
     entries = Fields(source.document, "").child("log")
     events = list(_events(entries, reading))
     for event in sorted(events, key=attrgetter("time")):
         with reading.skipping:
-            taker.take(event)
+            replay.add(event)
         if event.sent:
             contents.user_agent = contents.user_agent or _header(event.message, "user-agent")
             contents.language = contents.language or _header(event.message, "accept-language")
-    contents.cookies, contents.guessed = taker.finish()
-    contents.notes += _notes(contents, taker)
+    contents.cookies, contents.guessed = replay.finish()
+    contents.notes += _notes(contents, replay)
     return contents
 
 
-def _notes(contents: Contents, taker: _Taker) -> Iterator[str]:
-    if taker.redacted:
+def _notes(contents: Contents, replay: _Replay) -> Iterator[str]:
+    if replay.redacted:
         yield (
-            f"{taker.redacted} values are redacted, so that they are no login: export the recording again, with "
+            f"{replay.redacted} values are redacted, so that they are no login: export the recording again, with "
             "sensitive data"
         )
-    elif not contents.cookies and not taker.refusals:
+    elif not contents.cookies and not replay.refusals:
         yield "the recording contains no cookie: export it again, with sensitive data (Chromium leaves that out)"
     if contents.guessed:
         yield f"{len(contents.guessed)} cookies were set before the recording began: their path and expiry are unknown"
-    if taker.refusals:
-        yield f"{len(taker.refusals)} cookies of the recording break the rules and were refused"
+    if replay.refusals:
+        yield f"{len(replay.refusals)} cookies of the recording break the rules and were refused"
 
 
 def _events(log: Fields, reading: Reading) -> Iterator[_Event]:
-    entries = log.content.get("entries")
-    if not isinstance(entries, list):
-        log.fail("entries", "it is missing" if entries is None else "it must be a list")
+    if log.content.get("entries") is None:
+        log.fail("entries", "it is missing")
     only = canonical_host(reading.domain.removeprefix(".")) if reading.domain else None
     last = 0.0
-    for index, each in enumerate(entries):
+    for index, each in enumerate(log.items("entries")):
         with reading.skipping:
             entry = Fields(each, f"{log.path}.entries[{index}]")
             request = entry.child("request")
             url = _url(request)
             last = _started(entry, last)
             host = canonical_host(url.hostname or "") if url is not None else None
-            # Only hosts below the domain that was asked for can set its cookies.
+            # Only this domain and its subdomains can set its cookies.
             if url is None or host is None or (only is not None and not domain_matches(host, only)):
                 continue
-            # A clock that runs ahead must not make cookies newer than all later ones.
+            # With a clock that is fast, cookies would be newer than all later ones.
             yield _Event(min(last, reading.now), request, url, host, sent=True)
             response = entry.content.get("response")
             if response is None or entry.content.get("_fromCache"):
@@ -130,7 +128,7 @@ def _started(entry: Fields, last: float) -> float:
 
 
 def _answered(entry: Fields) -> float:
-    """Return how many seconds after its start the entry's response came, without the time its body took."""
+    """Return the seconds from the start of *entry* to its response, without those for the body."""
     total = entry.number("time") or 0.0
     timings = entry.content.get("timings")
     body = Fields(timings, entry.place("timings")).number("receive") if isinstance(timings, dict) else None
@@ -143,14 +141,9 @@ def _header(message: Fields, name: str) -> str | None:
 
 
 def _headers(message: Fields, name: str) -> list[str]:
-    """Return the values of the headers *name* (lower case). Other headers aren't checked: a recording has many."""
-    headers = message.content.get("headers")
-    if headers is None:
-        return []
-    if not isinstance(headers, list):
-        message.fail("headers", "it must be a list")
+    """Return the values of the headers *name* (lower case). The many other headers are not checked."""
     values = []
-    for index, each in enumerate(headers):
+    for index, each in enumerate(message.items("headers")):
         try:
             if each["name"].lower() != name:
                 continue
@@ -171,31 +164,31 @@ def _repaired(text: str) -> str:
         return text
 
 
-class _Taker:
-    """Takes the cookies of one event after the other into a jar."""
+class _Replay:
+    """Replays the events in a jar."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._now = reading.now
         self._guessed: dict[tuple[str, str], str] = {}
         self._guessed_values: dict[tuple[str, str], str] = {}
-        # By name, the schemes and hosts to which the jar sends such a cookie on every path: requests repeat themselves.
+        # A cache: by name, the schemes and hosts to which the jar sends such a cookie on every path.
         self._known: dict[str, set[tuple[str, str]]] = {}
         self.redacted = 0
         self.refusals: list[str] = []
         self._jar = SessionCookieJar(clock=lambda: self._now, on_refused=self.refusals.append)
 
-    def take(self, event: _Event) -> None:
+    def add(self, event: _Event) -> None:
         self._now = event.time
         if event.sent:
-            self._take_sent(event)
+            self._add_sent(event)
         else:
             headers = [header for header in self._set_cookies(event.message) if not self._is_redacted(header)]
             self._forget(headers, event.host)
             self._jar.store(headers, event.url)
 
     def finish(self) -> tuple[list[Any], dict[tuple[str, str], str]]:
-        """Return the cookies, and those of them that are guessed, with the URL of their last request."""
+        """Return the cookies, and the guessed ones among them, with the URL of their last request."""
         self._now = self._reading.now
         cookies = self._jar.dump()
         kept = {(cookie.domain, cookie.name) for cookie in cookies}
@@ -211,27 +204,27 @@ class _Taker:
     def _set_cookies(self, response: Fields) -> Iterable[str]:
         headers = _headers(response, "set-cookie")
         if headers:
-            # Chromium writes several as one, with line ends between them.
+            # Chromium joins several headers with line breaks.
             return [line for header in headers for line in header.split("\n") if line]
         return [self._as_header(fields) for fields in _cookies(response)]
 
     def _as_header(self, fields: Fields) -> str:
-        said = [_repaired(fields.text("value"))]
+        parts = [_repaired(fields.text("value"))]
         for attribute in ("path", "domain"):
             text = fields.text(attribute, "") if fields.content.get(attribute) is not None else ""
             if text:
-                said.append(f"{attribute}={text}")
+                parts.append(f"{attribute}={text}")
         expires = self._expires(fields)
         if expires is not None:
-            said.append(f"expires={formatdate(expires, usegmt=True)}")
+            parts.append(f"expires={formatdate(expires, usegmt=True)}")
         if fields.content.get("sameSite"):
-            said.append(f"samesite={fields.text('sameSite')}")
+            parts.append(f"samesite={fields.text('sameSite')}")
         flags = [flag for flag, name in (("secure", "secure"), ("httponly", "httpOnly")) if fields.content.get(name)]
         name = _repaired(fields.text("name"))
-        for part in (name, *said):
+        for part in (name, *parts):
             if ";" in part:
                 fields.fail("value", "name, value or an attribute contains a semicolon, which no cookie can")
-        return "; ".join([f"{name}={said[0]}", *said[1:], *flags])
+        return "; ".join([f"{name}={parts[0]}", *parts[1:], *flags])
 
     def _expires(self, fields: Fields) -> float | None:
         value = fields.content.get("expires")
@@ -245,7 +238,7 @@ class _Taker:
         return date
 
     def _forget(self, headers: list[str], host: str) -> None:
-        """Delete the guessed cookies that the site now sets itself: with another path, they would stay beside them."""
+        """Delete guessed cookies that the site now sets: with another path, they would be kept beside the new ones."""
         for header in headers:
             guess = (host, header.partition("=")[0].strip())
             self._known.pop(guess[1], None)
@@ -253,8 +246,8 @@ class _Taker:
                 del self._guessed[guess]
                 self._jar.delete(guess[1], domain=host)
 
-    def _take_sent(self, event: _Event) -> None:
-        """Take what the request sent and the jar doesn't have, or has from a request only."""
+    def _add_sent(self, event: _Event) -> None:
+        """Add the cookies of a request that the jar doesn't contain, or contains from a request only."""
         pairs = [(_repaired(each.text("name")), _repaired(each.text("value"))) for each in _cookies(event.message)]
         for line in [] if pairs else _headers(event.message, "cookie"):
             if _REDACTED.fullmatch(line.strip()):
@@ -297,9 +290,5 @@ class _Taker:
 
 
 def _cookies(message: Fields) -> list[Fields]:
-    cookies = message.content.get("cookies")
-    if cookies is None:
-        return []
-    if not isinstance(cookies, list):
-        message.fail("cookies", "it must be a list")
-    return [Fields(each, f"{message.place('cookies')}[{index}]") for index, each in enumerate(cookies)]
+    path = message.place("cookies")
+    return [Fields(each, f"{path}[{index}]") for index, each in enumerate(message.items("cookies"))]

@@ -1,6 +1,6 @@
 """Importing: the changes are planned first, then made at once.
 
-Cookies of a file are merged into a session, whole records are put into a store.
+The cookies of a file are merged into a session; whole records are saved in a store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ What = Literal["added", "changed", "same", "older", "removed", "expired", "refus
 
 
 class Change(NamedTuple):
-    """What happens to one cookie. The *reason* of a refused one is a key of ``cookies.REFUSAL_REASONS``."""
+    """The change of one cookie. The *reason* of a refused one is a key of ``cookies.REFUSAL_REASONS``."""
 
     what: What
     cookie: Cookie
@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """A session's cookies and local storage after an import, the headers it gets, and what happened to each cookie."""
+    """The cookies and local storage of a session after an import, its new headers, and the change of each cookie."""
 
     cookies: list[Cookie]
     local_storage: dict[str, dict[str, str]]
@@ -44,23 +44,25 @@ class Merge(NamedTuple):
 def merge(session: PersistentSession | None, contents: Contents, *, now: float, replace: bool) -> Merge:
     """Merge *contents* into *session* (``None``: a new one). Pure.
 
-    Of two cookies with the same identity the newest wins; an import without times of its own is the newest. A guessed
-    cookie only brings a value: if *session* sends a cookie of that name to the same URL, it gets the value and keeps
-    its own attributes. With *replace*, the cookies and the local storage of *contents* become the only ones. *now* is
-    UNIX seconds.
+    Of two cookies with the same identity the newest is kept; cookies from a file without times are the newest. A
+    guessed cookie is only a value: if *session* sends a cookie of that name to the same URL, that cookie gets the value
+    and keeps its attributes. With *replace*, the cookies and the local storage of *contents* replace all others. *now*
+    is UNIX seconds.
     """
-    known = _SentCookies(session, now)
-    old = {StoredCookie.of(cookie).identity: cookie for cookie in (session.cookies if session is not None else ())}
+    stored = session.cookies if session is not None else []
+    known = SessionCookieJar(stored, clock=lambda: now)
+    old = {StoredCookie.of(cookie).identity: cookie for cookie in stored}
     result: dict[Identity, Cookie] = {} if replace else dict(old)
     changes: dict[Identity, Change] = {}
     for cookie in contents.cookies:
         url = contents.guessed.get((cookie.domain, cookie.name))
         if url is not None:
-            cookie = known.with_value_of(cookie, url)  # noqa: PLW2901
+            for sent in known.sent_to(urlsplit(url), cookie.name)[:1]:
+                cookie = sent.model_copy(update={"value": cookie.value, "updated": cookie.updated})  # noqa: PLW2901
         entry = StoredCookie.of(cookie)
         identity = entry.identity
         if url is not None and identity in changes and changes[identity].cookie.updated > cookie.updated:
-            continue  # sent to two hosts of the session's one cookie: the last value counts
+            continue  # a cookie of the session that was sent to two hosts: the last value is kept
         reason = check(entry)
         if reason is not None:
             changes[identity] = Change("refused", cookie, reason)
@@ -81,7 +83,7 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
                 cookie = cookie.model_copy(update={"created": before.created, "updated": newest})  # noqa: PLW2901
         result[identity] = cookie
         changes[identity] = Change(what, cookie)
-    jar = SessionCookieJar(result.values(), clock=lambda: now)  # which is bounded: a large file may push out others
+    jar = SessionCookieJar(result.values(), clock=lambda: now)  # bounded: a large file may evict other cookies
     kept = jar.dump()
     left = {StoredCookie.of(cookie).identity for cookie in kept}
     for identity, cookie in {**old, **result}.items():
@@ -95,20 +97,8 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
     return Merge(kept, storage, list(changes.values()), headers)
 
 
-class _SentCookies:
-    """The cookies of a session by the URLs that they are sent to."""
-
-    def __init__(self, session: PersistentSession | None, now: float) -> None:
-        self._jar = SessionCookieJar(session.cookies if session is not None else (), clock=lambda: now)
-
-    def with_value_of(self, guess: Cookie, url: str) -> Cookie:
-        """Return the first cookie of that name that is sent to *url*, with the value of *guess*; else *guess*."""
-        sent = self._jar.sent_to(urlsplit(url), guess.name)
-        return sent[0].model_copy(update={"value": guess.value, "updated": guess.updated}) if sent else guess
-
-
 def apply(merged: Merge, session: SessionRuntime) -> None:
-    """Give the live *session* what :func:`merge` returned. A new one with cookies or headers counts as logged in."""
+    """Apply a result of :func:`merge` to the live *session*. A new one with cookies or headers counts as logged in."""
     session.jar.restore(merged.cookies)
     session.forget_identity()
     local_storage = session.watched_data().current["local_storage"]
@@ -118,12 +108,12 @@ def apply(merged: Merge, session: SessionRuntime) -> None:
         for name, value in headers.items():
             session.bound_headers.set(name, value, url=origin)
     if merged.cookies or merged.headers:
-        session.mark_ready()  # or a crawl would begin with a login, and lose the imported one
+        session.mark_ready()  # else a crawl would log in again, and lose the imported login
     session.changed()
 
 
 class RecordPlan(NamedTuple):
-    """A record to be saved, the row it replaces, and the cookies it loses because no jar would take them."""
+    """A record to be saved, the row it replaces, and the refused cookies, which it loses."""
 
     record: PersistentSession
     stored: Row | None
@@ -133,10 +123,10 @@ class RecordPlan(NamedTuple):
 async def plan_records(
     store: SessionStore | None, records: Iterable[PersistentSession], *, namespace: str | None, session_id: str | None
 ) -> list[RecordPlan]:
-    """Return the plan for *records*: in *namespace* and under *session_id*, if given, else under their own.
+    """Return the plan for *records*. *namespace* and *session_id*, if given, replace their own.
 
-    *store* is ``None`` where there is none yet. Raises :exc:`~scrapy_sessions.exceptions.SessionError` for two records
-    that would be one.
+    *store* is ``None`` if it doesn't exist yet. Raises :exc:`~scrapy_sessions.exceptions.SessionError` for two records
+    of the same session.
     """
     plans: dict[Key, RecordPlan] = {}
     for each in records:
@@ -159,11 +149,11 @@ async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None
     another process has saved or deleted since the plan was made: they are left unchanged, the others are saved.
     """
     stored = [plan.stored for plan in plans]
-    # A session of another birth is another session: whoever holds the one that was there won't bring it back.
-    rows = [
-        _row(plan.record, old.revision + 1 if old is not None and old.start_time == plan.record.start_time else 1)
-        for plan, old in zip(plans, stored, strict=True)
-    ]
+    # A session with another start_time is another session: a process that uses the replaced one must not save it again.
+    rows = []
+    for record, old, _ in plans:
+        revision = old.revision + 1 if old is not None and old.start_time == record.start_time else 1
+        rows.append(encode(record.model_copy(update={"revision": revision})))
     outcomes = await store.replace(rows, stored)
     late = [row.session_id for row, outcome in zip(rows, outcomes, strict=True) if outcome is not Outcome.SAVED]
     if late:
@@ -171,7 +161,3 @@ async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None
         raise SessionError(
             f"Another process saved or deleted {names} meanwhile: they were left as they are. Import them again"
         )
-
-
-def _row(record: PersistentSession, revision: int) -> Row:
-    return encode(record.model_copy(update={"revision": revision}))

@@ -1,8 +1,8 @@
 """Netscape's ``cookies.txt``, which curl, wget and :class:`http.cookiejar.MozillaCookieJar` read and write.
 
-One cookie a line, seven fields with a TAB between: domain, whether its subdomains get it, path, secure, expiry (0: a
-session cookie), name, value. A line that begins with ``#HttpOnly_`` is an HttpOnly cookie to curl and Python, and a
-comment to wget and aria2.
+One cookie per line, with seven fields separated by TABs: domain, whether its subdomains get it, path, secure, expiry
+(0: a session cookie), name, value. For curl and Python, a line that begins with ``#HttpOnly_`` is an HttpOnly cookie;
+for wget and aria2, it is a comment.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def misfit(source: Source, reading: Reading) -> str | None:
 def read(source: Source, reading: Reading) -> Contents:
     """Return the cookies of a cookies.txt.
 
-    Bytes that aren't UTF-8 are in it as :class:`~scrapy_sessions.Cookie` has them. Raises
-    :exc:`~scrapy_sessions.exceptions.FormatError`, which names line and field.
+    Bytes that aren't UTF-8 are decoded as in :class:`~scrapy_sessions.Cookie`. Raises
+    :exc:`~scrapy_sessions.exceptions.FormatError`, which contains line and field.
     """
     cookies = []
-    # Not splitlines(): a value may contain what Python, and nobody else, takes for the end of a line.
+    # Not splitlines(): it also splits at characters that a value may contain.
     for number, line in enumerate(source.text.split("\n"), 1):
         line = line.removesuffix("\r")  # noqa: PLW2901
         http_only = False
@@ -67,7 +67,7 @@ def read(source: Source, reading: Reading) -> Contents:
 
 def _cookie(fields: list[str], line: str, http_only: bool, reading: Reading) -> Cookie:
     if len(fields) == len(_FIELDS) - 1:
-        fields = [*fields, ""]  # an editor has cut the TAB before an empty value
+        fields = [*fields, ""]  # an editor removed the TAB before an empty value
     if len(fields) != len(_FIELDS):
         if len(fields) < len(_FIELDS) and _SPACES.match("\t".join(fields)):
             raise FormatError(line, _SPACES_FAULT)
@@ -109,7 +109,7 @@ def _expires(text: str, line: str) -> float:
 
 
 def dump(cookies: Iterable[Cookie], *, http_only: bool = True) -> str:
-    """Return *cookies* as text. Expiries lose their fraction of a second; SameSite and partitions are not in it.
+    """Return *cookies* as text: expiries in whole seconds, no SameSite, no partitions.
 
     :param http_only: mark HttpOnly cookies with ``#HttpOnly_``; False: write them as others, for tools that skip such
         lines

@@ -1,8 +1,7 @@
 """Pickles of plain data, such as ``pickle.dump(driver.get_cookies(), file)``.
 
-To unpickle any other pickle is to run the code that it names. So a pickle is read only if it consists of operations
-that build lists, dicts, texts, numbers, true, false and null; no operation that looks up a name, and none that calls,
-is among them. The unpickler behind that check refuses every name, too.
+Unpickling any other pickle can run code. So a pickle is read only if all its operations build lists, dicts, texts,
+numbers, true, false and null: none of them looks up a name or calls a function. The unpickler also refuses every name.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def load_pickle(content: bytes) -> Any:
                 fault = _OTHER
                 break
             if operation.name in _MEMO and int(argument or 0) > len(content):
-                fault = "this pickle is damaged"  # the index sizes a table: it would take all memory
+                fault = "this pickle is damaged"  # the index sizes a table, which would use all memory
                 break
         if not fault:
             value = _Unpickler(io.BytesIO(content), encoding="utf-8", errors="surrogateescape").load()

@@ -66,7 +66,7 @@ def read_powershell(text: str, reading: Reading) -> Contents:
             name, value, path, domain = [*fields, *["/", host][len(fields) - 2 :]][:4]
             cookie = make_cookie(place, reading, name=name, value=value, path=path, domain=domain, secure=secure)
             contents.cookies.append(cookie)
-            guessed[cookie.domain, name] = url  # the path is always "/", and flags and expiry aren't there
+            guessed[cookie.domain, name] = url  # the path is always "/", flags and expiry are missing
     contents.guessed = guessed
     return contents
 

@@ -39,12 +39,12 @@ def dump(records: Iterable[PersistentSession]) -> str:
 
 
 def piece(record: PersistentSession) -> str:
-    """Return the text of one *record*, a part of a file."""
+    """Return the text of one *record* for :func:`whole`."""
     return json.dumps(record.model_dump(mode="json"), indent=2)
 
 
 def whole(pieces: Iterable[str]) -> str:
-    """Return the text of a file with *pieces*, those of :func:`piece`."""
+    """Return the text of a file of *pieces*, the results of :func:`piece`."""
     head = json.dumps({"format": NAME, "schema_version": SCHEMA_VERSION})[:-1]
     return f'{head}, "sessions": [\n{",".join(pieces)}\n]}}\n'
 
@@ -80,10 +80,9 @@ def read(source: Source, reading: Reading) -> Contents:
         )
     if "sessions" not in document:
         document.fail("sessions", "it is missing")
-    sessions = document.content["sessions"]
-    if not isinstance(sessions, list):
+    if document.content["sessions"] is None:
         document.fail("sessions", "it must be a list")
-    return Contents(records=read_entries(sessions, "sessions", _record, reading), dated=True)
+    return Contents(records=read_entries(document.content["sessions"], "sessions", _record, reading), dated=True)
 
 
 def _record(fields: Fields) -> PersistentSession:
@@ -92,20 +91,14 @@ def _record(fields: Fields) -> PersistentSession:
         record = PersistentSession.model_validate(up_to_date(fields.content, path))
         _check(record, path)
         return record
-    except FormatError:
+    except (FormatError, NewerSchema):
         raise
     except ValidationError as error:
         detail = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = _path(detail["loc"])
         # The messages of our validators quote no secret; pydantic's name the type that is expected.
         fault = FormatError(f"{path}.{where}" if where else path, detail["msg"].removeprefix("Value error, "))
-    except Unreadable as error:
-        fault = FormatError(path, str(error))
-    except NewerSchema:
-        raise
-    except StoreError as error:
-        fault = FormatError(path, str(error))
-    except ValueError as error:  # of _check(): it quotes nothing
+    except (Unreadable, StoreError, ValueError) as error:  # none quotes a value
         fault = FormatError(path, str(error))
     except RecursionError:
         fault = FormatError(path, "it is nested too deeply")
@@ -113,9 +106,9 @@ def _record(fields: Fields) -> PersistentSession:
 
 
 def _check(record: PersistentSession, path: str) -> None:
-    """Raise :exc:`ValueError` for what validates, but can't be sent or saved, or is no value that a session can have.
+    """Raise :exc:`ValueError` for values that pass the models, but can't be sent or saved.
 
-    The models themselves allow more: a record of a store is read, and not set aside for an unusual number.
+    The models allow them, so that a record of a store with an unusual number is read, and not quarantined.
     """
     check_session_id(record.namespace)
     for origin, headers in record.headers.items():
@@ -152,7 +145,6 @@ def _is_origin(text: str) -> bool:
 
 
 def _path(loc: tuple[Any, ...]) -> str:
-    # Of a mapping, the key: the name of a header, of a cookie's field, of an origin. Never a value, nor the password of
-    # a URL that is no origin.
+    # Names of headers, cookie fields and origins. Never a value, nor the password of a URL that is no origin.
     text = "".join(f"[{part}]" if isinstance(part, int) else ".…" if "@" in part else f".{part}" for part in loc)
     return text.removeprefix(".")

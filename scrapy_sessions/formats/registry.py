@@ -1,47 +1,35 @@
-"""The formats of files that sessions come from and go to, in one table, and which of them a file has."""
+"""The table of file formats, and their detection."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.hosts import canonical_host
-from scrapy_sessions.cookies.parse import encode
 from scrapy_sessions.cookies.rules import domain_matches
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats import (
-    browser_extension,
-    cookie_header,
-    cookie_list,
-    curl,
-    har,
-    netscape,
-    playwright,
-    puppeteer,
-    records,
-    selenium,
-    storage_state,
-)
+from scrapy_sessions.formats import cookie_header, cookie_list, curl, har, netscape, records, storage_state
 from scrapy_sessions.formats.contents import Contents, Reading
 from scrapy_sessions.formats.cookie_fields import is_unpartitioned
+from scrapy_sessions.formats.json_cookies import dump, to_extension, to_playwright, to_puppeteer, to_selenium
 from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 
-__all__ = ["FORMATS", "TOOLS", "Format", "describe", "detect", "left_out", "read", "to_bytes", "write"]
+__all__ = ["FORMATS", "TOOLS", "Format", "describe", "detect", "left_out", "read", "write"]
 
 
 class Format(NamedTuple):
     """One format.
 
-    :param title: what a file of it is
-    :param purpose: what it is for, in the list of formats
-    :param misfit: says why a file isn't of this format, ``None`` if it is
+    :param title: the name of a file of this format
+    :param purpose: the description in the list of formats
+    :param misfit: returns why a file isn't of this format, ``None`` if it is
     :param write: ``None`` for a format that is only read
-    :param whole: it contains whole records, any number of them
-    :param placed: its cookies may have no domain: ``--url`` or ``--domain`` names their site
-    :param partitions: it contains the partition of a cookie
+    :param whole: whether it contains any number of whole records
+    :param placed: whether its cookies may lack a domain, so that ``--url`` or ``--domain`` names their site
+    :param partitions: whether it contains the partitions of cookies
     """
 
     title: str
@@ -55,13 +43,8 @@ class Format(NamedTuple):
     partitions: bool = True
 
 
-def to_bytes(text: str) -> bytes:
-    """Return the content of a file with *text*."""
-    return encode(text)
-
-
 def read(name: str, source: Source, reading: Reading) -> Contents:
-    """Return what *source*, in the format *name*, contains. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
+    """Return the contents of *source* in the format *name*. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
     each = FORMATS[name]
     contents = each.read(source, reading)
     if reading.domain is not None and not (each.placed and contents.guessed):
@@ -71,7 +54,7 @@ def read(name: str, source: Source, reading: Reading) -> Contents:
 
 
 def _keep_domain(contents: Contents, domain: str) -> None:
-    """Leave in *contents* what belongs to *domain* and to the hosts below it."""
+    """Remove from *contents* what doesn't belong to *domain* or its subdomains."""
     host = canonical_host(domain.removeprefix("."))
     if host is None:
         raise FormatError("--domain", "it is no host name (a port or a scheme is no part of one)")
@@ -144,17 +127,24 @@ def _write_header(record: PersistentSession, url: str | None) -> str:
     return cookie_header.dump(record.cookies, url=url)
 
 
-def _list(name: str, purpose: str, dump: Callable[[Iterable[Cookie]], str] | None, **fields: bool) -> Format:
-    """Return the format of the lists of cookies whose shape is *name*."""
+def _list(
+    name: str, purpose: str, convert: Callable[[Cookie], dict[str, Any]] | None = None, *, partitions: bool = True
+) -> Format:
+    """Return the format of the lists of the shape *name*. *convert* returns an entry; ``None``: for import only."""
+
+    def write_list(record: PersistentSession, url: str | None) -> str:
+        assert convert is not None  # noqa: S101  # for the type checker
+        return dump(_live(record.cookies) if partitions else _plain_cookies(record), convert)
+
     return Format(
         cookie_list.SHAPES[name].title,
         purpose,
         ".json",
         lambda source, reading: cookie_list.misfit(source, name),
         cookie_list.read,
-        None if dump is None else lambda record, url: dump(_live(record.cookies)),
+        None if convert is None else write_list,
         placed=True,
-        **fields,
+        partitions=partitions,
     )
 
 
@@ -177,19 +167,12 @@ FORMATS: Mapping[str, Format] = {
         storage_state.read,
         lambda record, url: storage_state.dump(_live(record.cookies), record.local_storage),
     ),
-    "extension": _list("extension", "the JSON of browsers' cookie extensions", browser_extension.dump),
-    "selenium": _list(
-        "selenium",
-        "Selenium's driver.get_cookies(), as JSON or pickle",
-        lambda cookies: selenium.dump(filter(is_unpartitioned, cookies)),
-        partitions=False,
-    ),
-    "playwright": _list("playwright", "Playwright's context.cookies()", playwright.dump),
-    "puppeteer": _list(
-        "puppeteer", "Puppeteer's browser.cookies(), and those of the DevTools protocol", puppeteer.dump
-    ),
-    "cookiejar": _list("cookiejar", "vars() of the cookies of requests or http.cookiejar", None),
-    "rookiepy": _list("rookiepy", "the cookies of rookiepy", None),
+    "extension": _list("extension", "the JSON of browsers' cookie extensions", to_extension),
+    "selenium": _list("selenium", "Selenium's driver.get_cookies(), as JSON or pickle", to_selenium, partitions=False),
+    "playwright": _list("playwright", "Playwright's context.cookies()", to_playwright),
+    "puppeteer": _list("puppeteer", "Puppeteer's browser.cookies(), and those of the DevTools protocol", to_puppeteer),
+    "cookiejar": _list("cookiejar", "vars() of the cookies of requests or http.cookiejar"),
+    "rookiepy": _list("rookiepy", "the cookies of rookiepy"),
     "name-value": Format(
         "a JSON object",
         "a JSON object of names and values",
@@ -224,11 +207,11 @@ FORMATS: Mapping[str, Format] = {
 """By name, in the order of detection."""
 
 TOOLS = ("wget", "aria2")
-"""Tools for which cookies.txt is written without ``#HttpOnly_``, as they take such a line for a comment."""
+"""Tools for which cookies.txt is written without ``#HttpOnly_``, because they treat such a line as a comment."""
 
 
 def left_out(name: str, record: PersistentSession, *, tool: str | None = None) -> list[str]:
-    """Say what of *record* the format *name* can't contain, in words for the user. Contains no value."""
+    """Return the parts of *record* that the format *name* can't contain, as texts for the user without values."""
     if FORMATS[name].whole:
         return []
     lost = []

@@ -1,4 +1,4 @@
-"""The headers of a copied request: which of them are the identity of a browser, a login, or neither."""
+"""The headers of a copied request: the identity of a browser, a login, or neither."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scrapy_sessions.sessions.headers import origin_of
 
 __all__ = ["take_headers"]
 
-# What a browser sends to every site.
+# Headers that a browser sends to every site.
 _IDENTITY = re.compile(r"sec-ch-.*|dnt|sec-gpc", re.IGNORECASE)
-# What depends on the single request, or is made by whoever sends it.
+# Headers that depend on the single request, or that its sender generates.
 _OF_A_REQUEST = re.compile(
     r"accept|accept-(?:charset|encoding)|cache-control|connection|content-.*|cookie2?|expect|host|if-.*|keep-alive|origin|"
     r"pragma|priority|purpose|range|referer|sec-(?!ch-|gpc).*|te|trailer|transfer-encoding|upgrade.*|via|"
@@ -24,12 +24,11 @@ _OF_A_REQUEST = re.compile(
 
 
 def take_headers(contents: Contents, headers: Iterable[tuple[str, str]], url: str) -> None:
-    """Put the *headers* of a request to *url* into *contents*.
+    """Add the *headers* of a request to *url* to *contents*.
 
-    User agent, language and what else a browser sends to every site become the identity of a new session. A header that
-    isn't of a browser, such as ``Authorization``, is a login: it is bound to the origin of *url*. The rest is left out.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the header.
+    User agent, language and other headers that a browser sends to every site become the identity of a new session. A
+    header that isn't a browser's, such as ``Authorization``, is a login, and bound to the origin of *url*. Others are
+    left out. Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
     """
     bound = []
     for name, value in headers:

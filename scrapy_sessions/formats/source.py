@@ -1,4 +1,4 @@
-"""The content of a file, as bytes, as text and as a JSON document, whichever its format needs."""
+"""The content of a file as text and as a JSON document."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ _UTF_8, _UTF_16_LE, _UTF_16_BE = b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"
 
 
 class Source:
-    """A file that is imported. A ``str`` is its text, already decoded.
-
-    ``notes`` are remarks on its encoding for the user.
-    """
+    """A file that is imported. A ``str`` is its decoded text. ``notes`` are remarks on its encoding for the user."""
 
     def __init__(self, content: bytes | str) -> None:
         self.notes: list[str] = []
@@ -27,7 +24,7 @@ class Source:
 
     @cached_property
     def text(self) -> str:
-        """The text. Bytes that are no UTF-8 have the text form of a cookie's value, so that it never fails."""
+        """The text. Bytes that are not UTF-8 are decoded as in a cookie's value, so that this never fails."""
         content = self._content
         text = content if isinstance(content, str) else self._decoded(content)
         text = text.removeprefix("\ufeff")
@@ -51,7 +48,7 @@ class Source:
 
     @cached_property
     def is_document(self) -> bool:
-        """Whether it claims to be a JSON document, or is a pickle, which is read as one."""
+        """Whether it begins as a JSON document does, or is a pickle, which is read as one."""
         return self.is_pickle or self.text.lstrip()[:1] in {"{", "["}
 
     @cached_property

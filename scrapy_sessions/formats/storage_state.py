@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from scrapy_sessions.formats.contents import Contents, Reading, read_entries
 from scrapy_sessions.formats.cookie_list import find_list, read_cookies, shape_of, unread
 from scrapy_sessions.formats.fields import Fields, is_text
-from scrapy_sessions.formats.playwright import to_playwright
+from scrapy_sessions.formats.json_cookies import to_playwright
 from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
@@ -62,16 +62,15 @@ def _origin(fields: Fields, reading: Reading) -> tuple[str, dict[str, str]]:
         reading.remarks.add("IndexedDB is not imported: if the site keeps its login there, it is lost", fields.path)
     entries: dict[str, str] = {}
     stored = fields.content.get("localStorage")
-    for name, value in read_entries(stored, fields.place("localStorage"), _pair, reading):
+    pairs = read_entries(
+        stored, fields.place("localStorage"), lambda each: (each.text("name"), each.text("value")), reading
+    )
+    for name, value in pairs:
         if is_text(name) and is_text(value):
             entries[name] = value
         else:
             reading.remarks.add("an entry of local storage is no text and is left out", fields.path)
     return origin, entries
-
-
-def _pair(fields: Fields) -> tuple[str, str]:
-    return fields.text("name"), fields.text("value")
 
 
 def dump(cookies: Iterable[Cookie], local_storage: Mapping[str, Mapping[str, str]] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Session summaries through Scrapy's feed exporters: csv, jsonlines, xml, json, and what the project adds."""
+"""Session summaries, written by Scrapy's feed exporters: csv, jsonlines, xml, json, and those of the project."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SessionSummary:
 def exporter_for(settings: BaseSettings, name: str | None, file_name: str) -> Callable[..., BaseItemExporter]:
     """Return the class of ``FEED_EXPORTERS`` for the format *name*, or for the suffix of *file_name*.
 
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the formats that there are.
+    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which lists the available formats.
     """
     known = {word: path for word, path in settings.getwithbase("FEED_EXPORTERS").items() if path is not None}
     word = name or PurePath(file_name).suffix.removeprefix(".") or "csv"

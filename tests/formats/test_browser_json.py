@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scrapy_sessions import Cookie, FormatError
-from scrapy_sessions.formats import browser_extension, storage_state
+from scrapy_sessions.formats import storage_state
+from scrapy_sessions.formats.json_cookies import dump, to_extension
 from tests.support.formats import load, read_text
 
 SECRET = "hunter2"
@@ -62,7 +63,7 @@ def test_storage_state_has_playwrights_fields() -> None:
 
 def test_extension_has_the_browsers_fields() -> None:
     """What is written is what the extensions write, in the words of the browsers' interface."""
-    assert json.loads(browser_extension.dump([FULL, PLAIN])) == [
+    assert json.loads(dump([FULL, PLAIN], to_extension)) == [
         {
             "domain": ".shop.example",
             "expirationDate": 2_000_000_000.25,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.formats import playwright, puppeteer, storage_state
+from scrapy_sessions.formats import storage_state
+from scrapy_sessions.formats.json_cookies import dump, to_playwright, to_puppeteer
 from tests.support.browser import MISSING, Visit, chromium, visit
 from tests.support.crawl import Job, crawl_jobs
 from tests.support.exchange import STORE, loaded, rich_record, saved, sessions
@@ -112,7 +113,7 @@ async def test_chromium_sends_partitioned_cookies(tmp_path: Path) -> None:
                 seen.cookies.clear()
                 context = await browser.new_context(ignore_https_errors=True, **options)
                 if not options:
-                    await context.add_cookies(json.loads(playwright.dump(cookies)))
+                    await context.add_cookies(json.loads(dump(cookies, to_playwright)))
                 page = await context.new_page()
                 for url in PAGES:
                     await page.goto(f"https://{url}")
@@ -127,7 +128,7 @@ async def test_chromium_sends_partitioned_cookies(tmp_path: Path) -> None:
 
 async def test_chromium_takes_the_list_of_puppeteer() -> None:
     """Storage.setCookies of the DevTools protocol takes our list as Puppeteer hands it on, and gives it back."""
-    entries = json.loads(puppeteer.dump(OTHERS))
+    entries = json.loads(dump(OTHERS, to_puppeteer))
     for entry in entries:
         if "partitionKey" in entry:  # as Puppeteer does
             entry["partitionKey"]["topLevelSite"] = entry["partitionKey"].pop("sourceOrigin")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.formats import selenium as selenium_format
+from scrapy_sessions.formats.json_cookies import dump, to_selenium
 from tests.support.browser import ARGUMENTS, CHROMIUM
 from tests.support.exchange import loaded, rich_record, saved, sessions
 from tests.support.formats import load
@@ -166,7 +166,7 @@ def test_selenium_takes_each_cookie_and_gives_it_back(tmp_path: Path) -> None:
         Cookie(name="__Secure-a", value="5", domain="shop.example", host_only=False, secure=True, same_site="Lax"),
         Cookie(name="__Host-b", value="6", domain="www.shop.example", secure=True, same_site="Lax"),
     ]
-    entries = json.loads(selenium_format.dump(cookies))
+    entries = json.loads(dump(cookies, to_selenium))
     with tls_site(tmp_path, {}) as seen:
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM

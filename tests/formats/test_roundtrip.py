@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrapy_sessions import Cookie, FormatError, PersistentSession
-from scrapy_sessions.cookies.parse import decode
+from scrapy_sessions.cookies.parse import decode, encode
 from scrapy_sessions.formats.contents import Contents, Reading
-from scrapy_sessions.formats.registry import detect, read, to_bytes, write
+from scrapy_sessions.formats.registry import detect, read, write
 from scrapy_sessions.formats.source import Source
 
 few = settings(max_examples=60, deadline=None)
@@ -73,7 +73,7 @@ def cookies(
 
 
 def there_and_back(name: str, record: PersistentSession) -> Contents:
-    source = Source(to_bytes(write(name, record, url=URL if name == "header" else None)))
+    source = Source(encode(write(name, record, url=URL if name == "header" else None)))
     reading = Reading(now=5.0, url=URL)
     if any(cookie.value for cookie in record.cookies):
         assert detect(source, reading) == name
@@ -166,7 +166,7 @@ def test_netscape_keeps_what_it_can_hold(tool: str | None, held: list[Cookie]) -
     if tool is None:
         assert there_and_back("netscape", record).cookies == held
     else:
-        back = read("netscape", Source(to_bytes(write("netscape", record, tool=tool))), Reading(now=5.0)).cookies
+        back = read("netscape", Source(encode(write("netscape", record, tool=tool))), Reading(now=5.0)).cookies
         assert back == [cookie.model_copy(update={"http_only": False}) for cookie in held]
 
 
