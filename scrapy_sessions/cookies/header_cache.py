@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from typing import Protocol
 from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.parse import encode
 from scrapy_sessions.cookies.rules import Origin, path_matches, request_path
 from scrapy_sessions.cookies.stored import StoredCookie, iter_linked
 
-__all__ = ["HeaderCache"]
+__all__ = ["MAX_HEADER_SIZE", "HeaderCache", "ReportLeftOut"]
+
+MAX_HEADER_SIZE = 16 * 1024
+"""The largest value of a ``Cookie`` header, in bytes. Beyond, common servers answer 400 or 431: nginx and Apache accept
+8 KiB by default, Node.js and IIS 16 KiB."""
 
 _MAX_PATH_SETS = 64  # bounds the memory: a site may set a cookie for every folder
 
 _creation = attrgetter("created", "seq")
+
+
+class ReportLeftOut(Protocol):
+    """What is told of headers that leave cookies out: a jar."""
+
+    def report_left_out(self, origin: Origin, entries: Sequence[StoredCookie]) -> None: ...
 
 
 class _Header:
@@ -22,10 +33,15 @@ class _Header:
 
     __slots__ = ("entries", "used", "value")
 
-    def __init__(self, entries: tuple[StoredCookie, ...]) -> None:
+    def __init__(self, entries: tuple[StoredCookie, ...], origin: Origin, jar: ReportLeftOut | None) -> None:
         # Encoded in one call: the result is the same as cookie by cookie.
-        pairs = [f"{entry.name}={entry.value}" if entry.name else entry.value for entry in entries]
-        self.value = encode("; ".join(pairs)) if pairs else None
+        self.value = encode("; ".join(map(_pair, entries))) if entries else None
+        if self.value is not None and len(self.value) > MAX_HEADER_SIZE:
+            kept = _choose(entries)
+            if jar is not None:
+                jar.report_left_out(origin, [entry for entry in entries if entry not in kept])
+            entries = tuple([entry for entry in entries if entry in kept])
+            self.value = encode("; ".join(map(_pair, entries)))
         self.entries = entries
         self.used = 0
 
@@ -42,9 +58,16 @@ class HeaderCache:
     at each request would cost more than the header itself.
     """
 
-    __slots__ = ("_by_paths", "_entries", "_everywhere", "_paths", "since", "until")
+    __slots__ = ("_by_paths", "_entries", "_everywhere", "_origin", "_paths", "since", "until")
 
-    def __init__(self, domains: Mapping[str, Mapping[str, StoredCookie]], origin: Origin, now: float) -> None:
+    def __init__(
+        self,
+        domains: Mapping[str, Mapping[str, StoredCookie]],
+        origin: Origin,
+        now: float,
+        jar: ReportLeftOut | None = None,
+    ) -> None:
+        self._origin = origin
         self.since = float("-inf")
         self.until = float("inf")
         # Section 5.8.3: longer paths first, then earlier creation; then the order of insertion, so that the order is
@@ -56,7 +79,7 @@ class HeaderCache:
         # Each path with the prefix of the paths below it: rules.path_matches without a call for each path.
         paths = {entry.path: entry.path.removesuffix("/") + "/" for entry in self._entries if entry.path != "/"}
         self._paths = tuple(paths.items())
-        self._everywhere = None if self._paths else _Header(self._entries)
+        self._everywhere = None if self._paths else _Header(self._entries, origin, jar)
         self._by_paths: dict[tuple[str, ...], _Header] = {}
 
     def _collect(
@@ -82,7 +105,7 @@ class HeaderCache:
                 found.append(entry)
         return found
 
-    def header(self, url: SplitResult | ParseResult, tick: int) -> bytes | None:
+    def header(self, url: SplitResult | ParseResult, tick: int, jar: ReportLeftOut) -> bytes | None:
         """Return the header for *url*, which has this scheme and host, and record its use at *tick*."""
         sent = self._everywhere
         if sent is None:
@@ -95,7 +118,7 @@ class HeaderCache:
                     self._by_paths.clear()
                 chosen = {"/", *matching}
                 sent = self._by_paths[matching] = _Header(
-                    tuple([entry for entry in self._entries if entry.path in chosen])
+                    tuple([entry for entry in self._entries if entry.path in chosen]), self._origin, jar
                 )
         sent.used = tick
         return sent.value
@@ -110,6 +133,26 @@ class HeaderCache:
             self._everywhere.record_use()
         for sent in self._by_paths.values():
             sent.record_use()
+
+
+def _pair(entry: StoredCookie) -> str:
+    return f"{entry.name}={entry.value}" if entry.name else entry.value
+
+
+def _choose(entries: Sequence[StoredCookie]) -> set[StoredCookie]:
+    """Return which of *entries* are sent if they are too large together.
+
+    A cookie is preferred if it is Secure, and if it is host-only: an unencrypted connection can't set the former, nor
+    another host of the site the latter. Then the older ones are preferred: a login outlasts what is set later.
+    """
+    kept: set[StoredCookie] = set()
+    left = MAX_HEADER_SIZE + len("; ")
+    for entry in sorted(entries, key=lambda entry: (-entry.secure - entry.host_only, entry.created, entry.seq)):
+        size = len(encode(_pair(entry))) + len("; ")
+        if size <= left:
+            kept.add(entry)
+            left -= size
+    return kept
 
 
 def _path_length(entry: StoredCookie) -> int:

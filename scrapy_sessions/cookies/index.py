@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import nsmallest
@@ -11,18 +12,20 @@ from itertools import chain, groupby
 from operator import attrgetter
 from urllib.parse import ParseResult, SplitResult
 
-from scrapy_sessions.cookies.header_cache import HeaderCache
-from scrapy_sessions.cookies.hosts import canonical_host
+from scrapy_sessions.cookies.header_cache import HeaderCache, ReportLeftOut
+from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.cookies.rules import Origin, parents_of, request_path
 from scrapy_sessions.cookies.stored import Identity, StoredCookie, iter_linked
 
-__all__ = ["MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "CookieIndex"]
+__all__ = ["MAX_COOKIES", "MAX_COOKIES_PER_SITE", "CookieIndex"]
 
 MAX_COOKIES = 3000
 """The maximum number of cookies in a jar."""
 
-MAX_COOKIES_PER_DOMAIN = 180
-"""The maximum number of cookies of one domain."""
+MAX_COOKIES_PER_SITE = 180
+"""The maximum number of cookies of one registrable domain, its subdomains included."""
+
+_MANY = 50  # cookies of one site: beyond, they are evicted before those of other sites (RFC 6265bis, sections 5.7, 6.1)
 
 _FEW_DOMAINS = 64  # up to this number, all are searched; beyond, the jar builds an index of its Secure cookies
 _MAX_ORIGINS = 64  # bounds the cached headers: a jar with more origins between two changes has no hot one
@@ -39,7 +42,15 @@ def _reverse(domain: str) -> str:
     return f"{domain[::-1]}."
 
 
-_last_use = attrgetter("used")
+_by_value = attrgetter("traits.secure", "used")
+
+
+def _surplus(entries: Iterable[StoredCookie]) -> set[StoredCookie]:
+    """Return the cookies of *entries* that their sites have beyond :data:`_MANY`: the least valuable ones of each."""
+    by_site: dict[str, list[StoredCookie]] = {}
+    for entry in entries:
+        by_site.setdefault(site_of(entry.domain), []).append(entry)
+    return {entry for each in by_site.values() for entry in nsmallest(len(each) - _MANY, each, key=_by_value)}
 
 
 class CookieIndex:
@@ -49,7 +60,7 @@ class CookieIndex:
     back.
     """
 
-    __slots__ = ("_headers", "_count", "_domains", "_secure", "_tick")
+    __slots__ = ("_headers", "_count", "_domains", "_secure", "_sites", "_tick")
 
     def __init__(self) -> None:
         self._domains: dict[
@@ -59,11 +70,16 @@ class CookieIndex:
         # By name, the domains of the Secure cookies in the form of _reverse, sorted, one for each cookie. None: not
         # needed so far. A crawl that uses https only never needs it.
         self._secure: dict[str, list[str]] | None = None
+        # The number of cookies of each site. None: not needed so far, because no site can be full.
+        self._sites: Counter[str] | None = None
         self._count = 0
         self._tick = 0
 
-    def header(self, url: SplitResult | ParseResult, now: float) -> bytes | None:
-        """Return the value of the ``Cookie`` header for a request to *url* at *now*."""
+    def header(self, url: SplitResult | ParseResult, now: float, jar: ReportLeftOut) -> bytes | None:
+        """Return the value of the ``Cookie`` header for a request to *url* at *now*.
+
+        *jar* is told when a header is built that leaves cookies out.
+        """
         if not self._domains:
             return None
         # The key is the scheme and the unparsed netloc, so that a request with a cached header parses no host.
@@ -75,10 +91,10 @@ class CookieIndex:
                 return None
             if headers is not None or len(self._headers) >= _MAX_ORIGINS:
                 self._drop_headers()
-            headers = HeaderCache(self._domains, origin, now)
+            headers = HeaderCache(self._domains, origin, now, jar)
             self._headers[_shared(key)] = headers
         self._tick += 1
-        return headers.header(url, self._tick)
+        return headers.header(url, self._tick, jar)
 
     def sent_to(self, url: SplitResult | ParseResult, name: str, now: float) -> list[StoredCookie]:
         """Return the cookies called *name* of a request to *url* at *now*, in the order of its header."""
@@ -179,18 +195,11 @@ class CookieIndex:
         entries[entry.name] = entry
         self._count += 1
         self._index_secure(entry)
-        evicted: list[StoredCookie] = []
-        if old is not None:  # the number of cookies is unchanged
-            return evicted
-        if self._count > MAX_COOKIES_PER_DOMAIN:
-            full = list(iter_linked(entries))
-            if len(full) > MAX_COOKIES_PER_DOMAIN:
-                evicted += self._evict(full, MAX_COOKIES_PER_DOMAIN, now)
-        if self._count > MAX_COOKIES:
-            # A tenth is evicted at once: a crawl of many sites in one session would otherwise search the whole jar at
-            # every new cookie.
-            evicted += self._evict(list(self.entries()), MAX_COOKIES - MAX_COOKIES // 10, now)
-        return evicted
+        if self._sites is not None:
+            self._sites[site_of(entry.domain)] += 1
+        if old is not None or self._count <= MAX_COOKIES_PER_SITE:  # replaced: the number of cookies is unchanged
+            return []
+        return self._make_room(entry, now)
 
     def touch(self, entry: StoredCookie) -> None:
         """Record a use of *entry*."""
@@ -216,26 +225,58 @@ class CookieIndex:
         else:
             del entries[entry.name]
         self._count -= 1
+        if self._sites is not None:
+            self._sites[site_of(entry.domain)] -= 1
         self._unindex_secure(entry)
 
     def clear(self) -> None:
         self._drop_headers()
         self._domains.clear()
-        self._secure = None
+        self._secure = self._sites = None
         self._count = 0
 
-    def _evict(self, full: list[StoredCookie], bound: int, now: float) -> list[StoredCookie]:
-        """Reduce *full* to *bound* cookies and return the unexpired ones that were removed."""
+    def _make_room(self, new: StoredCookie, now: float) -> list[StoredCookie]:
+        """Remove what is beyond the limits after *new* was inserted, and return the unexpired cookies among it.
+
+        Expired cookies are removed first, then those without Secure, then the least recently used ones (RFC 6265bis,
+        section 5.7). A site that is full loses its own cookies only.
+        """
+        if self._sites is None:
+            self._sites = Counter(site_of(entry.domain) for entry in self.entries())
+        evicted: list[StoredCookie] = []
+        site = site_of(new.domain)
+        if self._sites[site] > MAX_COOKIES_PER_SITE:
+            domains = [domain for domain in self._domains if site_of(domain) == site]
+            live = self._remove_expired(chain.from_iterable(iter_linked(self._domains[each]) for each in domains), now)
+            evicted = nsmallest(len(live) - MAX_COOKIES_PER_SITE, live, key=_by_value)
+            self._remove_all(evicted)
+        if self._count > MAX_COOKIES:
+            live = self._remove_expired(self.entries(), now)
+            # A tenth is removed at once: a crawl of many sites in one session would otherwise search the whole jar at
+            # every new cookie.
+            number = max(len(live) - MAX_COOKIES * 9 // 10, 0)
+            if not new.secure:  # maybe from an unencrypted connection: it must never evict a Secure cookie
+                live = [entry for entry in live if not entry.secure]
+                number = min(number, len(live) // 10 + 1)
+            surplus = _surplus(live)
+            more = nsmallest(number, live, key=lambda entry: (entry.secure, entry not in surplus, entry.used))
+            self._remove_all(more)
+            evicted += more
+        return evicted
+
+    def _remove_expired(self, entries: Iterable[StoredCookie], now: float) -> list[StoredCookie]:
+        """Remove the expired ones of *entries*, and return the others."""
         live: list[StoredCookie] = []
-        for entry in full:
+        for entry in list(entries):
             if entry.is_expired(now):
                 self.remove(entry)
             else:
                 live.append(entry)
-        evicted = nsmallest(len(live) - bound, live, key=_last_use)
-        for entry in evicted:
+        return live
+
+    def _remove_all(self, entries: Iterable[StoredCookie]) -> None:
+        for entry in entries:
             self.remove(entry)
-        return evicted
 
     def _drop_headers(self) -> None:
         for headers in self._headers.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple, NoReturn
 from urllib.parse import ParseResult, SplitResult
@@ -45,10 +45,10 @@ class _Encoded(NamedTuple):
 class SessionCookieJar:
     """The cookies of one session: sites set them, requests send them, a spider reads and edits them.
 
-    It follows RFC 6265bis, and Scrapy where the RFC leaves a choice. It contains at most 180 cookies of one domain, and
-    3,000 in all: beyond, expired cookies are removed first, then the least recently sent or set ones. It is not
-    thread-safe; no method does I/O. Times are UNIX seconds. As a domain to look for, ``shop.example`` and
-    ``.shop.example`` are the same.
+    It follows RFC 6265bis, and Scrapy where the RFC leaves a choice. It contains at most 180 cookies of one registrable
+    domain, and 3,000 in all: beyond, expired cookies are removed first, then those without Secure, then the least
+    recently sent or set ones. It is not thread-safe; no method does I/O. Times are UNIX seconds. As a domain to look
+    for, ``shop.example`` and ``.shop.example`` are the same.
 
     :param clock: returns the current time
     :param on_change: called once after each call that changed what is saved; neither for the use of a cookie nor by
@@ -93,8 +93,11 @@ class SessionCookieJar:
     # -- requests and responses
 
     def header(self, url: SplitResult | ParseResult) -> bytes | None:
-        """Return the value of the ``Cookie`` header for a request to *url*, ``None`` if no cookie is sent there."""
-        return self._index.header(url, self._clock())
+        """Return the value of the ``Cookie`` header for a request to *url*, ``None`` if no cookie is sent there.
+
+        It has at most 16 KiB. If the cookies need more, Secure and host-only ones are preferred, then the older ones.
+        """
+        return self._index.header(url, self._clock(), self)
 
     def sent_to(self, url: SplitResult | ParseResult, name: str) -> list[Cookie]:
         """Return the cookies called *name* of a request to *url*, in the order of its header. It counts as no use."""
@@ -132,6 +135,9 @@ class SessionCookieJar:
         return any(
             shadows(new, old) and not old.is_expired(now) for old in self._index.secure_named(new.name, new.domain)
         )
+
+    def report_left_out(self, origin: Origin, entries: Sequence[StoredCookie]) -> None:
+        """Report that a header for *origin* was built without *entries*, because it would be too large."""
 
     # -- reading
 

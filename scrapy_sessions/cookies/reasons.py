@@ -13,7 +13,7 @@ __all__ = ["REFUSAL_REASONS", "refused"]
 REFUSAL_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "domain_mismatch": "its Domain is neither the host that set it nor a parent of it, or is no domain name",
-        "evicted": "it was dropped, as the least recently used one, when its domain or the jar was full",
+        "evicted": "it was dropped because its site or the jar was full: those without Secure first, then unused ones",
         "insecure_secure": "it is Secure and came over an unencrypted connection",
         "malformed": "it is empty, or one of its parts is invalid (a control character, a path without a /)",
         "partitioned": "it is Partitioned without being Secure",

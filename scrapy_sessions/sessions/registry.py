@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from scrapy_sessions.sessions.browser_session import BrowserSession, view_of
 from scrapy_sessions.sessions.cache import SessionCache
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.factory import SessionFactory
+from scrapy_sessions.sessions.left_out import LeftOutCookies
 from scrapy_sessions.sessions.removal import SessionRemover
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, Transition, backlog
 from scrapy_sessions.sessions.write_behind import WriteBehind, set_aside
@@ -103,6 +104,7 @@ class SessionRegistry:
         self._factory = SessionFactory(
             settings, namespace or "default", default_profile, self, clock, enforce_limits=enforce_limits
         )
+        self._left_out = LeftOutCookies(on_event)
         self._transient: dict[Any, SessionRuntime] = {}
         self._loading: dict[str, asyncio.Future[SessionRuntime]] = {}
         self._opened = False
@@ -336,6 +338,10 @@ class SessionRegistry:
         """The jar of *session* refused a cookie."""
         self.count("cookies/refused", 1)
         self.count(f"cookies/refused/{reason}", 1)
+
+    def left_out(self, session: SessionRuntime, host: str, names: Sequence[str]) -> None:
+        """A ``Cookie`` header of *session* for *host* was built without the cookies *names*."""
+        self._left_out.report(session, host, names)
 
     def status_changed(self, session: SessionRuntime, transition: Transition, reason: str) -> None:
         """The status of *session* changed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -76,6 +76,9 @@ class SessionOwner(Protocol):
 
     def refused(self, session: SessionRuntime, reason: str) -> None:
         """The jar of *session* refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
+
+    def left_out(self, session: SessionRuntime, host: str, names: Sequence[str]) -> None:
+        """A ``Cookie`` header for *host* was built without the cookies *names*, because it would be too large."""
 
     def status_changed(self, session: SessionRuntime, transition: Transition, reason: str) -> None:
         """The status of *session* changed. Called once per transition."""
@@ -370,6 +373,11 @@ class SessionRuntime:
         """Report that the jar refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
         if self._owner is not None:
             self._owner.refused(self, reason)
+
+    def left_out(self, host: str, names: Sequence[str]) -> None:
+        """Report that the cookies *names* are not sent to *host*, because the header would be too large."""
+        if self._owner is not None:
+            self._owner.left_out(self, host, names)
 
     # Limits and turns
 

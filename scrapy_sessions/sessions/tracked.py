@@ -5,11 +5,13 @@ Callbacks would cost 64 bytes each in every session; a weak reference to the ses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import ref
 
 from scrapy_sessions.cookies import SessionCookieJar
+from scrapy_sessions.cookies.rules import Origin
+from scrapy_sessions.cookies.stored import StoredCookie
 from scrapy_sessions.sessions.headers import SessionHeaders
 
 __all__ = ["TrackedHeaders", "TrackedJar"]
@@ -20,6 +22,7 @@ class Tracker(Protocol):
 
     def changed(self) -> None: ...
     def refused(self, reason: str) -> None: ...
+    def left_out(self, host: str, names: Sequence[str]) -> None: ...
     def forget_identity(self) -> None: ...
 
 
@@ -43,6 +46,11 @@ class TrackedJar(SessionCookieJar):
         session = self._session()
         if session is not None:
             session.refused(reason)
+
+    def report_left_out(self, origin: Origin, entries: Sequence[StoredCookie]) -> None:
+        session = self._session()
+        if session is not None:
+            session.left_out(origin.host, [entry.name for entry in entries])
 
 
 class TrackedHeaders(SessionHeaders):

@@ -1,4 +1,4 @@
-"""A jar is bounded: what leaves is what was expired, then what was used least recently."""
+"""A jar is bounded: expired cookies leave first, then those without Secure, then the least recently used ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from scrapy_sessions.cookies import SessionCookieJar
-from scrapy_sessions.cookies.index import MAX_COOKIES, MAX_COOKIES_PER_DOMAIN
+from scrapy_sessions.cookies.index import MAX_COOKIES, MAX_COOKIES_PER_SITE
 
 URL = urlsplit("https://shop.example/")
 
@@ -21,27 +21,100 @@ def full_jar(refusals: Counter[str] | None = None, **cookie: str) -> tuple[Sessi
     now = [1000.0]
     counter = Counter[str]() if refusals is None else refusals
     jar = SessionCookieJar(clock=lambda: now[0], on_refused=lambda reason: counter.update([reason]))
-    jar.store([f"c{number}=1{cookie.get(f'c{number}', '')}" for number in range(MAX_COOKIES_PER_DOMAIN)], URL)
+    jar.store([f"c{number}=1{cookie.get(f'c{number}', '')}" for number in range(MAX_COOKIES_PER_SITE)], URL)
     return jar, now
 
 
-def test_bound_per_domain() -> None:
-    """One cookie too many of a domain makes the one set first leave, and is told."""
+def test_bound_per_site() -> None:
+    """One cookie too many of a site makes the one set first leave, and is told."""
     refusals = Counter[str]()
     jar, _ = full_jar(refusals)
     assert refusals == {}
     jar.store([b"new=1"], URL)
-    assert len(jar) == MAX_COOKIES_PER_DOMAIN
+    assert len(jar) == MAX_COOKIES_PER_SITE
     assert "c0" not in jar
     assert "new" in jar
     assert refusals == {"evicted": 1}
 
 
-def test_another_domain_has_its_own_bound() -> None:
-    """A full domain doesn't touch another one."""
+def test_another_site_has_its_own_bound() -> None:
+    """A full site doesn't touch another one."""
     jar, _ = full_jar()
-    jar.set("new", "1", domain="www.shop.example")
-    assert len(jar) == MAX_COOKIES_PER_DOMAIN + 1
+    jar.set("new", "1", domain="news.example")
+    assert len(jar) == MAX_COOKIES_PER_SITE + 1
+
+
+def test_subdomains_share_the_bound_of_their_site() -> None:
+    """A site with thousands of subdomains has no more cookies than one with a single host."""
+    jar, _ = full_jar()
+    for number in range(MAX_COOKIES + 500):
+        jar.set("a", "1", domain=f"h{number}.shop.example")
+    assert len(jar) == MAX_COOKIES_PER_SITE
+
+
+def test_users_of_a_public_suffix_are_sites_of_their_own() -> None:
+    """The hosts below a suffix that many share, such as github.io, don't share a bound."""
+    jar = SessionCookieJar()
+    for number in range(2 * MAX_COOKIES_PER_SITE):
+        jar.set("a", "1", domain=f"user{number}.github.io")
+    assert len(jar) == 2 * MAX_COOKIES_PER_SITE
+
+
+def test_a_site_with_many_subdomains_evicts_no_login_elsewhere() -> None:
+    """A page that plants cookies on thousands of subdomains leaves the logins of other sites."""
+    jar = SessionCookieJar()
+    for number in range(100):
+        jar.store([b"sid=1; Secure", b"theme=dark"], urlsplit(f"https://site{number}.example/"))
+    for number in range(MAX_COOKIES):
+        jar.store([b"junk=1; Secure", b"more=1"], urlsplit(f"https://h{number}.evil.example/"))
+    assert [jar.get("sid", domain=f"site{number}.example") for number in range(100)] == ["1"] * 100
+    assert [jar.get("theme", domain=f"site{number}.example") for number in range(100)] == ["dark"] * 100
+
+
+def test_secure_cookies_outlive_others() -> None:
+    """In a full site the cookie without Secure leaves, however recently it was used."""
+    jar = SessionCookieJar()
+    for number in range(MAX_COOKIES_PER_SITE - 1):
+        jar.set(f"c{number}", "1", domain="shop.example", secure=True)
+    jar.set("plain", "1", domain="shop.example")
+    jar.store([b"plain=1", b"new=1; Secure"], URL)
+    assert "plain" not in jar
+    assert {"new", "c0"} <= {cookie.name for cookie in jar}
+
+
+@pytest.mark.parametrize("host", ["shop.example", "www.shop.example", "h{number}.shop.example"])
+def test_an_unencrypted_response_evicts_no_secure_cookie(host: str) -> None:
+    """However many cookies come over plain HTTP, the Secure ones of the site stay, and can't be set over HTTP then."""
+    jar = SessionCookieJar()
+    for number in range(MAX_COOKIES_PER_SITE):
+        jar.set(f"c{number}", "1", domain=".shop.example", secure=True)
+    for number in range(2 * MAX_COOKIES_PER_SITE):
+        jar.store([f"junk{number}=1"], urlsplit(f"http://{host.format(number=number)}/"))
+    jar.store([f"c{number}=evil" for number in range(MAX_COOKIES_PER_SITE)], urlsplit("http://shop.example/"))
+    assert [(cookie.name, cookie.value) for cookie in jar] == [(f"c{n}", "1") for n in range(MAX_COOKIES_PER_SITE)]
+
+
+def test_an_unencrypted_response_evicts_no_secure_cookie_of_a_full_jar() -> None:
+    """A jar that is full of the Secure cookies of many sites drops what comes over plain HTTP."""
+    jar = SessionCookieJar()
+    for number in range(MAX_COOKIES):
+        jar.set("sid", "1", domain=f"site{number}.example", secure=True)
+    for number in range(20):
+        jar.store([b"junk=1"], urlsplit(f"http://evil{number}.example/"))
+    assert len(jar) == MAX_COOKIES
+    assert all(cookie.name == "sid" for cookie in jar)
+
+
+def test_a_full_jar_takes_from_the_largest_sites_first() -> None:
+    """In a jar that is full, cookies of a site beyond its 50th leave before the only cookie of another site."""
+    jar = SessionCookieJar()
+    for number in range(1000):
+        jar.set("sid", "1", domain=f"site{number}.example")
+    for site in range(20):
+        for number in range(MAX_COOKIES_PER_SITE):
+            jar.set(f"c{number}", "1", domain=f"large{site}.example")
+    assert len(jar) <= MAX_COOKIES
+    assert all(jar.get("sid", domain=f"site{number}.example") for number in range(1000))
 
 
 def test_expired_leave_first() -> None:
@@ -51,7 +124,7 @@ def test_expired_leave_first() -> None:
     now[0] += 5
     jar.store([b"new=1"], URL)
     assert "c0" in jar
-    assert len(jar) == MAX_COOKIES_PER_DOMAIN
+    assert len(jar) == MAX_COOKIES_PER_SITE
     assert refusals == {}
 
 
@@ -63,13 +136,13 @@ def test_setting_is_a_use() -> None:
     assert "c1" not in jar
 
 
-@pytest.mark.parametrize("others", [{"path": "/other"}, {"secure": True}])
+@pytest.mark.parametrize("others", [{"path": "/other"}, {"domain": "www.shop.example"}])
 def test_sending_is_a_use(others: dict[str, Any]) -> None:
     """A cookie that was sent outlives those that weren't, also when its header was kept from before."""
     jar = SessionCookieJar()
     jar.set("sent", "1", domain="shop.example")
-    for number in range(MAX_COOKIES_PER_DOMAIN - 1):
-        jar.set(f"c{number}", "1", domain="shop.example", **others)
+    for number in range(MAX_COOKIES_PER_SITE - 1):
+        jar.set(f"c{number}", "1", **{"domain": "shop.example", **others})
     for _ in range(2):
         assert jar.header(urlsplit("http://shop.example/")) == b"sent=1"
     jar.set("new", "1", domain="shop.example")
@@ -105,7 +178,7 @@ def test_restore_keeps_the_bound() -> None:
     """A record with too many cookies fills the jar, no more."""
     jar, _ = full_jar()
     cookies = [cookie.model_copy(update={"path": path}) for cookie in jar for path in ("/", "/a")]
-    assert len(SessionCookieJar(cookies, clock=lambda: 1000.0)) == MAX_COOKIES_PER_DOMAIN
+    assert len(SessionCookieJar(cookies, clock=lambda: 1000.0)) == MAX_COOKIES_PER_SITE
 
 
 def test_memory() -> None:

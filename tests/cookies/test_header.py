@@ -371,7 +371,7 @@ def test_the_least_used_leave_first(made: list[tuple[str, str, bool, bool]]) -> 
     """In a full jar of cookies that share their names, the new one stays, and those set longest ago leave."""
     jar = SessionCookieJar()
     held: dict[tuple[str, str, bool, bool], None] = {}
-    with patch("scrapy_sessions.cookies.index.MAX_COOKIES_PER_DOMAIN", 4):
+    with patch("scrapy_sessions.cookies.index.MAX_COOKIES_PER_SITE", 4):
         for key in made:
             name, path, host_only, partitioned = key
             site = "https://shop.example" if partitioned else None

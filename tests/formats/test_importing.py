@@ -17,7 +17,7 @@ import pytest
 
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionError, SessionManager, StoreError
 from scrapy_sessions.cookies import SessionCookieJar
-from scrapy_sessions.cookies.index import MAX_COOKIES_PER_DOMAIN
+from scrapy_sessions.cookies.index import MAX_COOKIES_PER_SITE
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
 from scrapy_sessions.sessions.browser_session import runtime_of
@@ -140,9 +140,9 @@ def test_the_last_sent_value_is_taken_over(order: int) -> None:
 
 def test_a_full_jar_says_what_it_drops() -> None:
     """What a jar has no place for is told, and isn't counted as added."""
-    many = [cookie(f"n{number}") for number in range(MAX_COOKIES_PER_DOMAIN + 5)]
+    many = [cookie(f"n{number}") for number in range(MAX_COOKIES_PER_SITE + 5)]
     merged = merge(None, Contents(many), now=NOW, replace=False)
-    assert len(merged.cookies) == MAX_COOKIES_PER_DOMAIN
+    assert len(merged.cookies) == MAX_COOKIES_PER_SITE
     assert [change.reason for change in merged.changes if change.what == "refused"] == ["evicted"] * 5
 
 
