@@ -1,4 +1,4 @@
-"""A request on its way in a session: what was laid under it, and what is to be taken off it again."""
+"""A request in flight in a session: applies the session's identity to it, and removes it again."""
 
 from __future__ import annotations
 
@@ -37,38 +37,40 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 __all__ = ["SLOT", "InFlight", "InFlightRequests"]
 
 SLOT = "_session_slot"
-"""The meta key of the visit that takes up one of a bounded number of places. It is there only while the request is on
-its way: a copy that comes in its place tells by it that the visit is over."""
+"""The meta key of a request that occupies one of a bounded number of places, only while it is in flight. A copy with
+the key, such as a retry, ends the request that it replaces."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _pages: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-"""In which session each page of scrapy-playwright was opened that a response had in its meta."""
+"""The session of each page of scrapy-playwright that was in the meta of a response."""
 
 
 class InFlight:
-    """One request in one session, from the pick to its response, failure, or replacement by another request.
+    """One request in one session, from its selection to its response, failure, or replacement by another request.
 
-    Its end is counted once, at the latest when the request is freed: when a middleware answers with another request,
-    no response method runs.
+    Its end is counted once, at the latest when the request is freed: no response method runs if a middleware returns
+    another request.
+
+    ``was_sent``: the request was sent to the site. ``by_proxy``: by the session's proxy.
     """
 
     __slots__ = (
         "__weakref__",
-        "_by_proxy",
+        "_applied",
         "_context",
         "_cookie",
         "_cookiejar",
         "_ended",
-        "_laid",
-        "_left",
         "_proxy",
         "_replaced",
         "anchor",
+        "by_proxy",
         "deferrable",
         "generation",
         "session",
         "site",
+        "was_sent",
     )
 
     def __init__(self, session: SessionRuntime, anchor: _Anchor | None = None, site: str = "") -> None:
@@ -77,11 +79,11 @@ class InFlight:
         self.deferrable = False  # whether it may return to the scheduler
         self.anchor = anchor
         self.generation = session.generation
-        self._left = False
+        self.was_sent = False
+        self.by_proxy = False
         self._ended = False
-        self._laid: list[tuple[bytes, list[bytes]]] = []
+        self._applied: list[tuple[bytes, list[bytes]]] = []
         self._replaced: list[tuple[bytes, list[bytes]]] | None = None
-        self._by_proxy = False
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
         self._cookiejar: dict[str, Any] | None = None
@@ -90,8 +92,8 @@ class InFlight:
         session.reserved_uses += 1
 
     def apply_identity(self, request: Request) -> None:
-        """Lay the session's identity under *request*: what the request sets itself stays."""
-        session, headers, laid = self.session, request.headers, self._laid
+        """Apply the session's identity to *request*. What the request itself sets has precedence."""
+        session, headers, applied = self.session, request.headers, self._applied
         meta = request.meta
         in_browser = meta.get("playwright")
         identity: Identity = (
@@ -100,14 +102,16 @@ class InFlight:
         for key, value in identity.headers:
             values = [value]
             if setdefault_header(headers, key, values) is values:
-                laid.append((key, values))
+                applied.append((key, values))
         note = identity.note
-        if len(laid) != len(identity.headers):
-            note = {key.decode(): note[key.decode()] for key, _ in laid}
+        if len(applied) != len(identity.headers):
+            note = {key.decode(): note[key.decode()] for key, _ in applied}
         if session.proxy is not None:
             note = self._apply_proxy(session.proxy, meta, note)
         if in_browser:
-            _forget_foreign_page(meta, session.id)
+            page = meta.get("playwright_page")
+            if page is not None and _pages.get(page, session.id) != session.id:  # of another session's browser context
+                del meta["playwright_page"]
             if CONTEXT not in meta:
                 meta[CONTEXT] = self._context = session.id
                 note = {**note, CONTEXT: digest(session.id.encode())}
@@ -116,10 +120,10 @@ class InFlight:
 
     def _apply_proxy(self, proxy: str, meta: dict[str, Any], note: dict[str, str]) -> dict[str, str]:
         """Set *proxy*, unless the request has one of its own, and return *note* with it."""
-        if "proxy" in meta and not is_default_proxy(meta):  # a proxy from the environment is a default, which loses
+        if "proxy" in meta and not is_default_proxy(meta):  # a proxy from the environment is only a default
             return note
         meta["proxy"] = proxy
-        self._by_proxy = True
+        self.by_proxy = True
         self._proxy = without_credentials(proxy)
         return {**note, PROXY: digest(self._proxy.encode())}
 
@@ -134,18 +138,18 @@ class InFlight:
             set_header(request.headers, b"Cookie", self._cookie)
 
     def name_cookiejar(self, request: Request) -> None:
-        """Let the meta key ``cookiejar`` of *request* name the session, until the identity is removed."""
+        """Set the meta key ``cookiejar`` of *request* to the session's id, until the identity is removed."""
         self._cookiejar = {key: request.meta[key] for key in ("cookiejar",) if key in request.meta}
         request.meta["cookiejar"] = self.session.id
 
     def remove_identity(self, request: Request) -> None:
-        """Take off *request* what was laid under it, and nothing else."""
+        """Remove from *request* what was applied to it, and nothing else."""
         headers = request.headers
-        for key, values in self._laid:
+        for key, values in self._applied:
             # By value: scrapy-playwright replaces the lists of all headers by those that the browser sent.
             if header_values(headers, key) == values:
                 delete_header(headers, key)
-        self._laid.clear()
+        self._applied.clear()
         if self._replaced is not None:
             for key, values in self._replaced:
                 headers.setdefault(key, values)
@@ -178,10 +182,12 @@ class InFlight:
             _pages[page] = self.session.id
 
     def mark_sent(self, now: float) -> None:
-        """Note that the request goes out now (UNIX seconds), under the session's present generation; during a login it
-        still belongs to the one before, as it has no part in what that login brings."""
+        """Record that the request is sent at *now* (UNIX seconds), in the session's current generation.
+
+        During a login it keeps the generation before, because its response doesn't depend on the login.
+        """
         session = self.session
-        self._left = True
+        self.was_sent = True
         if session.status != "new":
             self.generation = session.generation
         session.requests += 1
@@ -190,24 +196,14 @@ class InFlight:
             session.changed()
 
     @property
-    def was_sent(self) -> bool:
-        """Whether the request went out to the site."""
-        return self._left
-
-    @property
     def is_stale(self) -> bool:
-        """Whether the session has begun a new generation at the site since the request left."""
+        """Whether the session has begun a new generation at the site since the request was sent."""
         session = self.session
         return self.generation != session.generation and self.generation < session.generation_at(self.site)
 
-    @property
-    def by_proxy(self) -> bool:
-        """Whether the request went by the session's proxy."""
-        return self._by_proxy
-
     @contextmanager
     def track_changes(self, request: Request) -> Iterator[None]:
-        """Note the headers that are set meanwhile as laid under *request*, and those they take the place of."""
+        """Treat headers set in the block as applied to *request*. Those that they replace are restored later."""
         before, proxy = dict(request.headers.items()), self.session.proxy
         self._replaced = []
         try:
@@ -216,7 +212,7 @@ class InFlight:
             note = dict(request.meta.get(APPLIED, ()))
             for key, value in request.headers.items():
                 if before.get(key) is not value:
-                    self._laid.append((key, value))
+                    self._applied.append((key, value))
                     if key in before:
                         self._replaced.append((key, before[key]))
                     elif value:
@@ -227,21 +223,21 @@ class InFlight:
                 request.meta[APPLIED] = note
 
     def _replace_proxy(self, request: Request, note: dict[str, str]) -> dict[str, str]:
-        """Apply the proxy that the session has now, in place of the one before."""
+        """Apply the session's current proxy in place of the one before."""
         if self._proxy is not None:
             remove_proxy(request, self._proxy)
-            self._proxy, self._by_proxy = None, False
+            self._proxy, self.by_proxy = None, False
             note.pop(PROXY, None)
         proxy = self.session.proxy
         return note if proxy is None else self._apply_proxy(proxy, request.meta, note)
 
     def record_response(self, request: Request, response: Response, now: float, *, page: bool) -> None:
-        """Record *response*, which came now, unless the session has begun a new generation since.
+        """Record *response*, received at *now* (UNIX seconds), unless the session has begun a new generation since.
 
-        :param page: whether it is handed on, and not answered by another try
+        :param page: whether it is passed on to the spider, and not retried
         """
         session = self.session
-        if not self._left or self.is_stale:
+        if not self.was_sent or self.is_stale:
             return
         status = response.status
         session.last_activity = now
@@ -257,27 +253,23 @@ class InFlight:
 
     def record_failure(self) -> None:
         """Record that the download failed."""
-        if self._left and not self.is_stale:
+        if self.was_sent and not self.is_stale:
             self.session.failures += 1
             self.session.changed()
 
     def end(self) -> None:
-        """Note that the request is no longer in flight. Idempotent."""
-        if self._end():
-            self.session.wake_first()
-
-    def _end(self) -> bool:
+        """Record that the request is no longer in flight. Idempotent."""
         if self._ended:
-            return False
+            return
         self._ended = True
         self.session.in_flight -= 1
-        if not self._left:
+        if not self.was_sent:
             self.session.reserved_uses -= 1
-        return True
+        self.session.wake_first()
 
 
 class _Anchor(ref[Request]):
-    """Keeps an :class:`InFlight` as long as its request lives."""
+    """A weak reference to a request, with its ``id()``."""
 
     __slots__ = ("key",)
 
@@ -285,9 +277,9 @@ class _Anchor(ref[Request]):
 
 
 class InFlightRequests:
-    """The last :class:`InFlight` of each request that still exists.
+    """The last :class:`InFlight` of each existing request.
 
-    A :class:`~weakref.WeakKeyDictionary` does the same at ten times the cost, and compares requests.
+    A :class:`~weakref.WeakKeyDictionary` would be ten times slower, and would compare requests.
     """
 
     __slots__ = ("_by_id", "_loop", "_thread")
@@ -298,7 +290,7 @@ class InFlightRequests:
         self._thread = get_ident()
 
     def begin(self, request: Request, session: SessionRuntime, site: str = "") -> InFlight:
-        """Note that *request* to *site* is in flight in *session*."""
+        """Record that *request* to *site* is in flight in *session*."""
         if self._loop is None:
             self._thread = get_ident()
             with suppress(RuntimeError):  # no loop is running
@@ -314,13 +306,13 @@ class InFlightRequests:
         return self._by_id.get(id(request))
 
     def discard(self, request: Request) -> None:
-        """End what is in flight for *request*, if anything."""
+        """End the :class:`InFlight` of *request*, if there is one."""
         inflight = self._by_id.pop(id(request), None)
         if inflight is not None:
             inflight.end()
 
     def _finalized(self, anchor: ref[Request]) -> None:
-        """Called when a request is freed, by the garbage collector in whatever thread it runs."""
+        """Called when a request is freed: in any thread, if the garbage collector does it."""
         if get_ident() == self._thread:
             self._forget(anchor)
         elif self._loop is not None:
@@ -330,14 +322,7 @@ class InFlightRequests:
     def _forget(self, anchor: ref[Request]) -> None:
         key = anchor.key  # type: ignore[attr-defined]
         inflight = self._by_id.get(key)
-        # Called late, the id may belong to another request.
+        # If this is called late, another request may have the id.
         if inflight is not None and inflight.anchor is anchor:
             del self._by_id[key]
             inflight.end()
-
-
-def _forget_foreign_page(meta: dict[str, Any], session_id: str) -> None:
-    """Remove the page of scrapy-playwright in *meta* if it is open in the browser context of another session."""
-    page = meta.get("playwright_page")
-    if page is not None and _pages.get(page, session_id) != session_id:
-        del meta["playwright_page"]

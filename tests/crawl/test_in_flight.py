@@ -1,4 +1,4 @@
-"""The visits of requests: each ends once, whatever becomes of its request, and no other request takes it over."""
+"""Each request in flight ends once, whatever happens to it, and no other request takes its place."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 URL = "https://shop.example/p"
 
 
-def held(visits: InFlightRequests) -> int:
-    """How many visits are kept."""
-    return len(visits._by_id)
+def held(in_flight: InFlightRequests) -> int:
+    """The number of requests in flight."""
+    return len(in_flight._by_id)
 
 
-def test_a_freed_request_ends_its_visit() -> None:
-    """A request that is freed before it left leaves neither a visit nor a use behind."""
-    session, visits = SessionRuntime("alice"), InFlightRequests()
-    visits.begin(Request(URL), session)
-    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
+def test_a_freed_request_is_no_longer_in_flight() -> None:
+    """A request that is freed before it was sent is no longer in flight, and reserves no use."""
+    session, in_flight = SessionRuntime("alice"), InFlightRequests()
+    in_flight.begin(Request(URL), session)
+    assert (held(in_flight), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
-def test_a_request_in_a_cycle_ends_its_visit() -> None:
-    """A request that only a collection of cycles can free ends its visit then."""
-    session, visits = SessionRuntime("alice"), InFlightRequests()
+def test_a_request_in_a_cycle_ends_when_it_is_collected() -> None:
+    """A request in a reference cycle ends when the garbage collector frees it."""
+    session, in_flight = SessionRuntime("alice"), InFlightRequests()
     gc.disable()
     try:
         request = Request(URL)
         request.meta["itself"] = request
-        visits.begin(request, session)
+        in_flight.begin(request, session)
         del request
-        assert (held(visits), session.in_flight) == (1, 1)
+        assert (held(in_flight), session.in_flight) == (1, 1)
         gc.collect()
     finally:
         gc.enable()
-    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
+    assert (held(in_flight), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
 async def test_a_request_freed_in_another_thread_ends_in_the_loop() -> None:
     """The garbage collector may free a request in any thread; the counters of its session change in the loop's only."""
-    session, visits = SessionRuntime("alice", concurrency=1), InFlightRequests()
+    session, in_flight = SessionRuntime("alice", concurrency=1), InFlightRequests()
     ended_in: list[int] = []
 
     class Turn(asyncio.Future[None]):
@@ -63,124 +63,124 @@ async def test_a_request_freed_in_another_thread_ends_in_the_loop() -> None:
 
     session.queue = deque([Turn()])
     held_request = [Request(URL)]
-    visits.begin(held_request[0], session)
+    in_flight.begin(held_request[0], session)
     await asyncio.to_thread(held_request.clear)
     await asyncio.sleep(0)
-    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
+    assert (held(in_flight), session.in_flight, session.reserved_uses) == (0, 0, 0)
     assert ended_in == [threading.get_ident()]
 
 
 def test_a_freed_id_is_not_ended_for_another_request() -> None:
-    """A late end of a freed request leaves a new request alone that has the same place in memory."""
-    session, visits = SessionRuntime("alice"), InFlightRequests()
+    """The late end of a freed request doesn't end a new request with the same id()."""
+    session, in_flight = SessionRuntime("alice"), InFlightRequests()
     first = Request(URL)
-    inflight = visits.begin(first, session)
+    inflight = in_flight.begin(first, session)
     anchor = inflight.anchor
     assert anchor is not None
-    second = visits.begin(first, session)
-    visits._forget(anchor)
-    assert visits.get(first) is second
+    second = in_flight.begin(first, session)
+    in_flight._forget(anchor)
+    assert in_flight.get(first) is second
     assert session.in_flight == 1
 
 
 def test_an_id_used_again_is_another_request() -> None:
-    """A new request has no visit, also at the place in memory where one with a visit was."""
-    session, visits = SessionRuntime("alice"), InFlightRequests()
+    """A new request is not in flight, also with the id() of one that was."""
+    session, in_flight = SessionRuntime("alice"), InFlightRequests()
     again = 0
     for _ in range(20_000):
         request = Request(URL)
         number = id(request)
-        visits.begin(request, session)
+        in_flight.begin(request, session)
         del request
         fresh = Request(URL)
         again += id(fresh) == number
-        assert visits.get(fresh) is None
+        assert in_flight.get(fresh) is None
     assert again
-    assert (held(visits), session.in_flight, session.reserved_uses) == (0, 0, 0)
+    assert (held(in_flight), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
-def test_a_copy_has_no_visit() -> None:
-    """A copy is another request, however it was made: it has no visit, and its end is nobody's."""
-    session, visits = SessionRuntime("alice"), InFlightRequests()
+def test_a_copy_is_not_in_flight() -> None:
+    """A copy, however it was made, is another request, which is not in flight."""
+    session, in_flight = SessionRuntime("alice"), InFlightRequests()
     request = Request(URL)
-    visit = visits.begin(request, session)
+    inflight = in_flight.begin(request, session)
     for made in (copy.copy(request), request.copy(), request.replace(url=URL)):
-        assert visits.get(made) is None
+        assert in_flight.get(made) is None
     del made
-    assert visits.get(request) is visit
+    assert in_flight.get(request) is inflight
     assert session.in_flight == 1
 
 
 @given(st.lists(st.sampled_from(["begin", "leave", "answer", "discard"]), max_size=12))
 def test_one_request_sent_again_and_again(steps: list[str]) -> None:
     """However often the same request object begins, leaves and is answered, nothing stays in flight in the end."""
-    session, visits = SessionRuntime("alice", profile=Profile(user_agent="alice/1")), InFlightRequests()
+    session, in_flight = SessionRuntime("alice", profile=Profile(user_agent="alice/1")), InFlightRequests()
     request = Request(URL, headers={"X-Own": "1"})
     for step in steps:
-        visit = None  # the last one: only the visits are to hold it
+        inflight = None  # the last reference but that of InFlightRequests
         if step == "begin":
             remove_leftovers(request)
-            visits.begin(request, session).apply_identity(request)
+            in_flight.begin(request, session).apply_identity(request)
             assert request.headers[b"User-Agent"] == b"alice/1"
         elif step == "discard":
-            visits.discard(request)
-        elif (visit := visits.get(request)) is not None and step == "leave":
-            visit.mark_sent(time.time())
-        elif visit is not None:
-            visit.remove_identity(request)
-            visit.record_response(request, Response(URL), time.time(), page=True)
-            visit.end()
+            in_flight.discard(request)
+        elif (inflight := in_flight.get(request)) is not None and step == "leave":
+            inflight.mark_sent(time.time())
+        elif inflight is not None:
+            inflight.remove_identity(request)
+            inflight.record_response(request, Response(URL), time.time(), page=True)
+            inflight.end()
             assert (dict(request.headers), APPLIED in request.meta) == ({b"X-Own": [b"1"]}, False)
         assert session.in_flight in {0, 1}
-    visit = None
+    inflight = None
     del request
-    assert (held(visits), session.in_flight) == (0, 0)
+    assert (held(in_flight), session.in_flight) == (0, 0)
     assert session.reserved_uses <= session.requests
 
 
-def test_a_request_from_a_disk_queue_is_dressed_anew() -> None:
-    """What a request wore when it was put into its job's queue is taken off when it comes back, and nothing else."""
+def test_a_request_from_a_disk_queue_gets_a_new_identity() -> None:
+    """When a request comes back from a job's queue, the applied identity is removed, and nothing else."""
     alice = SessionRuntime("alice", profile=Profile(user_agent="alice/1", proxy="http://me:word@proxy.example:8080"))
-    bob, visits = (
+    bob, in_flight = (
         SessionRuntime("bob", profile=Profile(user_agent="bob/1", headers={"X-Of": "bob"})),
         InFlightRequests(),
     )
     request = Request(URL, headers={"X-Own": "1"}, meta={"session_id": "bob"})
-    visits.begin(request, alice).apply_identity(request)
+    in_flight.begin(request, alice).apply_identity(request)
     back = pickle.loads(pickle.dumps(request))  # as the disk queue does
-    assert visits.get(back) is None
+    assert in_flight.get(back) is None
     remove_leftovers(back)
     assert (dict(back.headers), back.meta) == ({b"X-Own": [b"1"]}, {"session_id": "bob"})
-    visits.begin(back, bob).apply_identity(back)
+    in_flight.begin(back, bob).apply_identity(back)
     assert (back.headers[b"User-Agent"], back.headers[b"X-Of"]) == (b"bob/1", b"bob")
     assert request.headers[b"User-Agent"] == b"alice/1"
     assert SLOT not in back.meta
 
 
-def test_a_record_taken_in_changes_what_is_laid() -> None:
-    """What is laid under requests is that of the record a session was restored from, and of its headers as they are."""
-    session, other, visits = (
+def test_a_restored_record_changes_the_identity() -> None:
+    """The identity applied to requests is that of the restored record and of the current headers."""
+    session, other, in_flight = (
         SessionRuntime("alice", profile=Profile(user_agent="old/1")),
         SessionRuntime("alice"),
         InFlightRequests(),
     )
 
-    def worn() -> dict[bytes, list[bytes]]:
+    def applied() -> dict[bytes, list[bytes]]:
         request = Request(URL)
-        visits.begin(request, session).apply_identity(request)
+        in_flight.begin(request, session).apply_identity(request)
         return dict(request.headers)
 
-    assert worn() == {b"User-Agent": [b"old/1"]}
+    assert applied() == {b"User-Agent": [b"old/1"]}
     other.bound_headers.set("X-Token", "t", url=URL)
     other.user_agent = "new/1"
     session.restore(other.snapshot())
-    assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"t"]}
+    assert applied() == {b"User-Agent": [b"new/1"], b"X-Token": [b"t"]}
     session.bound_headers.delete("X-Token")
-    assert worn() == {b"User-Agent": [b"new/1"]}
+    assert applied() == {b"User-Agent": [b"new/1"]}
     session.bound_headers.set("X-Token", "u", url="https://other.example")
-    assert worn() == {b"User-Agent": [b"new/1"]}
+    assert applied() == {b"User-Agent": [b"new/1"]}
     session.bound_headers.set("X-Token", "v", url="https://shop.example:443")
-    assert worn() == {b"User-Agent": [b"new/1"], b"X-Token": [b"v"]}
+    assert applied() == {b"User-Agent": [b"new/1"], b"X-Token": [b"v"]}
 
 
 def changed_to(changed: str | None, *, before: str | None = "http://old.test:1", **meta: str) -> Request:
@@ -196,7 +196,7 @@ def changed_to(changed: str | None, *, before: str | None = "http://old.test:1",
 
 
 def test_a_proxy_set_in_process_request_holds_for_that_request() -> None:
-    """So does its removal; a proxy of the request's own stays. Afterwards nothing of it is left."""
+    """So does its removal; the request's own proxy is kept. Afterwards nothing of it is left."""
     new = "http://user:s3cret@new.test:2"
     assert changed_to(new).meta["proxy"] == changed_to(new, before=None).meta["proxy"] == new
     assert "proxy" not in changed_to(None).meta
