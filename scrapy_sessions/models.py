@@ -120,6 +120,9 @@ class _Record(BaseModel):
     # schema. Validation errors must not quote their input, which may be a password or a cookie's value.
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, defer_build=True)
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return _hidden(super().__repr_args__(), frozenset(type(self).model_fields))  # no unknown fields
+
 
 class Cookie(_Record):
     """One cookie with all its attributes (RFC 6265bis, section 5.7).
@@ -175,6 +178,10 @@ class Profile(BaseModel):
     viewport_height: Annotated[int, Field(gt=0)] | None = None
     headers: Annotated[dict[str, str], AfterValidator(_check_profile_headers)] = {}
     proxy: Annotated[str, AfterValidator(check_proxy)] | None = Field(default=None, repr=False)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, sorted(value) if name == "headers" else value
 
 
 class Metrics(_Record):

@@ -18,6 +18,7 @@ from scrapy_sessions.cookies.rules import Origin, accept, check, shadows
 from scrapy_sessions.cookies.stored import StoredCookie, encode_cookie, encode_cookies
 from scrapy_sessions.exceptions import CookieConflict, InvalidCookie
 from scrapy_sessions.models import Cookie
+from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["SessionCookieJar"]
 
@@ -30,6 +31,9 @@ class _Encoded(NamedTuple):
     since: float
     until: float
     cookies: bytes
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "since", "until")
 
     def with_replacement(self, old: StoredCookie, new: StoredCookie) -> _Encoded | None:
         """Return this with *new* in place of *old*; ``None`` if *old* isn't in it."""

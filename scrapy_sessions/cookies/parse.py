@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from scrapy_sessions.cookies.reasons import refused
+from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = [
     "MAX_ATTRIBUTE_SIZE",
@@ -83,6 +84,9 @@ class SetCookie(NamedTuple):
     http_only: bool
     same_site: SameSite | None
     partitioned: bool
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "name", "domain", "path", "expires")
 
 
 def parse_set_cookie(header: bytes | str, now: float) -> SetCookie:

@@ -59,6 +59,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from scrapy_sessions.safe_repr import safe_repr
+
 __all__ = ["Actions", "Answer", "Decision", "Hearings", "Limits", "NoBlame", "Refusal", "Waiting", "may_ask", "url_of"]
 
 # Such a page may end the session, or change something, if it is asked for again.
@@ -122,6 +124,9 @@ class Refusal(NamedTuple):
     host: str = ""
     again: bool = False
     blocked: bool = False
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "generation", "host", "again", "blocked")
 
 
 class Actions(Protocol):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Limits, Refusal, Waiting, may_ask, url_of
+from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["Budget", "LoginBlame"]
 
@@ -58,6 +59,9 @@ class _Witness:
     url: str
     good_in: int
     """The generation in which it was good last."""
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "good_in")
 
 
 class LoginBlame(Hearings):

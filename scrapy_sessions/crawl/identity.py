@@ -43,6 +43,9 @@ class Identity(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
     note: dict[str, str]
 
+    def __repr__(self) -> str:
+        return f"Identity({', '.join(name.decode('latin-1') for name, _ in self.headers)})"
+
     @classmethod
     def of(cls, headers: Iterable[tuple[str, str]]) -> Identity:
         encoded = {normalize_header_name(name): value.encode() for name, value in headers}

@@ -11,6 +11,7 @@ from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.fields import Fields
 from scrapy_sessions.models import Cookie, PersistentSession
+from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["Contents", "Reading", "Remarks", "Skipping", "host_of", "read_entries"]
 
@@ -41,6 +42,9 @@ class Contents:
     dated: bool = False
     notes: list[str] = field(default_factory=list)
     guessed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "cookies", "records", "dated")
 
 
 class Remarks:
@@ -99,6 +103,9 @@ class Reading:
     domain: str | None = None
     skipping: Skipping = field(default_factory=Skipping)
     remarks: Remarks = field(default_factory=Remarks)
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "now", "domain")
 
     @property
     def placed(self) -> bool:

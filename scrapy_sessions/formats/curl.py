@@ -20,6 +20,7 @@ from scrapy_sessions.formats.fields import names
 from scrapy_sessions.formats.powershell import is_powershell, read_powershell
 from scrapy_sessions.formats.request_headers import take_headers
 from scrapy_sessions.formats.source import Source
+from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["misfit", "read"]
 
@@ -54,6 +55,9 @@ class _Request(NamedTuple):
     headers: list[tuple[str, str]]
     cookies: list[str]
     proxy: str | None
+
+    def __repr__(self) -> str:
+        return safe_repr(self)
 
 
 def misfit(source: Source, reading: Reading) -> str | None:

@@ -24,6 +24,7 @@ from scrapy_sessions.formats.cookie_header import parse_pairs
 from scrapy_sessions.formats.dates import SESSION_WORDS, parse_date, to_seconds
 from scrapy_sessions.formats.fields import Fields, is_text
 from scrapy_sessions.formats.source import Source
+from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["misfit", "read"]
 
@@ -40,6 +41,9 @@ class _Event(NamedTuple):
     url: SplitResult
     host: str
     sent: bool
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "time", "host", "sent")
 
 
 def misfit(source: Source, reading: Reading) -> str | None:

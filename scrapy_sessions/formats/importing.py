@@ -15,6 +15,7 @@ from scrapy_sessions.cookies.stored import Identity, StoredCookie
 from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
+from scrapy_sessions.safe_repr import safe_repr
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import encode
@@ -39,6 +40,9 @@ class Merge(NamedTuple):
     local_storage: dict[str, dict[str, str]]
     changes: list[Change]
     headers: dict[str, dict[str, str]]
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "cookies", "changes")
 
 
 def merge(session: PersistentSession | None, contents: Contents, *, now: float, replace: bool) -> Merge:

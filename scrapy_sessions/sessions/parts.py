@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from scrapy_sessions.safe_repr import safe_repr
+
 __all__ = ["Parts"]
 
 
@@ -22,6 +24,9 @@ class Parts(NamedTuple):
     moving: bytes
     cookies: bytes
     actions: int
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "actions")
 
     def body(self, history: bytes) -> bytes:
         """Return the record as JSON. *history* is the inside of the array of its actions."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     # typing.Self requires Python 3.11
@@ -64,7 +65,7 @@ class Row(NamedTuple):
         return Key(self.namespace, self.session_id)
 
     def __repr__(self) -> str:  # without the body, which contains cookies
-        return f"Row(namespace={self.namespace!r}, session_id={self.session_id!r}, revision={self.revision})"
+        return safe_repr(self, "namespace", "session_id", "revision")
 
 
 class Outcome(Enum):
