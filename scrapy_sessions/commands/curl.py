@@ -1,8 +1,8 @@
 """Print, for a POSIX shell, the curl command that fetches URL as the session would:
 with its user agent, its language, its headers for that site, its proxy, and
-those of its cookies that are sent there.
+the cookies that the session would send there.
 
-The command contains the session's secrets: whoever has it is logged in. curl
+The command contains the session's secrets: protect it like a password. curl
 doesn't change the session, and follows no redirect by itself. "scrapy sessions
 import" reads the command.
 
@@ -53,7 +53,7 @@ async def run(context: Context) -> int:
 
 
 def _arguments(record: PersistentSession, url: str, origin: str) -> Iterator[str]:
-    # Without --globoff, curl takes brackets and braces for a pattern.
+    # Without --globoff, brackets and braces are a pattern.
     yield "--globoff"
     headers = dict(SessionHeaders(record.headers).sent_to(origin))
     names = {name.lower() for name in headers}
@@ -66,7 +66,7 @@ def _arguments(record: PersistentSession, url: str, origin: str) -> Iterator[str
         yield from ("--header", f"{name}: {value}" if value else f"{name};")
     cookies = SessionCookieJar(record.cookies).header(urlsplit(url))
     if cookies is not None:
-        # Not --cookie, which takes a text without = for the name of a file.
+        # Not --cookie, for which a text without = is the name of a file.
         yield from ("--header", f"Cookie: {cookies.decode('utf-8', 'surrogateescape')}")
     if record.proxy:
         yield from ("--proxy", record.proxy)

@@ -1,6 +1,6 @@
 """Write sessions in our own JSON, which contains all of a session, or in a format
 of other tools. What a format can't contain is listed on standard error. The
-files are readable by you only (mode 0600), as whoever has them is logged in; a
+files are readable by you only (mode 0600), because they contain logins; a
 summary contains no secret.
 
 A format of other tools contains one session: several sessions get a file each,
@@ -116,7 +116,7 @@ def _text(context: Context, name: str, record: PersistentSession) -> str:
 async def _selected(context: Context) -> list[SessionInfo]:
     if context.options.ids:
         return [await context.info(session_id) for session_id in dict.fromkeys(context.options.ids)]
-    # At one moment: in pages, a session that a crawl uses meanwhile could be missing.
+    # In one query: in pages, a session that a crawl uses meanwhile could be missing.
     infos = await context.manager.list_sessions()
     if not infos:  # an empty file would replace the last backup
         raise CommandError(f"There is no session{context.where()}: nothing is written", 1)
@@ -198,7 +198,7 @@ def _file_name(session_id: str) -> str:
 
 
 def _quoted(session_id: str) -> str:
-    # An id may contain anything printable, a slash and a leading dot included. The "~" marks names that were shortened.
+    # An id may contain a slash or a leading dot. The "~" marks names that were shortened.
     name = quote(session_id, safe=" @+=,").replace("~", "%7E")
     return f"%2E{name[1:]}" if name.startswith(".") else name
 

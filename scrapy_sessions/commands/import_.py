@@ -1,10 +1,10 @@
-"""Read FILE, in whichever format it is, and show what changes. Cookies are merged
+"""Read FILE in any of the formats, and show what changes. Cookies are merged
 into the session ID, the newest wins; a session that doesn't exist is created,
 and counts as logged in. Our own JSON contains whole sessions. They keep their
 ids, or a single one gets the id ID. An existing session isn't overwritten
 without --replace.
 
-Nothing is saved before all of the file was read. Cookies that no site could set,
+Nothing is saved before the whole file was read. Cookies that no site could set,
 such as one for all of co.uk, are refused; the others are imported. The exit code
 is 1 if cookies were left out because the session is full.
 
@@ -45,7 +45,7 @@ from scrapy_sessions.storage.codec import decode
 NEEDS_STORE = False  # it creates the store, if need be
 HELP = "read sessions from files: cookies.txt, JSON of browsers and scripts, HAR, a copied curl command, …"
 
-# Of a session with its browser's agent: none of the settings, so that no crawl takes that agent for an outdated one.
+# The profile of a session with its own agent. It is not in the settings, so that no crawl changes the agent.
 _PROFILE = "imported"
 
 
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class _File(NamedTuple):
-    """The file that was read."""
+    """The file."""
 
     source: Source
     reading: Reading
@@ -86,10 +86,7 @@ class _File(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """The session that gets the cookies.
-
-    *expired*: the session that was there has expired, and a new one replaces it.
-    """
+    """The session that gets the cookies. *expired*: its previous record, which a new session replaces."""
 
     key: Key
     manager: SessionManager
@@ -144,18 +141,12 @@ def _read(context: Context, now: float) -> _File:
     options = context.options
     source = Source(read_input(options.file))
     reading = Reading(now, options.url, options.domain, Skipping(options.skip_bad))
-    fault = ""
     try:
         name = options.format or detect(source, reading)
         return _File(source, reading, name, read(name, source, reading))
     except (FormatError, NewerSchema) as e:
-        fault = str(e)
-    raise CommandError(f"{output.file_name(options.file)} was not imported, nothing is changed: {fault}", 1)
-
-
-def _introduce(context: Context, file: _File) -> None:
-    description = describe(file.format, file.source, file.contents)
-    output.introduce(context, description, file.contents.notes)
+        fault = f"{output.file_name(options.file)} was not imported, nothing is changed: {e}"
+        raise CommandError(fault, 1) from None
 
 
 async def _import_cookies(context: Context, file: _File, now: float, exists: bool) -> int:
@@ -163,17 +154,17 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
     if options.id is None:
         raise CommandError("Which session are these cookies for? Give its id after the file")
     if not (contents.cookies or contents.local_storage or contents.headers):
-        output.introduce(context, None, contents.notes)
+        output.show_notes(context, contents.notes)
         output.show_skipped(context, file.reading.skipping.faults)
         raise CommandError(f"{output.file_name(options.file)} contains no cookie: nothing is changed", 1)
     target = await _target(context, now, exists)
     profile = _identity(context, contents, target)
-    _introduce(context, file)
+    output.show_notes(context, contents.notes, describe(file.format, file.source, contents))
     merged = merge(target.record, contents, now=now, replace=options.replace)
     if target.record is None and not (merged.cookies or merged.local_storage or merged.headers):
         output.show_changes(context, merged.changes)
         raise CommandError("None of its cookies can be kept: the session is not created", 1)
-    if contents.proxy is not None and profile is not None and not _agreed(context, ["its proxy"]):
+    if contents.proxy is not None and profile is not None and not _agreed(context, ["a proxy"]):
         return 1
     if not options.dry_run:
         async with target.manager as manager:
@@ -217,7 +208,7 @@ async def _target(context: Context, now: float, exists: bool) -> _Target:
 
 
 def _identity(context: Context, contents: Contents, target: _Target) -> Profile | None:
-    """Return the identity of a new session, ``None``: that of its profile."""
+    """Return the identity of a new session; ``None``: that of its profile."""
     options = context.options
     asked = {"--user-agent": options.user_agent, "--session-profile": options.session_profile, "--pool": options.pool}
     given = [flag for flag, value in asked.items() if value is not None]
@@ -238,19 +229,19 @@ def _identity(context: Context, contents: Contents, target: _Target) -> Profile 
         agent = contents.user_agent
         if options.session_profile is not None or not (agent or language or headers or proxy):
             return None
-    fault = ""
     try:
         return Profile(user_agent=agent, language=language, headers=headers, proxy=proxy)
     except ValidationError as e:
-        fault = ", ".join(str(error["loc"][0]) for error in e.errors(include_input=False))
-    raise CommandError(f"The identity can't be sent: {fault} can't be used, or contains control characters")
+        fields = ", ".join(str(error["loc"][0]) for error in e.errors(include_input=False))
+        fault = f"The identity can't be sent: {fields} can't be used, or contains control characters"
+        raise CommandError(fault) from None
 
 
 def _set_identity(session: SessionRuntime, profile: Profile, *, keep: bool) -> None:
-    """Give the new *session* the identity *profile*; *keep*: only its agent, the rest is that of its own profile."""
+    """Give the new *session* the identity *profile*; *keep*: only its agent, and keep the rest of its own profile."""
     session.user_agent = profile.user_agent
     if not keep:
-        # Nothing of the profile that the pool gave it: its headers may be those of another browser.
+        # The profile of the pool is not mixed with it: its headers may be those of another browser.
         session.profile_name = _PROFILE
         session.timezone = None
         session.viewport_width = session.viewport_height = None
@@ -260,7 +251,8 @@ def _set_identity(session: SessionRuntime, profile: Profile, *, keep: bool) -> N
 
 
 async def _import_records(context: Context, file: _File, now: float, exists: bool) -> int:
-    options, records = context.options, file.contents.records
+    options, contents = context.options, file.contents
+    records = contents.records
     given = [flag for flag in ("user_agent", "session_profile", "pool") if getattr(options, flag) is not None]
     if given:
         raise CommandError(f"The file contains whole sessions: leave out --{given[0].replace('_', '-')}")
@@ -274,7 +266,7 @@ async def _import_records(context: Context, file: _File, now: float, exists: boo
     if taken and not options.replace:
         names = ", ".join(taken[:5]) + (", …" if len(taken) > 5 else "")
         raise CommandError(f"These sessions exist: {names}. Nothing is changed; --replace overwrites them", 1)
-    _introduce(context, file)
+    output.show_notes(context, contents.notes, describe(file.format, file.source, contents))
     for plan in plans:
         output.show_identity(context, plan.record)
     if not _agreed(context, _far_reaching(plans)):
@@ -296,18 +288,18 @@ def _check_afterwards(context: Context, key: Key) -> None:
 
 
 def _far_reaching(plans: list[RecordPlan]) -> list[str]:
-    """Name what of the records concerns all sites: a proxy sees every request, such a header reaches everybody."""
+    """Return what affects all sites: a proxy gets every request, such a header is sent to every site."""
     proxies = sum(plan.record.proxy is not None for plan in plans)
     headers = sum(bool(plan.record.headers.get(EVERYWHERE)) for plan in plans)
     return [name for name, number in (("a proxy", proxies), ("headers for every site", headers)) if number]
 
 
-def _agreed(context: Context, brought: list[str]) -> bool:
-    """Ask whether to take what is *brought*, unless nothing is, or nothing is saved."""
+def _agreed(context: Context, included: list[str]) -> bool:
+    """Ask whether to import what is *included*, unless that is nothing, or nothing is saved."""
     options = context.options
-    if not brought or options.yes or options.dry_run:
+    if not included or options.yes or options.dry_run:
         return True
-    if context.confirm(f"The file brings {' and '.join(brought)}. Import it?"):
+    if context.confirm(f"The file contains {' and '.join(included)}. Import it?"):
         return True
     context.note("Nothing was imported")
     return False

@@ -17,7 +17,7 @@ from scrapy_sessions.storage import SQLiteStore
 __all__ = ["check_login"]
 
 _PASSWORD = "//input[translate(@type, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz') = 'password']"  # noqa: S105
-# One request and its redirects, which are judged here. No config of the project takes part: it would log in.
+# One request and its redirects, which are checked here. The config of the project is not used, as it would log in.
 _SETTINGS: dict[str, Any] = {
     "SESSIONS_ENABLED": True,
     "SESSIONS_CONFIG": None,
@@ -61,7 +61,7 @@ class _CheckSpider(Spider):
 def check_login(context: Context, url: str, *, namespace: str, session_id: str) -> int:
     """Fetch *url* once in the session, save what that changes, and return the exit code: 0 if the login works.
 
-    It works if the final status is 2xx and the page has no password field. Not inside of a running event loop.
+    It works if the final status is 2xx and the page has no password field. No event loop may be running.
     """
     settings = context.settings.copy()
     settings.setdict(_SETTINGS, priority="cmdline")

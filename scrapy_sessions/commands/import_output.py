@@ -1,4 +1,4 @@
-"""What ``scrapy sessions import`` prints: what the file is, what changes, and what was left out. It quotes no value."""
+"""The output of ``scrapy sessions import``: kind of file, changes, and omissions. It quotes no value."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile
 
 __all__ = [
     "file_name",
-    "introduce",
     "show_agent",
     "show_changes",
     "show_cookies",
     "show_identity",
+    "show_notes",
     "show_records",
     "show_skipped",
 ]
@@ -35,8 +35,8 @@ def file_name(file: str) -> str:
     return "standard input" if file == STANDARD else file
 
 
-def introduce(context: Context, description: str | None, notes: Iterable[str]) -> None:
-    """Say what the file was taken for, and what is unusual in it."""
+def show_notes(context: Context, notes: Iterable[str], description: str | None = None) -> None:
+    """Print the *description* of the file, and the *notes* about it."""
     name = file_name(context.options.file)
     if description is not None:
         context.note(f"{name} is {description}")
@@ -45,7 +45,7 @@ def introduce(context: Context, description: str | None, notes: Iterable[str]) -
 
 
 def show_skipped(context: Context, faults: Sequence[FormatError]) -> None:
-    """List the entries that were left out because they can't be read."""
+    """Print the entries that were left out because they can't be read."""
     for fault in faults[:_MOST_SKIPPED]:
         context.note(f"Left out: {fault}")
     if faults:
@@ -87,7 +87,7 @@ def show_cookies(
     record: PersistentSession | None,
     expired: PersistentSession | None,
 ) -> None:
-    """Print one line about what happened to the session *record* (``None``: a new one, maybe in place of *expired*)."""
+    """Print one line about the session *record* (``None``: a new one, which may replace *expired*)."""
     options = context.options
     would = "would be " if options.dry_run else ""
     counts = Counter(change.what for change in merged.changes)
@@ -106,7 +106,7 @@ def show_cookies(
 def show_agent(
     context: Context, contents: Contents, *, record: PersistentSession | None, profile: Profile | None
 ) -> None:
-    """Say where the user agent of a new session is from; of the session *record*, that it keeps its own."""
+    """Print where the user agent of a new session is from, or that the session *record* keeps its own."""
     options = context.options
     if record is not None:
         if contents.user_agent not in {None, record.user_agent}:
@@ -119,7 +119,7 @@ def show_agent(
 
 
 def show_identity(context: Context, record: PersistentSession) -> None:
-    """Say what a record brings besides its cookies."""
+    """Print what the *record* contains besides its cookies."""
     parts = [f"user agent {record.user_agent}"] if record.user_agent else []
     if record.proxy:
         parts.append(f"proxy {url_without_password(record.proxy)}")
@@ -127,7 +127,7 @@ def show_identity(context: Context, record: PersistentSession) -> None:
     if everywhere:
         parts.append(f"headers for every site: {', '.join(everywhere)}")
     if parts:
-        context.note(f"{record.session_id} brings {'; '.join(parts)}")
+        context.note(f"{record.session_id} contains {'; '.join(parts)}")
 
 
 def show_records(context: Context, plans: Sequence[RecordPlan], now: float) -> None:

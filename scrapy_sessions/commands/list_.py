@@ -1,6 +1,6 @@
 """List sessions without reading their records. STATUS is the status of the login:
 "new" (not logged in, or without a login), "ready" (logged in) or "retired".
-STATE tells whether a spider would use the session: "active", "expired" (by its
+STATE shows whether a spider would use the session: "active", "expired" (by its
 own limits) or "retired". The exit code is 1 if no session matches.
 
   scrapy sessions list --status ready

@@ -30,7 +30,7 @@ READS_ONLY = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session")
-    parser.add_argument("--reveal", action="store_true", help="show secrets too, to everybody who sees your screen")
+    parser.add_argument("--reveal", action="store_true", help="show secrets too")
     parser.add_argument(
         "--history",
         metavar="N",
@@ -69,7 +69,7 @@ def _last(events: list[Event], *kinds: str) -> Event | None:
 
 
 def _login(record: PersistentSession, events: list[Event]) -> str:
-    # A fork or an import may be logged in without a login of its own: then its generation is above zero.
+    # A fork or an import may be logged in without its own login: then its generation is above zero.
     logged_in_before = bool(record.metrics.logins or record.generation)
     if record.status == "new":
         return "no longer logged in: it has to log in again" if logged_in_before else "not logged in"

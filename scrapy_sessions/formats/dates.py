@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime, timezone
 
+from pydantic import TypeAdapter
+
 from scrapy_sessions.cookies.parse import MAX_EXPIRES, parse_http_date
 
 __all__ = ["SESSION_WORDS", "parse_date", "to_seconds"]
@@ -17,6 +19,7 @@ _EPOCH_1601 = 11_644_473_600.0
 _MOST_MILLISECONDS = MAX_EXPIRES * 1e3
 _LEAST_SINCE_1601 = _EPOCH_1601 * 1e6
 _MOST_SINCE_1601 = (MAX_EXPIRES + _EPOCH_1601) * 1e6
+_ISO = TypeAdapter(datetime)
 
 
 def to_seconds(number: float) -> tuple[float, str | None]:
@@ -47,14 +50,8 @@ def parse_date(text: str) -> float | None:
 
 
 def _iso(text: str) -> float | None:
-    # Python 3.10 reads three or six digits of a second, and no Z.
-    text = text[:-1] + "+00:00" if text[-1:] in {"Z", "z"} else text
-    head, point, rest = text.partition(".")
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    if point:
-        text = f"{head}.{rest[:digits][:6].ljust(6, '0')}{rest[digits:]}"
     try:
-        date = datetime.fromisoformat(text)
+        date = _ISO.validate_python(text)  # datetime.fromisoformat() of Python 3.10 reads no Z
         return (date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -50,4 +50,4 @@ def take_headers(contents: Contents, headers: Iterable[tuple[str, str]], url: st
             bound.append(name)
     if bound:
         names = ", ".join(f"{name:.40}" for name in dict.fromkeys(bound))
-        contents.notes.append(f"its headers are taken, too, for its site only: {names}")
+        contents.notes.append(f"its headers are imported for its site only: {names}")

@@ -57,7 +57,8 @@ def templates() -> Environment:
         autoescape=True, loader=FunctionLoader(_template), undefined=StrictUndefined, finalize=_shown
     )
     environment.filters |= {name: getattr(formats, name) for name in ("count", "duration", "iso", "moment")}
-    environment.filters |= {"digest": _digest, "kind": _kind, "pct": _percentage}
+    environment.filters |= {"digest": _digest, "kind": lambda part: type(part).__name__.lower()}
+    environment.filters["pct"] = lambda value: f"{value:.3f}".rstrip("0").rstrip(".") + "%"
     return environment
 
 
@@ -79,11 +80,3 @@ def _shown(value: Any) -> Any:
 
 def _digest(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
-
-
-def _kind(part: object) -> str:
-    return type(part).__name__.lower()
-
-
-def _percentage(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") + "%"

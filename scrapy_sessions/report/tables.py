@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from scrapy_sessions.report.data import Report, Session
+from scrapy_sessions.report.data import Pool, Report, Session
 from scrapy_sessions.report.format import count, percent
 from scrapy_sessions.report.parts import (
     NOT_KNOWN,
@@ -56,14 +56,7 @@ def pools(report: Report) -> list[Part]:
             "Retired": number(pool.states["retired"]),
             "Expired": number(pool.states["expired"]),
             "Removed": number(pool.states["removed"]),
-            "Pages": number(pool.pages),
-            "Responses": number(pool.answered),
-            "Errors": _errors(pool.errors, pool.answered),
-            "Bans": number(pool.blocked),
-            "Failures": number(pool.failures),
-            "Logins": number(pool.logins),
-            "Failed logins": number(pool.login_failures),
-            "Login time": seconds(pool.login_time),
+            **_counts(pool),
             "Last activity (UTC)": time(pool.last or None),
         }
         for pool in report.pools
@@ -81,14 +74,7 @@ def sessions(report: Report) -> list[Part]:
             "State": Cell(session.state, session.state, "state"),
             "Reason": text(session.reason or NOT_KNOWN, session.reason),
             "Lifetime": _lifetime(session),
-            "Pages": number(session.pages),
-            "Responses": number(session.answered),
-            "Errors": _errors(session.errors, session.answered),
-            "Bans": number(session.blocked),
-            "Failures": number(session.failures),
-            "Logins": number(session.logins),
-            "Failed logins": number(session.login_failures),
-            "Login time": seconds(session.login_time),
+            **_counts(session),
             "Cookies": number(session.cookies),
             "Created (UTC)": time(session.created),
             "Last activity (UTC)": time(session.last),
@@ -126,8 +112,18 @@ def _namespace(report: Report, namespace: str) -> Row:
     return {"Namespace": text(namespace)} if len({pool.namespace for pool in report.pools}) > 1 else {}
 
 
-def _errors(errors: int, answered: int) -> Cell:
-    return number(errors, f"{count(errors)} ({percent(errors, answered)})" if errors else "0")
+def _counts(of: Pool | Session) -> Row:
+    errors = f"{count(of.errors)} ({percent(of.errors, of.answered)})" if of.errors else "0"
+    return {
+        "Pages": number(of.pages),
+        "Responses": number(of.answered),
+        "Errors": number(of.errors, errors),
+        "Bans": number(of.blocked),
+        "Failures": number(of.failures),
+        "Logins": number(of.logins),
+        "Failed logins": number(of.login_failures),
+        "Login time": seconds(of.login_time),
+    }
 
 
 def _lifetime(session: Session) -> Cell:

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_a_shell_runs_it_and_is_the_session(site: Site, tmp_path: Path) -> None:
-    """Run by a shell, the command is logged in and wears agent, language and headers, whatever characters they hold."""
+    """Run by a shell, the command is logged in and sends agent, language and headers with any characters."""
     odd = 'it\'s "odd" $HOME `id` \\ \u00fc !'
     raw = Cookie(name="raw", value="a\uefe9b", domain=HOST)  # the byte E9
     headers = {site.url("").rstrip("/"): {"X-Token": odd, "X-Empty": ""}, "http://other.example": {"X-Other": "1"}}
@@ -66,7 +66,7 @@ def test_only_what_goes_there_is_in_it(folder: Path) -> None:
 
 
 def test_a_site_without_cookies_is_said(folder: Path) -> None:
-    """Where none of the session's cookies goes, that is said beside the command, and no secret is in it."""
+    """If no cookie of the session is sent to the URL, a note says so, and the command contains no secret."""
     out, errors = delivered(folder, "curl", "alice", "http://elsewhere.example/")
     assert "Cookie" not in out.decode()
     assert "No cookie of 'alice' is sent to http://elsewhere.example" in errors

@@ -199,7 +199,7 @@ def test_settings_with_their_origin(configured: Path) -> None:
 
 
 def test_settings_as_a_table(configured: Path) -> None:
-    """--changed leaves the defaults out; --store is shown as what it is; an unknown spider is an error."""
+    """--changed leaves the defaults out; --store is shown; an unknown spider is an error."""
     lines = sessions(configured, "settings", "--changed", "--store", "a.db").out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
         *("SESSIONS_STORE", "SESSIONS_PROFILES", "SESSIONS_POOLS", "SESSIONS_DELAY")

@@ -1,4 +1,4 @@
-"""``scrapy sessions export``: what is written where, what is said, and that curl is logged in with it."""
+"""``scrapy sessions export``: files, notes, and that curl is logged in with the result."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ def test_a_fault_names_the_file_that_was_asked_for(tmp_path: Path, name: str, fa
 
 
 def test_all_sessions_go_to_standard_output(folder: Path) -> None:
-    """Without a file, all is written to standard output, and nothing else is."""
+    """Without a file, only the export is written to standard output."""
     out, _ = delivered(folder, "export", "--all", "--namespace", "shop")
     assert {record.session_id for record in records(out.decode())} == {"alice", "bob", ODD, "tabbed"}
 
 
 def test_what_a_format_can_not_hold_is_said(folder: Path) -> None:
-    """cookies.txt gets the cookies, and standard error all that isn't in it."""
+    """cookies.txt contains the cookies, and a note lists all that it can't contain."""
     out, errors = delivered(folder, "export", "alice", "--format", "netscape")
     assert [cookie.name for cookie in load("netscape", out)] == ["sid", "theme"]
     for lost in (
@@ -113,7 +113,7 @@ def test_what_a_format_can_not_hold_is_said(folder: Path) -> None:
 
 
 def test_several_sessions_need_a_folder(folder: Path) -> None:
-    """A format of one session takes several only into a folder, one file each, named so that none leaves it."""
+    """In a format of one session, several need a folder, with one file each, none of them outside of it."""
     _, errors = delivered(folder, "export", "alice", ODD, "--format", "extension", "-o", "both.json", code=2)
     assert "name a folder" in errors
     assert not (folder / "both.json").exists()
@@ -154,7 +154,7 @@ def test_of_no_session_nothing_is_written(folder: Path, tmp_path: Path, argument
 
 
 def test_any_id_has_a_file_of_its_own(tmp_path: Path) -> None:
-    """Long ids get names that a file system takes, cut between characters and told apart by a digest."""
+    """Long ids get file names that a file system allows, cut between characters and with a digest."""
     ids = ["日本語" * 40 + "a", "日本語" * 40 + "b", "x" * 255, "x" * 200, "~" * 3]
     saved(tmp_path, *map(rich_record, ids))
     delivered(tmp_path, "export", "--all", "-o", "made/")
@@ -203,7 +203,7 @@ def test_a_header_is_for_one_url(folder: Path) -> None:
 
 
 def test_an_unreadable_record_costs_only_itself(folder: Path, tmp_path: Path) -> None:
-    """The others are exported, the one is named, and the exit code says that something is missing."""
+    """The others are exported, the one is reported, and the exit code is 1."""
     import sqlite3  # noqa: PLC0415
 
     shutil.copy(folder / STORE, tmp_path / STORE)

@@ -1,4 +1,4 @@
-"""The frame of ``scrapy sessions``: its arguments, its exit codes, and what it costs those who don't use it."""
+"""The frame of ``scrapy sessions``: arguments, exit codes, and the cost for other commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_loading_the_command_is_light() -> None:
-    """What Scrapy imports at every call brings no module of ours but the command, and none of a library."""
+    """At every call of scrapy, only the command itself is imported, and no library."""
     loaded = loaded_by("import scrapy_sessions.commands") - loaded_by("import scrapy.commands")
     assert loaded == {"scrapy_sessions", "scrapy_sessions.commands"}
 
@@ -111,7 +111,7 @@ def test_bad_values_are_reported_in_one_line(folder: Path, arguments: list[str],
 
 
 def test_options_before_and_after_the_subcommand(folder: Path) -> None:
-    """The store, the namespace and settings are taken on both sides of the subcommand, and the later one wins."""
+    """Store, namespace and settings may be before or after the subcommand; the later one has precedence."""
     assert called(folder, "--store", "one.db", "list", "--ids", "--namespace", "bank").out == "bob\n"
     assert called(folder, "--store", "one.db", "list", "--ids", "--store", "sqlite:///two.db").out == "carol\n"
     both = ("-s", "SESSIONS_STORE=sqlite:///one.db", "list", "--ids", "-s", "SESSIONS_NAMESPACE=x")
@@ -119,7 +119,7 @@ def test_options_before_and_after_the_subcommand(folder: Path) -> None:
 
 
 def test_options_between_ids(folder: Path) -> None:
-    """Options are taken before, between and after the ids, and an id that begins with a dash after ``--``."""
+    """Options may be before, between and after the ids, and an id with a leading dash after ``--``."""
     for arguments in (["zoe", "-y", "yan"], ["-y", "zoe", "yan"], ["zoe", "yan", "-y"], ["zoe", "-y", "--", "-yan"]):
         done = called(folder, "delete", "--store", "one.db", *arguments)
         last = arguments[-1] if arguments[-1] != "-y" else "yan"

@@ -182,7 +182,7 @@ def test_cookies_are_merged_or_replaced(tmp_path: Path) -> None:
     assert replaced.local_storage == {"https://shop.example": {"added": "1"}}
 
 
-def test_a_recording_brings_its_agent(tmp_path: Path) -> None:
+def test_a_recording_contains_its_agent(tmp_path: Path) -> None:
     """A new session gets the user agent and language of the HAR, with a note; an existing one keeps its own."""
     (tmp_path / "x.har").write_text(har("Browser/2"))
     _, errors = delivered(tmp_path, "import", "x.har", "alice", "--namespace", "shop")
@@ -256,7 +256,7 @@ def test_our_json_replaces_if_asked(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_what_curl_has_written_is_a_login(site: Site, tmp_path: Path) -> None:
-    """The cookies.txt of a login by curl creates a session that the site takes for logged in."""
+    """The cookies.txt of a login by curl creates a session that is logged in at the site."""
 
     def curl(*arguments: str) -> str:
         command = ["curl", "--silent", "--noproxy", "*", *arguments]

@@ -1,4 +1,4 @@
-"""``scrapy sessions import``: one site of many, bad entries, what a record brings, and whether the login works."""
+"""``scrapy sessions import``: one site of many, bad entries, identities of records, and --check."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def whole_browser(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_whole_browser_is_too_much(whole_browser: Path) -> None:
-    """Cookies for which the session has no room are counted, and the exit code says that they are missing."""
+    """Cookies beyond the limit of the session are counted, and the exit code is 1."""
     out, errors = delivered(whole_browser, "import", "cookies.txt", "all", *NEW, code=1)
     kept = len(loaded(whole_browser, "all").cookies)
     assert f"cookies {5000 - kept} refused, {kept} added" in out.decode()
@@ -69,28 +69,30 @@ def test_bad_lines_are_left_out_if_asked(tmp_path: Path) -> None:
 
 
 def test_what_a_file_is_taken_for_comes_first(tmp_path: Path) -> None:
-    """The first line says what the file is, in a dry run too."""
+    """The first line names the format of the file, in a dry run too."""
     entry = {"name": "a", "value": SECRET, "domain": "shop.example", "expires": -1}
     (tmp_path / "list.json").write_text(json.dumps([entry]))
     _, errors = delivered(tmp_path, "import", "list.json", "alice", *NEW, "--dry-run")
     assert errors.splitlines()[0] == "list.json is a Playwright list of 1 cookie for 1 host"
 
 
-def test_what_a_record_brings_is_listed_and_asked_for(tmp_path: Path) -> None:
-    """Agent, proxy and the names of headers for every site are listed; where nobody can be asked, --yes is needed."""
+def test_the_identity_of_a_record_is_listed_and_confirmed(tmp_path: Path) -> None:
+    """Agent, proxy and the names of headers for every site are listed; without a terminal, --yes is required."""
     (tmp_path / "one.json").write_text(dump([rich_record()]))
-    brings = "alice brings user agent Browser/1; proxy http://***@proxy.example:8080; headers for every site: X-Kind"
+    identity = (
+        "alice contains user agent Browser/1; proxy http://***@proxy.example:8080; headers for every site: X-Kind"
+    )
     _, errors = delivered(tmp_path, "import", "one.json", code=2)
-    assert brings in errors
-    assert "The file brings a proxy and headers for every site. Import it? There is no terminal to ask on" in errors
+    assert identity in errors
+    assert "The file contains a proxy and headers for every site. Import it? There is no terminal to ask on" in errors
     assert stored(tmp_path, "alice") is None
     _, errors = delivered(tmp_path, "import", "one.json", "--dry-run")
-    assert brings in errors
+    assert identity in errors
     delivered(tmp_path, "import", "one.json", "--yes")
     assert loaded(tmp_path, "alice").proxy == rich_record().proxy
     (tmp_path / "plain.json").write_text(dump([rich_record("bob", proxy=None, headers={})]))
     _, errors = delivered(tmp_path, "import", "plain.json")
-    assert "bob brings user agent Browser/1\n" in errors
+    assert "bob contains user agent Browser/1\n" in errors
 
 
 def in_a_terminal(folder: Path, *arguments: str, typed: bytes = b"") -> tuple[int, str]:
@@ -140,8 +142,8 @@ def test_no_export_commands_a_terminal(tmp_path: Path, name: str) -> None:
     assert ("a terminal would obey" in shown) == bool(code)
 
 
-def test_a_copied_request_brings_its_login(tmp_path: Path) -> None:
-    """A curl command brings agent, language, and a login without cookies; an existing session gets the login only."""
+def test_a_copied_request_contains_its_login(tmp_path: Path) -> None:
+    """A new session gets agent, language and login of a curl command, an existing one the login only."""
     command = (
         f"curl 'https://api.shop.example/v1' -H 'Authorization: Bearer {SECRET}' -H 'DNT: 1' "
         "-H 'user-agent: Browser/3' -H 'accept-language: fr'"
@@ -151,7 +153,7 @@ def test_a_copied_request_brings_its_login(tmp_path: Path) -> None:
     assert (record.user_agent, record.language, record.status) == ("Browser/3", "fr", "ready")
     api = "https://api.shop.example"
     assert record.headers == {"*": {"DNT": "1"}, api: {"Authorization": f"Bearer {SECRET}"}}
-    assert "standard input: its headers are taken, too, for its site only: Authorization" in errors
+    assert "standard input: its headers are imported for its site only: Authorization" in errors
     assert SECRET not in out.decode() + errors
     newer = command.replace(SECRET, "newer").replace("DNT: 1", "DNT: 0")
     delivered(tmp_path, "import", "-", "alice", stdin=newer.encode())
@@ -159,11 +161,11 @@ def test_a_copied_request_brings_its_login(tmp_path: Path) -> None:
 
 
 def test_our_own_command_is_imported(tmp_path: Path) -> None:
-    """What ``scrapy sessions curl`` prints makes the same session, and asks before it takes the proxy."""
+    """The output of ``scrapy sessions curl`` creates the same session, after a confirmation of the proxy."""
     saved(tmp_path, rich_record(headers={"https://www.shop.example": {"Authorization": SECRET}}))
     command, _ = delivered(tmp_path, "curl", "alice", "https://www.shop.example/a")
     _, errors = delivered(tmp_path, "import", "-", "bob", *NEW, stdin=command, code=2)
-    assert "The file brings its proxy. Import it? There is no terminal to ask on" in errors
+    assert "The file contains a proxy. Import it? There is no terminal to ask on" in errors
     delivered(tmp_path, "import", "-", "bob", *NEW, "--yes", stdin=command)
     again, _ = delivered(tmp_path, "curl", "bob", "https://www.shop.example/a")
     assert again == command
@@ -179,7 +181,7 @@ def test_our_own_command_is_imported(tmp_path: Path) -> None:
     ],
 )
 def test_a_login_is_checked(site: Site, tmp_path: Path, target: str, said: str) -> None:
-    """With --check, one request in the session says whether the login works, and so does the exit code."""
+    """With --check, one request in the session shows whether the login works, and sets the exit code."""
     cookie = login_cookie(site)
     (tmp_path / "cookies.txt").write_text(LINE.format(HOST, cookie.name, cookie.value))
     works = "works" in said
@@ -207,7 +209,7 @@ def test_a_check_saves_what_the_site_sets(site: Site, tmp_path: Path) -> None:
 
 
 def test_a_check_that_gets_no_answer_fails(tmp_path: Path) -> None:
-    """A site that can't be reached is said; the session is imported all the same."""
+    """A site that can't be reached is reported; the session is imported all the same."""
     (tmp_path / "cookies.txt").write_text(LINE.format(HOST, "sid", SECRET))
     _, errors = sessions(tmp_path, "import", "cookies.txt", "alice", *NEW, "--check", "http://127.0.0.1:1/", code=1)
     assert "The login doesn't work: no answer" in errors

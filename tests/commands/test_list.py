@@ -68,7 +68,7 @@ def chosen(project: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
 
 
 def test_the_table(project: Path) -> None:
-    """Each session has a line with its state, times and expiry; an id that looks like markup stands as it is."""
+    """Each session has a line with its state, times and expiry; an id that looks like markup is unchanged."""
     done = sessions(project, "list")
     assert (done.code, done.err) == (0, "")
     header, *lines = done.out.splitlines()
@@ -233,7 +233,7 @@ def test_columns_only_widen() -> None:
 
 
 def test_wide_characters_are_aligned() -> None:
-    """A character that takes two columns of a terminal counts twice, one that is combined with another not at all."""
+    """A character of two columns counts twice, a combining one not at all."""
     lines = Lines(("ID", "N", "END"), right=(1,))
     assert lines.add([("日本", "1", "x"), ("e\u0301", "22", "y"), ("abcd", "3", "z")]) == [
         *("ID     N  END", "日本   1  x", "e\u0301     22  y", "abcd   3  z")

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def close_for_writing(folder: Path) -> list[str]:
-    """Let everybody read the store and nobody write it; returns the names of its files."""
+    """Make the store readable and not writable; return the names of its files."""
     for file in (folder / "kept").iterdir():
         file.chmod(0o444)
     (folder / "kept").chmod(0o555)
@@ -56,7 +56,7 @@ def files_of(folder: Path) -> list[str]:
 
 
 def without_rights(folder: Path, *arguments: str) -> Done:
-    """Run the command on the store as somebody who may do what the modes of files allow: not as root, who may all."""
+    """Run the command on the store as a user who is restricted by file modes, unlike root."""
     done = subprocess.run(
         [sys.executable, "-c", LIKE_OTHERS, *PROGRAM, *arguments, "--store", str(folder / "kept" / "s.db")],
         cwd=folder,

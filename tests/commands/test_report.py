@@ -80,7 +80,7 @@ def test_a_report_is_written(report: Report, tmp_path: Path) -> None:
 
 
 def test_it_can_be_narrowed_and_piped(report: Report, tmp_path: Path) -> None:
-    """--pool and --since choose sessions; -o - writes the page, and nothing else, to standard output."""
+    """--pool and --since select sessions; -o - writes only the page to standard output."""
     done = report("-o", "-", "--pool", "catalog", "--since", "7d")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("<!DOCTYPE html>")
@@ -140,7 +140,7 @@ def test_a_missing_library_is_named(store: Path, tmp_path: Path, monkeypatch: py
 
 
 def test_the_commands_of_the_documentation(report: Report, tmp_path: Path) -> None:
-    """Every command of the page on reports works as it stands there; ``--open`` hands the file to the browser."""
+    """Every command in the page on reports works; ``--open`` opens the file in the browser."""
     browser, opened = tmp_path / "browser", tmp_path / "opened"
     browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}.part" && mv "{opened}.part" "{opened}"\n')
     browser.chmod(0o755)
@@ -153,7 +153,7 @@ def test_the_commands_of_the_documentation(report: Report, tmp_path: Path) -> No
 
 
 def test_a_report_of_a_running_crawl(report: Report, tmp_path: Path, site: Site) -> None:
-    """While a crawl in another process uses the store, a report tells of its sessions, and disturbs it in nothing."""
+    """A report contains the sessions of a running crawl in another process, and doesn't disturb it."""
     file, log = tmp_path / "live.db", tmp_path / "crawl.log"
     settings = {"SESSIONS_STORE": sqlite_url(file), "SESSIONS_SAVE_INTERVAL": 0}
     with log.open("w") as stderr:

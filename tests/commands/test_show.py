@@ -1,4 +1,4 @@
-"""``scrapy sessions show``: what a newcomer wants to know of a session, and no secret unless asked for."""
+"""``scrapy sessions show``: the parts of a session, without secrets unless --reveal is given."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_no_such_session(crawled: Path) -> None:
-    """An id that isn't there ends with status 1 and says where it was looked for."""
+    """An unknown id ends with exit code 1, and the message contains the store."""
     done = sessions(crawled, "show", "zoe", "--namespace", "shop")
     assert (done.code, done.out) == (1, "")
     place = crawled / ".scrapy" / "sessions" / "sessions.db"

@@ -1,4 +1,4 @@
-"""``scrapy sessions stats``, as people run it, of a store that was filled and of a crawl that runs."""
+"""``scrapy sessions stats`` of a filled store and of a running crawl."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def test_tables(stats: Project) -> None:
-    """By pool, then by hour, of the last day; in a pipe without colours, and nothing cut off."""
+    """By default the last day by pool, then by hour; in a pipe without colours, and untruncated."""
     done = stats()
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
@@ -120,7 +120,7 @@ def test_tables(stats: Project) -> None:
 
 
 def test_choices(stats: Project) -> None:
-    """Namespace, pool and age choose what is summed up; by session, each has its line."""
+    """Namespace, pool and age select the counts; --by session prints a line for each session."""
     done = stats.shown("--namespace", "shop", "--pool", "p", "--since", "7d", "--by", "session")
     found = [row[:4] for row in cells(done.out)[1:]]
     assert found == [["shop", "p", "(others)", "2"], ["shop", "p", "p#1", "1015"]]
@@ -155,7 +155,7 @@ def test_nothing_was_counted(stats: Project) -> None:
 
 
 def test_the_commands_of_the_documentation(stats: Project) -> None:
-    """The commands of the page on analytics work as they stand there; the one that watches is tested below."""
+    """The commands in the page on analytics work; --watch is tested below."""
     shown = [shlex.split(command) for command, _ in commands(DOCS / "topics" / "analytics.rst")]
     summing = [words for words in shown if "--watch" not in words]
     assert [words for words in shown if words not in summing] == [["scrapy", "sessions", "stats", "--watch"]]
@@ -182,7 +182,7 @@ def test_what_cannot_be_shown(stats: Project, arguments: list[str], code: int, m
 
 
 async def test_rates_are_taken_over_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts arrive in steps: a rate is computed over some seconds, and falls when they stop."""
+    """Counts are written in steps: a rate is an average of some seconds, and falls when they stop."""
     store, snapshots = MemoryStore(), deque[Any]()
     context: Any = SimpleNamespace(options=SimpleNamespace(namespace=None, pool=None))
     rates = []
@@ -198,7 +198,7 @@ async def test_rates_are_taken_over_some_seconds(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def crawled(tmp_path: Path, site: Site) -> Iterator[str]:
-    """The store's URL of a crawl that runs, in two sessions."""
+    """The URL of the store of a running crawl with two sessions."""
     site.reset()
     url = sqlite_url(tmp_path / "s.db")
     settings = {"SESSIONS_STORE": url, "SESSIONS_SAVE_INTERVAL": 0.1, "DOWNLOAD_DELAY": 0.02, "LOG_ENABLED": False}
@@ -211,7 +211,7 @@ def crawled(tmp_path: Path, site: Site) -> Iterator[str]:
 
 
 def test_watching_into_a_pipe(crawled: str, site: Site, tmp_path: Path) -> None:
-    """Each look is a line, whose numbers grow with the crawl, and Ctrl-C is a good end."""
+    """Each update is a line, whose numbers grow with the crawl; Ctrl-C ends it with exit code 0."""
     process = subprocess.Popen(
         command("--watch", "--json", "--interval", "0.2", "--store", crawled),
         cwd=tmp_path,
@@ -265,7 +265,7 @@ HEADERS = (
     ],
 )
 def test_watching_on_a_narrow_terminal(width: int, left_out: set[str]) -> None:
-    """Headers and numbers are whole: on a narrow terminal the least important columns are left out."""
+    """On a narrow terminal, the least important columns are left out, and nothing is truncated."""
     numbers = {"requests": 123_456, "pages": 98_765, "failures": 3, "logins": 10, "blocked": 1}
     counts = HourCounts("shop", "catalog", "", 0, **numbers)
     pool = PoolCounts("shop", "catalog", {"new": 2, "ready": 8}, 10, 0, time.time())
@@ -281,7 +281,7 @@ def test_watching_on_a_narrow_terminal(width: int, left_out: set[str]) -> None:
 
 
 def test_watching_on_a_terminal(stats: Project) -> None:
-    """On a terminal a table is drawn in place, pools by name, until Ctrl-C."""
+    """On a terminal a table is updated in place, pools by name, until Ctrl-C."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command("--watch", "--interval", "0.1"),

@@ -104,7 +104,7 @@ def test_extensions_words_for_same_site(word: str | None, same_site: str | None)
 
 
 def test_extension_without_host_only() -> None:
-    """Where the flag is left out, a leading dot says that subdomains get the cookie; a session cookie has no date."""
+    """Without the flag, a leading dot means that subdomains get the cookie; a session cookie has no date."""
     text = json.dumps([{**EXTENSION, "domain": ".shop.example", "expirationDate": 5}, {**EXTENSION, "session": False}])
     shared, own = load("extension", text)
     assert (shared.host_only, shared.expires) == (False, None)

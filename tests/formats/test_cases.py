@@ -19,7 +19,7 @@ VALUES = ("s-3f9a", "t-5521", "7 items")
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_file_is_read_for_what_it_is(name: str, tmp_path: Path) -> None:
-    """One of the accepted outcomes of the case holds; no message quotes the value of a cookie."""
+    """The outcome is one of those accepted for the case; no message contains the value of a cookie."""
     case = EXPECTED[name]
     shutil.copy(CASES / name, tmp_path / name)
     done = called(tmp_path, "--store", STORE, "import", name, "alice", "--namespace", "shop", *case["options"])

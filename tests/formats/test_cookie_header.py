@@ -25,7 +25,7 @@ def test_pairs_are_read(text: str) -> None:
 
 
 def test_cookies_may_have_names_of_attributes() -> None:
-    """A site may call its cookies what others call attributes: only what no site sends tells a Set-Cookie."""
+    """Cookies may have the names of attributes; only what no site sends in a Cookie header is an error."""
     cookies = load("header", "Secure; path=/x; domain=a; expires=never; samesite=x; set-cookie=1", url=URL)
     assert [cookie.name for cookie in cookies] == ["", "path", "domain", "expires", "samesite", "set-cookie"]
 

@@ -67,7 +67,7 @@ def recognised(document: Any, name: str) -> list[Cookie]:
 @few
 @given(LISTS)
 def test_the_cookies_of_python(held: list[Any]) -> None:
-    """``vars()`` of the cookies in a jar of Python, or of requests, brings all that they have."""
+    """``vars()`` of the cookies in a jar of Python, or of requests, contains all their fields."""
     jar = []
     for name, value, domain, host_only, path, expires, secure, http_only in held:
         rest = {"HttpOnly": None} if http_only else {}
@@ -304,7 +304,7 @@ def test_one_site_of_a_file(name: str, domain: str) -> None:
     ],
 )
 def test_a_pickle_with_anything_else_is_refused(content: bytes) -> None:
-    """A pickle that would look up or call a name, or holds more than plain data, is refused, and JSON is named."""
+    """A pickle that looks up or calls a name, or contains objects, is refused, and the message suggests JSON."""
     with pytest.raises(FormatError, match=r"objects.*json\.dump"):
         read_text("selenium", content)
 

@@ -91,7 +91,7 @@ def header_of(cookies: dict[str, str]) -> str:
 @pytest.mark.parametrize("option", ["-b {}", "-H {}"])
 @few
 @given(COOKIES, AGENTS)
-def test_curl_brings_cookies_and_agent(
+def test_curl_contains_cookies_and_agent(
     quoted: Any, line: str, option: str, cookies: dict[str, str], agent: str
 ) -> None:
     """What a browser copies for curl comes back byte by byte, in both ways to send cookies."""
@@ -115,7 +115,7 @@ def test_curl_brings_cookies_and_agent(
 
 @few
 @given(COOKIES, AGENTS)
-def test_powershell_brings_cookies_and_agent(cookies: dict[str, str], agent: str) -> None:
+def test_powershell_contains_cookies_and_agent(cookies: dict[str, str], agent: str) -> None:
     """So does what a browser copies for PowerShell, with the domain of each cookie."""
     lines = ["$session = New-Object Microsoft.PowerShell.Commands.WebRequestSession"]
     lines.append(f"$session.UserAgent = {for_powershell(agent)}")
@@ -136,7 +136,7 @@ def test_powershell_brings_cookies_and_agent(cookies: dict[str, str], agent: str
 @few
 @given(COOKIES, AGENTS, st.none() | st.just("http://user:pass@proxy.example:8080"))
 def test_our_own_command_comes_back(cookies: dict[str, str], agent: str, proxy: str | None) -> None:
-    """What ``scrapy sessions curl`` prints brings back cookies, agent, language, headers and proxy."""
+    """The output of ``scrapy sessions curl`` contains cookies, agent, language, headers and proxy."""
     record = PersistentSession(
         session_id="alice",
         user_agent=agent,
@@ -215,7 +215,7 @@ def test_headers_are_told_apart() -> None:
         "*": {"Sec-CH-UA": SECRET, "DNT": SECRET},
         "https://www.shop.example": {"X-Api-Key": SECRET, "Authorization": SECRET},
     }
-    assert contents.notes == ["its headers are taken, too, for its site only: X-Api-Key, Authorization"]
+    assert contents.notes == ["its headers are imported for its site only: X-Api-Key, Authorization"]
     assert copied(f"curl -u alice:{SECRET} {URL}").headers == {
         "https://www.shop.example": {"Authorization": "Basic YWxpY2U6aHVudGVyMg=="}
     }

@@ -64,7 +64,7 @@ def test_rules_hold() -> None:
 
 
 def test_the_last_one_wins_by_time() -> None:
-    """Entries count by the time of their response, wherever they stand; a deletion deletes, an expiry ends."""
+    """Entries are applied by the time of their response, in any order; deletions and expiries are applied, too."""
     late, slow = entry(20, headers=sets("a=late")), entry(10, took=15_000, headers=sets("b=slow"))
     entries = [late, entry(10, headers=sets("a=early; Path=/a", "gone=1")), slow, entry(12, headers=sets("b=quick"))]
     ends = entry(30, headers=sets("gone=; Max-Age=0", "over=1; Max-Age=5"))
@@ -94,7 +94,7 @@ def test_response_cookies_stand_in_for_headers() -> None:
 
 
 def test_requests_tell_what_was_set_before() -> None:
-    """A cookie that was only sent is kept for its host, with its last value; what the site set itself stands."""
+    """A cookie that was only sent is kept for its host with its last value; one set by the site has precedence."""
     recording = read(
         entry(0, sent=[pair("old", "1"), pair("sid", "stale")]),
         entry(1, headers=sets("sid=fresh; Path=/")),
@@ -117,7 +117,7 @@ def test_cached_answers_and_other_schemes_set_nothing() -> None:
 
 
 def test_the_browsers_identity_comes_along() -> None:
-    """The first user agent of the recording is told; one that is no text isn't."""
+    """The first user agent of the recording is imported, unless it is no valid text."""
     assert read(entry(agent="Browser/1"), entry(1, agent="Other/2")).user_agent == "Browser/1"
     assert read(entry(agent="\ud800")).user_agent is None
 

@@ -1,4 +1,4 @@
-"""Merging a file into sessions: pure rules, other holders of the session, and faults of the store."""
+"""Merging a file into sessions: rules, concurrent changes, and errors of the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def outcome(contents: Contents, *cookies: Cookie, replace: bool = False) -> dict
 
 
 def test_each_cookie_is_accounted_for() -> None:
-    """What a merge does to each cookie is told by one word."""
+    """The change of each cookie is one word."""
     contents = Contents([cookie("new"), cookie("b", "2"), cookie("c"), cookie("d", expires=5.0), cookie("e\n")])
     assert outcome(contents, cookie("b"), cookie("c", updated=5.0), cookie("x")) == {
         "new": "added",
@@ -112,7 +112,7 @@ def test_a_cookie_that_is_not_sent_there_is_not_taken_over(fields: dict[str, Any
 
 
 def test_of_several_the_first_sent_is_taken_over() -> None:
-    """Where the session sends two cookies of the name, the new value is in the one that goes out first."""
+    """If the session sends two cookies of the name, the first one gets the new value."""
     near = cookie("sid", "near", domain="www.shop.example", path="/account", created=9.0)
     far = cookie("sid", "far", host_only=False, created=1.0)
     contents = Contents(
@@ -139,7 +139,7 @@ def test_the_last_sent_value_is_taken_over(order: int) -> None:
 
 
 def test_a_full_jar_says_what_it_drops() -> None:
-    """What a jar has no place for is told, and isn't counted as added."""
+    """A cookie beyond the limit of the jar is reported, and isn't counted as added."""
     many = [cookie(f"n{number}") for number in range(MAX_COOKIES_PER_SITE + 5)]
     merged = merge(None, Contents(many), now=NOW, replace=False)
     assert len(merged.cookies) == MAX_COOKIES_PER_SITE
@@ -196,7 +196,7 @@ async def content(store: Any, session_id: str) -> tuple[float, object] | None:
 
 
 async def test_what_is_replaced_is_another_session() -> None:
-    """A record of another birth takes the place, one of the same birth is saved over it; nothing else changes."""
+    """A record with another start_time is a new session, one with the same is its next revision."""
     store = MemoryStore()
     await save(store, record(), record("bob"), record("carol"))
     await save(store, record(start=2.0, data={"from": "file"}), record("bob", data={"from": "file"}))

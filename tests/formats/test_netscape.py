@@ -65,7 +65,7 @@ def test_a_port_is_left_out() -> None:
 
 
 def test_an_address_is_never_shared() -> None:
-    """An IP address has no subdomains: its cookie is for it alone, whatever the flag says."""
+    """An IP address has no subdomains: its cookie is for it only, with any flag."""
     (cookie,) = load("netscape", "127.0.0.1\tTRUE\t/\tFALSE\t0\ta\tb")
     assert cookie.host_only
 
@@ -113,7 +113,7 @@ def test_an_expiry_in_1970_stays_one() -> None:
 
 
 def test_foreign_partitions_are_left_out() -> None:
-    """A cookie of another site's partition would go where it doesn't belong: it isn't written, which is said."""
+    """A cookie in the partition of another site isn't written, and the note says so."""
     record = PersistentSession(
         session_id="alice",
         cookies=[

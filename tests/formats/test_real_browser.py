@@ -81,7 +81,7 @@ def test_chromium_is_logged_in(moved: tuple[Path, Site, Visit]) -> None:
 
 
 def test_chromium_takes_every_kind_of_cookie(moved: tuple[Path, Site, Visit]) -> None:
-    """What Chromium says of our cookies is what we said: host, path, expiry, flags, SameSite and partition."""
+    """Chromium has the same host, path, expiry, flags, SameSite and partition of each cookie."""
     _, _, seen = moved
     back = {cookie.name: cookie for cookie in read_json("storage-state", seen.state).cookies}
     for cookie in OTHERS:
@@ -127,7 +127,7 @@ async def test_chromium_sends_partitioned_cookies(tmp_path: Path) -> None:
 
 
 async def test_chromium_takes_the_list_of_puppeteer() -> None:
-    """Storage.setCookies of the DevTools protocol takes our list as Puppeteer hands it on, and gives it back."""
+    """Storage.setCookies of the DevTools protocol accepts the list as Puppeteer passes it, and returns it."""
     entries = json.loads(dump(OTHERS, to_puppeteer))
     for entry in entries:
         if "partitionKey" in entry:  # as Puppeteer does

@@ -57,7 +57,7 @@ def test_curl_is_logged_in(site: Site, exported: Path, file: str) -> None:
 
 @needs_wget
 def test_wget_is_logged_in(site: Site, exported: Path) -> None:
-    """wget is logged in by what is exported for it. The ordinary file doesn't do, as the export says."""
+    """wget is logged in with the file for it, but not with the ordinary one, as a note of the export says."""
 
     def page(file: str) -> str:
         return output(exported, "wget", "-q", "-O", "-", "--no-proxy", "--load-cookies", file, site.url("/secret"))
@@ -85,7 +85,7 @@ def test_what_wget_has_written_is_a_login(site: Site, tmp_path: Path) -> None:
 
 
 def jar_of(file: Path) -> http.cookiejar.MozillaCookieJar:
-    """Python's jar of *file*, as the documentation says."""
+    """Python's jar of *file*, loaded as in the documentation."""
     jar = http.cookiejar.MozillaCookieJar(file)
     jar.load(ignore_expires=True)
     for cookie in jar:
@@ -154,7 +154,7 @@ SHOP = "https://www.shop.example/"
 @pytest.mark.heavy
 @needs_driver
 def test_selenium_takes_each_cookie_and_gives_it_back(tmp_path: Path) -> None:
-    """A real driver takes every entry of our list, sends it, and what the driver lists is imported as it was."""
+    """A real driver accepts and sends every entry of the list, and its own list is imported unchanged."""
     webdriver = pytest.importorskip("selenium.webdriver")
     cookies = [
         Cookie(name="long", value="1", domain="shop.example", host_only=False, secure=True, expires=NEXT_MONTH + 0.5),

@@ -25,7 +25,7 @@ def records(text: str) -> list[PersistentSession]:
 
 
 def test_a_record_comes_back_whole() -> None:
-    """Every field is the same after a dump and a load, also one that this version doesn't know."""
+    """Every field is the same after a dump and a load, also an unknown one."""
     record, other = rich_record().model_copy(update={"from_the_future": [1]}), rich_record("bob")
     assert records(dump([record, other])) == [record, other]
 
@@ -94,7 +94,7 @@ def test_a_bad_field_is_named(fields: dict[str, Any], place: str) -> None:
     ],
 )
 def test_a_bad_header_is_named(text: str, place: str) -> None:
-    """What isn't such a file is told by the part at fault."""
+    """The error of another file contains the part at fault."""
     with pytest.raises(FormatError) as error:
         records(text)
     assert error.value.place == place

@@ -44,7 +44,7 @@ SAME_SITE: list[Literal["Strict", "Lax", "None"] | None] = ["Strict", "Lax", "No
 def cookies(
     draw: st.DrawFn, *, whole: bool = True, partitions: bool = True, fractions: bool = True, same_site: bool = True
 ) -> list[Cookie]:
-    """Cookies that a jar takes, each with another name, and with what a format can contain."""
+    """Cookies that a jar accepts, with different names and fields that the format can contain."""
     made = []
     for name in draw(st.lists(NAMES, max_size=4, unique=True)):
         secure = draw(st.booleans())
@@ -116,7 +116,7 @@ def test_our_json_is_exact(held: Any, storage: Any, data: Any, actions: list[str
 @few
 @given(cookies(whole=False), STORAGE)
 def test_storage_state_keeps_cookies_and_local_storage(held: list[Cookie], storage: dict[str, Any]) -> None:
-    """A storage state brings back every field of every cookie but its times, and all local storage."""
+    """A storage state contains every field of every cookie but its times, and all local storage."""
     contents = there_and_back("storage-state", record_of(held, local_storage=storage))
     assert contents.cookies == held
     assert contents.local_storage == storage
@@ -136,7 +136,7 @@ def test_a_list_keeps_cookies(name: str, held: list[Cookie]) -> None:
 @few
 @given(cookies(whole=False, partitions=False, fractions=False), st.sampled_from([None, *range(6)]))
 def test_selenium_keeps_cookies(held: list[Cookie], protocol: int | None) -> None:
-    """Selenium's list brings back cookies without partition and fractions of a second, as JSON and as a pickle."""
+    """Selenium's list contains cookies without partition and fractions of a second, as JSON and as a pickle."""
     record = record_of(held)
     assert there_and_back("selenium", record).cookies == held
     if protocol is not None:
@@ -161,7 +161,7 @@ def test_a_list_may_be_inside_an_object(held: list[Cookie], name: str) -> None:
 @few
 @given(cookies(whole=False, partitions=False, fractions=False, same_site=False))
 def test_netscape_keeps_what_it_can_hold(tool: str | None, held: list[Cookie]) -> None:
-    """cookies.txt brings back cookies without SameSite, partition and fractions of a second, whatever their bytes."""
+    """cookies.txt contains cookies with any bytes, without SameSite, partition and fractions of a second."""
     record = record_of(held)
     if tool is None:
         assert there_and_back("netscape", record).cookies == held
@@ -173,7 +173,7 @@ def test_netscape_keeps_what_it_can_hold(tool: str | None, held: list[Cookie]) -
 @few
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
 def test_header_keeps_names_and_values(pairs: dict[str, str]) -> None:
-    """A header brings back each name with its value."""
+    """A header contains each name with its value."""
     held = [Cookie(name=name, value=value, domain="www.shop.example") for name, value in pairs.items()]
     assert {cookie.name: cookie.value for cookie in there_and_back("header", record_of(held)).cookies} == pairs
 
@@ -191,7 +191,7 @@ def test_header_keeps_names_and_values(pairs: dict[str, str]) -> None:
     ],
 )
 def test_the_format_is_told_by_the_content(text: str, name: str) -> None:
-    """Each format is known by its content, whatever the file is called."""
+    """Each format is detected by its content, with any file name."""
     assert detect(Source(text), Reading()) == name
 
 

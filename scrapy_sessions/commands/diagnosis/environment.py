@@ -40,12 +40,14 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
     except (SessionError, CommandError) as e:
         yield error("store", str(e), "Correct SESSIONS_STORE or --store")
         return
-    except OSError as e:  # it is unknown whether it is a folder
+    except OSError as e:  # when checking whether it is a folder
         yield _inaccessible(Path(e.filename or context.options.store or "."), e)
         return
     yield ok("store", f"The store is {store.location}")
     if isinstance(store, MemoryStore):
-        yield warning("store", "It ends with its process: no session outlives a run", "Set SESSIONS_STORE to sqlite://")
+        yield warning(
+            "store", "It ends with its process: no session is kept after a run", "Set SESSIONS_STORE to sqlite://"
+        )
         return
     if isinstance(store, SQLiteStore):
         findings, usable = _file(Path(store.location))

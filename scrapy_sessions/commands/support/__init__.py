@@ -1,1 +1,1 @@
-"""What the subcommands share: arguments, context, tables and text."""
+"""Arguments, context, tables and text of all subcommands."""

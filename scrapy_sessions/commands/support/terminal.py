@@ -1,4 +1,4 @@
-"""Progress bars and live tables, by rich. Imported only for these: rich takes a while to load."""
+"""Progress bars and live tables, by rich. Imported only for these, because rich loads slowly."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["console", "progress"]
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # handled by the runner; rich would exit by itself, with the status of a failure
+        raise BrokenPipeError  # handled by the runner; rich would exit with another status
 
 
 def console(file: IO[str]) -> Console:
-    """Return a console that prints ids and values as they are: it interprets no markup."""
+    """Return a console that prints ids and values without interpreting markup."""
     return _Console(file=file, markup=False, highlight=False, emoji=False)
 
 

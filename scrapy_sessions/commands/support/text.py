@@ -1,6 +1,6 @@
 """Times, ages and texts as the subcommands print them.
 
-The report has its own :func:`duration`, :func:`moment` and :func:`printable`, each with its reason beside it.
+The report has its own :func:`duration`, :func:`moment` and :func:`printable`, which say why.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HIDDEN = "***"
 """Replaces a secret."""
 
 STYLES = {"active": "green", "expired": "yellow", "retired": "red", "ok": "green", "warning": "yellow", "error": "red"}
-"""The styles of words that stand alone."""
+"""The styles of states and levels."""
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}  # of ECMA-48, "select graphic rendition"
 
@@ -23,7 +23,7 @@ _SECONDS = tuple(f"{second:02}Z" for second in range(60))
 
 
 def printable(text: str) -> str:
-    """Return *text* with escapes for what isn't printable: a terminal would obey it, or break the line."""
+    """Return *text* with escapes for what isn't printable, which a terminal would obey."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -52,7 +52,7 @@ def _minutes(number: float) -> str:
 
 
 def age(then: float, now: float) -> str:
-    """``"3 h ago"``, or ``"in 20 min"`` for a moment in the future."""
+    """``"3 h ago"``, or ``"in 20 min"`` for the future."""
     return f"{duration(now - then)} ago" if then <= now else f"in {duration(then - now)}"
 
 
@@ -65,7 +65,7 @@ def moment(seconds: float) -> str:
         return f"{seconds:g}"
 
 
-@lru_cache(maxsize=8192)  # 100,000 sessions have as many moments, and many of them share a minute
+@lru_cache(maxsize=8192)  # many of 100,000 sessions share a minute
 def _minute(number: int) -> str:
     return datetime.fromtimestamp(number * 60, timezone.utc).isoformat(" ")[:17]
 
@@ -75,7 +75,7 @@ def url_without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
-    # Up to the last "@": a password that should have been quoted may contain any character.
+    # Up to the last "@": an unquoted password may contain one.
     _, at, rest = rest.rpartition("@")
     place, question, _ = rest.partition("?")
     return f"{scheme}://{HIDDEN + '@' if at else ''}{place}{'?…' if question else ''}"
