@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -10,17 +11,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "check_target"]
 
 _PREFIX = ".scrapy-sessions-"
+_INHERITED = ("/dev/stdout", "/dev/stderr", "/dev/fd/")  # descriptors that whoever started this process has given it
 
 
 @contextmanager
 def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """Open *path* for writing. At the end the whole file appears at once, with *mode*; after an error, nothing.
 
-    By default only the owner can read it. Anything but a regular file, such as a pipe, is written directly. Raises
-    :exc:`OSError` that names *path*.
+    By default only the owner can read it. A pipe of this user, a character device and ``/dev/stdout`` are written
+    directly. The file or pipe of another user, a link that another user has made, and any other kind of file are
+    refused with :exc:`PermissionError`. Raises :exc:`OSError` that names *path*.
     """
     try:
         with _opened(path, mode) as file:
@@ -35,11 +38,13 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _opened(path: Path, mode: int) -> Iterator[IO[bytes]]:
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.stat().st_mode):
-            with path.open("wb") as file:
-                yield file
-            return
+    there = check_target(path)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        # Without O_TRUNC: by now a file may have taken the place of the pipe.
+        with open(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as file:  # noqa: PTH123  # a descriptor, not a path
+            _check(path, os.fstat(file.fileno()))
+            yield file
+        return
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX)
     temporary = Path(made)
     try:
@@ -52,3 +57,29 @@ def _opened(path: Path, mode: int) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_target(path: Path) -> os.stat_result | None:
+    """Return what is at *path* and may be written to, or ``None`` if there is nothing.
+
+    Raises :exc:`PermissionError` if another user could choose where it is written, or read it.
+    """
+    with suppress(FileNotFoundError):
+        _check(path, path.lstat())
+        there = path.stat()
+        _check(path, there)
+        return there
+    return None
+
+
+def _check(path: Path, there: os.stat_result) -> None:
+    if str(path).startswith(_INHERITED) or stat.S_ISCHR(there.st_mode):
+        return
+    if not any(kind(there.st_mode) for kind in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISLNK, stat.S_ISDIR)):
+        raise PermissionError(errno.EPERM, "It is neither a file nor a pipe: name another file", str(path))
+    ours = {os.geteuid()} if hasattr(os, "geteuid") else {there.st_uid}
+    if stat.S_ISLNK(there.st_mode):
+        ours.add(0)  # a link of the system, such as /var/run
+    if there.st_uid not in ours and not stat.S_ISDIR(there.st_mode):
+        fault = "It belongs to another user, who could read what is written: name another file"
+        raise PermissionError(errno.EPERM, fault, str(path))

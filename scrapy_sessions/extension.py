@@ -168,7 +168,7 @@ class SessionsExtension:
         except StoreError as e:
             so = "every fetch() fails" if self.router.in_shell else "the spider is closed"
             logger.critical("Sessions can't be used, so %s: %s", so, e, extra={"spider": spider})
-            self.router.close_spider("session_store_error")
+            self.router.close_spider("session_store_error", failed=True)
             return
         self._cleaned_at = time.monotonic()
         if self.settings.cleanup_interval:

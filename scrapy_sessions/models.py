@@ -115,6 +115,10 @@ def _hidden(pairs: Iterable[tuple[str | None, Any]], shown: frozenset[str]) -> l
     return [pair for pair in pairs if pair[0] in shown]
 
 
+# Larger numbers are no counts: stores have 64 bits for the next one, and JSON elsewhere has 53 for this one.
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
 class _Record(BaseModel):
     # Unknown fields are kept, so that an older version doesn't destroy fields that a newer one added without a new
     # schema. Validation errors must not quote their input, which may be a password or a cookie's value.
@@ -193,12 +197,12 @@ class Metrics(_Record):
     :param latency: the sum of the download latencies, in seconds
     """
 
-    requests: int = 0
-    responses: dict[Annotated[str, Field(pattern=r"^[0-9]+$")], int] = {}
-    logins: int = 0
-    failures: int = 0
-    bytes: int = 0
-    latency: float = 0.0
+    requests: Count = 0
+    responses: dict[Annotated[str, Field(pattern=r"^[0-9]+$")], Count] = {}
+    logins: Count = 0
+    failures: Count = 0
+    bytes: Count = 0
+    latency: Annotated[float, Field(ge=0)] = 0.0
 
 
 class SiteLogin(TypedDict):
@@ -242,7 +246,7 @@ class PersistentSession(_Record):
     proxy: str | None = None
     start_time: float = 0.0
     last_activity: float = 0.0
-    pages_visited: int = 0
+    pages_visited: Count = 0
     actions_performed: list[str] = []
     last_url: str | None = None
     cookies: list[Cookie] = []
@@ -254,9 +258,9 @@ class PersistentSession(_Record):
     logged_in: dict[str, SiteLogin] = {}
     idle_timeout: Annotated[float, Field(ge=0)] = 1800.0
     max_age: Annotated[float, Field(ge=0)] = 0.0
-    max_uses: Annotated[int, Field(ge=0)] = 0
-    generation: Annotated[int, Field(ge=0)] = 0
-    revision: Annotated[int, Field(ge=0)] = 0
+    max_uses: Count = 0
+    generation: Count = 0
+    revision: Count = 0
     metrics: Metrics = Metrics.model_construct()
     schema_version: int = SCHEMA_VERSION
 

@@ -14,7 +14,7 @@ import time
 import webbrowser
 from pathlib import Path
 
-from scrapy_sessions.atomic_file import atomic_write
+from scrapy_sessions.atomic_file import atomic_write, check_target
 from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.context import STANDARD, CommandError, Context
 from scrapy_sessions.report import gather, is_report, render, templates
@@ -73,6 +73,7 @@ async def run(context: Context) -> int:
 def _path(context: Context) -> Path:
     """Return where to write. Checked first, because reading the sessions may take long."""
     name = context.options.output
+    check_target(Path(name))  # before its link is followed
     path = Path(name).resolve()  # the target of a link is replaced, not the link
     if path.is_dir() or not path.parent.is_dir():
         fault = "is a folder" if path.is_dir() else "is in a folder that doesn't exist"

@@ -390,15 +390,18 @@ class SessionRouter:
 
     # The end
 
-    def close_spider(self, reason: str) -> None:
-        """Close the spider soon, with *reason*; not the spider of a shell, whose ``fetch()`` would never return."""
+    def close_spider(self, reason: str, *, failed: bool = False) -> None:
+        """Close the spider soon, with *reason*; not the spider of a shell, whose ``fetch()`` would never return.
+
+        If the crawl has *failed* to start, the exit status of its process is 1.
+        """
         if self.in_shell:
             return
-        task = asyncio.ensure_future(self._close_spider(reason))
+        task = asyncio.ensure_future(self._close_spider(reason, failed))
         self._close_tasks.add(task)
         task.add_done_callback(self._close_tasks.discard)
 
-    async def _close_spider(self, reason: str) -> None:
+    async def _close_spider(self, reason: str, failed: bool) -> None:
         engine = self.crawler.engine
         if engine.spider is None:
             return
@@ -406,6 +409,8 @@ class SessionRouter:
             await engine.close_spider_async(reason=reason)
         except Exception:
             logger.exception("The spider could not be closed (%s)", reason)
+        if failed:
+            self.crawler.spider = None  # Scrapy reports a failed start for a crawl that has none at its end
 
     async def close(self) -> None:
         """End every wait and every login."""

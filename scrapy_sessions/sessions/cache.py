@@ -61,6 +61,10 @@ class SessionCache:
         if self._recent.get(session.id) is session:
             del self._recent[session.id]
 
+    def sessions(self) -> list[SessionRuntime]:
+        """Return the sessions in memory."""
+        return list(self._known.values())
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over a copy of the ids."""
         return iter(list(self._known))

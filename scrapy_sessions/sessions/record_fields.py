@@ -100,6 +100,9 @@ def _write_metrics(session: Any, metrics: Metrics) -> None:
     session.unknown_metrics = metrics.model_extra or _NO_FIELDS
 
 
+# None of them ever becomes less.
+_growing = attrgetter("generation", "last_activity", "pages_visited", "metrics.requests")
+
 FIELDS = (
     Field("session_id", Part.SETTLED, of_stored, read=attrgetter("id"), write=_keep),
     Field("schema_version", Part.SETTLED, of_stored, read=lambda session: SCHEMA_VERSION, write=_keep),
@@ -214,6 +217,11 @@ class RecordFields:
         return theirs.model_copy(
             update={field.name: field.merge(field.name, ancestor, mine, theirs) for field in self._fields}
         )
+
+    @staticmethod
+    def is_older(theirs: PersistentSession, base: PersistentSession) -> bool:
+        """Whether *theirs*, which is stored, is no successor of *base*, which was stored before."""
+        return any(now < before for now, before in zip(_growing(theirs), _growing(base), strict=True))
 
     def encode_settled(self, session: Any) -> bytes:
         """Return the settled fields as the inside of a JSON object.

@@ -87,6 +87,7 @@ class SessionRegistry:
             clock=clock,
             count=on_event,
             lost=self.cache.remove,
+            live=self.cache.sessions,
             analytics=self.analytics,
         )
         self.remover = SessionRemover(
@@ -113,6 +114,7 @@ class SessionRegistry:
         """Open the store, and begin to save. Idempotent."""
         if not self._opened:
             await self.store.open()
+            await self.writer.look_at_store()
             self._opened = True
             self.writer.start()
             self.analytics.start()

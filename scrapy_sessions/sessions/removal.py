@@ -50,6 +50,7 @@ class SessionRemover:
     async def delete(self, key: Key) -> bool:
         """Delete the session, and return whether it was there."""
         async with self._writer.lock:
+            await self._writer.look_at_store()
             live = self._live_of(key)
             if live is not None:
                 self.close(live)
@@ -63,6 +64,7 @@ class SessionRemover:
         """As :meth:`delete`, in one transaction. Returns how many there were."""
         keys = [Key(info["namespace"], info["session_id"]) for info in infos]
         async with self._writer.lock:
+            await self._writer.look_at_store()
             for key in keys:
                 live = self._live_of(key)
                 if live is not None:

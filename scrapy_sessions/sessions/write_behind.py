@@ -46,6 +46,7 @@ class WriteBehind:
     its sessions are saved with the next batch.
 
     :param lost: called with a session that was deleted by another process
+    :param live: returns the sessions in memory, which are saved again if the store has lost them
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class WriteBehind:
         clock: Callable[[], float],
         count: Callable[[str, int], None],
         lost: Callable[[SessionRuntime], None],
+        live: Callable[[], Iterable[SessionRuntime]],
         analytics: Collector,
     ) -> None:
         self.lock = asyncio.Lock()
@@ -65,6 +67,8 @@ class WriteBehind:
         self._clock = clock
         self._count = count
         self._lost = lost
+        self._live = live
+        self._epoch: str | None = None
         self._analytics = analytics
         self._dirty: dict[SessionRuntime, None] = {}
         self._watched: WeakSet[SessionRuntime] = WeakSet()
@@ -118,8 +122,29 @@ class WriteBehind:
         task.add_done_callback(self._saving.discard)
         await asyncio.shield(task)
 
+    async def look_at_store(self) -> None:
+        """Have every live session saved again if the store was replaced. Call it under the :attr:`lock`."""
+        epoch = await self._store.epoch()
+        before, self._epoch = self._epoch, epoch
+        if before in (None, epoch):
+            return
+        self._count("store_replaced", 1)
+        again = 0
+        for session in self._live():
+            if session.revision and not session.transient and not session.closed:
+                session.revision = 0  # it is new there; what is there of it is merged
+                session.changed()
+                again += 1
+        logger.error(
+            "The session store %s was deleted or replaced while it was in use. The %d sessions in memory are saved "
+            "again; those that were only in the store are lost, unless the new one contains them",
+            self._store.location,
+            again,
+        )
+
     async def _save_now(self, session: SessionRuntime) -> None:
         async with self.lock:
+            await self.look_at_store()
             await self._save([session])
 
     async def _flush(self) -> None:
@@ -131,6 +156,7 @@ class WriteBehind:
                 if time.perf_counter() > until:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + _SLICE
+            await self.look_at_store()
             pending = list(self._dirty)
             for start in range(0, len(pending), _BATCH):
                 await self._save(pending[start : start + _BATCH])
@@ -139,6 +165,7 @@ class WriteBehind:
     async def pull(self, session: SessionRuntime) -> None:
         """Merge into *session* what other processes have saved of it. Raises as :meth:`flush`."""
         async with self.lock:
+            await self.look_at_store()
             row = await self._store.load(Key(session.namespace, session.id))
             if row is not None and not session.closed and row.revision != session.revision:
                 await self._rebase(session)
@@ -230,10 +257,10 @@ class WriteBehind:
                 continue
             del unsaved[session]
             if outcome is Outcome.SAVED:
+                if row.revision == 1 and session.merge_base is None:  # otherwise only the store is new
+                    self._analytics.record_created(session)
                 session.revision, session.merge_base = row.revision, base
                 saved += 1
-                if row.revision == 1:
-                    self._analytics.record_created(session)
             else:
                 self._lose(session)
         if saved:
@@ -318,11 +345,16 @@ class WriteBehind:
         if session.revision and theirs.start_time != session.start_time:  # deleted and created again: another session
             self._lose(session)
             return False
-        expiry = theirs.expiry
-        if not session.revision and expiry is not None and expiry[0] <= self._clock():
+        base, expiry = base_of(session), theirs.expiry
+        expired = expiry is not None and expiry[0] <= self._clock()
+        if not session.revision and (expired or (base is not None and theirs.start_time < session.start_time)):
             await self._store.delete([key], [row.revision])  # a new session takes its place
             return True
-        session.restore(RECORD.merge(base_of(session), session.snapshot(), theirs))
+        if base is not None and theirs.start_time > session.start_time:  # created by another process in a new store
+            base = None
+        elif base is not None and RECORD.is_older(theirs, base):  # the store went back in time: nothing of it is newer
+            base = theirs
+        session.restore(RECORD.merge(base, session.snapshot(), theirs))
         session.merge_base, session.revision = row, row.revision
         return True
 

@@ -121,6 +121,14 @@ class SessionStore(ABC):
     async def close(self) -> None:
         """Wait for the operations in progress, then close what :meth:`open` opened. Idempotent."""
 
+    async def epoch(self) -> str:
+        """Return a text that changes when the store was replaced, restored or lost its data while it was open.
+
+        The store then works on the data that is there now. The caller saves what it has in memory again, instead of
+        taking it for deleted. By default it never changes.
+        """
+        return ""
+
     @abstractmethod
     async def load(self, key: Key) -> Row | None:
         """Return the row of *key*, or ``None`` if there is none."""
@@ -155,9 +163,10 @@ class SessionStore(ABC):
 
     @abstractmethod
     async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
-        """Delete *keys*, and return for each whether it was there.
+        """Delete *keys*, and return for each whether it was there. No byte of a deleted row stays in the store.
 
-        With *revisions*, a row is deleted only if it still has the revision beside its key.
+        With *revisions*, a row is deleted only if it still has the revision beside its key. Without, what is in the
+        quarantine under these keys is deleted, too.
         """
 
     @abstractmethod

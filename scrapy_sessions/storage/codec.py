@@ -162,7 +162,7 @@ def _decode(row: Row) -> PersistentSession:
         raise Unreadable("it isn't a JSON object")
     # The version is checked first: validation would report a record of a newer schema as corrupt.
     record = read(up_to_date(content, f"The stored record of {_name(row)}"))
-    for field in ("namespace", "session_id", "revision"):
+    for field in ("namespace", "session_id", "start_time", "revision"):
         if getattr(record, field) != getattr(row, field):
             raise Unreadable(f"its {field} isn't that of its row")
     fault = _fault_in(record)

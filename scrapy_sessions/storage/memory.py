@@ -89,6 +89,7 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
 
     async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
         if revisions is None:
+            self._quarantine = [entry for entry in self._quarantine if entry[0] not in keys]
             return [self._rows.pop(key, None) is not None for key in keys]
         return [self._take(key, revision) is not None for key, revision in zip(keys, revisions, strict=True)]
 

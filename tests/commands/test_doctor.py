@@ -54,8 +54,8 @@ def test_all_is_well(project: Path) -> None:
     """Without faults every check is ok, there is nothing to do, and the missing encryption is mentioned."""
     done = sessions(project, "doctor", "--json")
     assert (done.code, troubles(done)) == (0, {})
-    looked_at = {"packages", "settings", "asyncio", "store", "permissions", "schema", "integrity", "quarantine"}
-    assert set(findings(done)) == looked_at | {"protection", "clock", "expired"}
+    looked_at = {"packages", "settings", "asyncio", "store", "permissions", "schema", "integrity", "records"}
+    assert set(findings(done)) == looked_at | {"quarantine", "protection", "clock", "expired"}
     ((_, protection),) = findings(done)["protection"]
     assert "no encryption key" in protection
     text = sessions(project, "doctor").out

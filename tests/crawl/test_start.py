@@ -15,6 +15,7 @@ from scrapy_sessions import PersistentSession, SessionManager
 from tests.support.crawl import ENVIRONMENT, PLAIN, run, sqlite_url, status_of_a_failed_start
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
+from tests.support.stores import Unopenable
 from tests.support.waiting import HANG
 
 SPIDER = """
@@ -130,4 +131,17 @@ def test_another_reactor_is_refused(tmp_path: Path, site: Site) -> None:
     )
     assert done.returncode == status_of_a_failed_start()
     assert "Sessions need Scrapy's asyncio reactor: remove TWISTED_REACTOR from the settings" in done.stderr
+    assert site.journal("/answer") == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_store_fault_at_the_start_ends_with_an_error(site: Site, mode: str) -> None:
+    """A crawl whose store can't be opened sends no request, and its exit status is 1."""
+    settings = {"SESSIONS_STORE": f"{Unopenable.__module__}.{Unopenable.__name__}"}
+    if mode == "reactorless":
+        settings["TWISTED_REACTOR_ENABLED"] = False  # type: ignore[assignment]
+    done = run(Pages, settings, {"urls": [(site.url("/answer"), {})]})
+    assert done.status == 1
+    assert done.stats["finish_reason"] == "session_store_error"
+    assert "Sessions can't be used, so the spider is closed: The test's server is down" in done.log
     assert site.journal("/answer") == []

@@ -107,7 +107,7 @@ def test_read_only_file(folder: Path) -> None:
     (folder / "open" / "s.db").chmod(0o444)
     (folder / "open").chmod(0o777)
     if os.getuid() == 0:
-        os.chown(folder / "open" / "s.db", 0, 0)
+        os.chown(folder / "open" / "s.db", 12345, 12345)
     words = as_another_user(folder / "open" / "s.db")
     assert "StoreError" in words
     assert "can't be written" in words
@@ -116,10 +116,12 @@ def test_read_only_file(folder: Path) -> None:
 
 @needs_users
 def test_unreadable_file(folder: Path) -> None:
-    """A file of another user, closed to this one, is refused with the remedy."""
+    """A file that this user may not read is refused with the remedy."""
     (folder / "open").mkdir()
     (folder / "open").chmod(0o777)
     (folder / "open" / "s.db").touch(mode=0o000)
+    if os.getuid() == 0:
+        os.chown(folder / "open" / "s.db", 12345, 12345)
     words = as_another_user(folder / "open" / "s.db")
     assert "StoreError" in words
     assert "this user can read and write there" in words
@@ -136,6 +138,9 @@ def test_limit_on_files(folder: Path) -> None:
     assert "check the disk" in words or "disk is full" in words
     batches = words.count("saved")
     assert batches > 0
+    if os.getuid() == 0:
+        for file in path.parent.iterdir():
+            os.chown(file, 0, 0)
 
     async def look() -> None:
         store = SQLiteStore(path)

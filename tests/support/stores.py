@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row, SQLiteStore
 
-__all__ = ["AsNobody", "Failing", "Full"]
+__all__ = ["AsNobody", "Failing", "Full", "Unopenable"]
 
 NOBODY = 65_534
 
@@ -86,3 +86,10 @@ class Full(SQLiteStore):
         super()._open()
         assert self._connection is not None
         self._connection.execute(f"PRAGMA max_page_count = {self.pages}")
+
+
+class Unopenable(MemoryStore):
+    """Can't be opened: its server is down, say."""
+
+    async def open(self) -> None:
+        raise StoreError("The test's server is down")

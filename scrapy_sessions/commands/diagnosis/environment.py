@@ -1,4 +1,8 @@
-"""The checks of ``scrapy sessions doctor``. They don't change a store, except that opening it may migrate it."""
+"""The checks of ``scrapy sessions doctor``.
+
+They don't change a store, except that opening it may migrate it and makes it private, and that rows that no listing can
+show are set aside.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import scrapy
 from scrapy.utils.project import inside_project
 
 from scrapy_sessions.commands.diagnosis.findings import Finding, error, ok, warning
+from scrapy_sessions.commands.diagnosis.records import examine_records
 from scrapy_sessions.commands.diagnosis.sqlite_file import examine_file
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import count
@@ -154,6 +159,8 @@ def _future_file(path: Path) -> Finding:
 async def _content(context: Context, store: SessionStore) -> AsyncIterator[Finding]:
     yield ok("store", "It can be opened and written to" if isinstance(store, SQLiteStore) else "It can be opened")
     now = time.time()
+    for finding in await examine_records(context, store):
+        yield finding
     yield _quarantine(store, await store.quarantined())
     yield ok(
         "protection",
@@ -179,7 +186,8 @@ def _quarantine(store: SessionStore, found: list[tuple[Key, str]]) -> Finding:
     last = f"the last {_NAMED}: " if len(found) > _NAMED else ""
     remedy = "A new session replaces each of them, and nothing reads them again. Once you know the cause, delete them"
     if isinstance(store, SQLiteStore):
-        remedy += f": sqlite3 {store.location} 'DELETE FROM quarantine'"  # noqa: S608  # for people to run
+        statements = "PRAGMA secure_delete = ON; DELETE FROM quarantine; PRAGMA wal_checkpoint(TRUNCATE)"
+        remedy += f": sqlite3 {shlex.quote(store.location)} '{statements}'"  # for people to run
     verb = "was" if len(found) == 1 else "were"
     text = f"{count(len(found), 'record')} could not be read and {verb} quarantined ({last}{named})"
     return warning("quarantine", text, remedy)

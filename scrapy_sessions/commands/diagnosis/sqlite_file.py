@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scrapy_sessions.commands.diagnosis.findings import Finding, error, ok, warning
-from scrapy_sessions.storage.sqlite.file import APPLICATION_ID, explain
+from scrapy_sessions.exceptions import StoreError
+from scrapy_sessions.storage.sqlite.file import APPLICATION_ID, explain, harden
 from scrapy_sessions.storage.sqlite.migrations import LATEST
+from scrapy_sessions.storage.sqlite.place import COMPANIONS, OTHERS, is_our_folder
+from scrapy_sessions.storage.sqlite.schema import check_schema
 
 __all__ = ["examine_file"]
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -32,10 +34,10 @@ def examine_file(path: Path) -> Iterator[Finding]:
 
 def _permissions(path: Path) -> Finding:
     exposed: dict[Path, int] = {}
-    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", ".lock"))):
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS)):
         with contextlib.suppress(FileNotFoundError):
             mode = stat.S_IMODE(file.stat().st_mode)
-            if mode & _OTHERS:
+            if mode & OTHERS:
                 exposed[file] = mode
     if not exposed:
         return ok("permissions", "Only this user can read and write the file")
@@ -45,9 +47,8 @@ def _permissions(path: Path) -> Finding:
 
 def _folder(folder: Path) -> Finding:
     mode = stat.S_IMODE(folder.stat().st_mode)
-    # Created by the store, if it has our .gitignore. The user may open any other folder to others, for reading.
-    ours = folder.name == "sessions" and (folder / ".gitignore").exists()
-    if mode & (_OTHERS if ours else _OTHERS_WRITE) and not mode & stat.S_ISVTX:
+    ours = is_our_folder(folder)
+    if mode & (OTHERS if ours else _OTHERS_WRITE) and not mode & stat.S_ISVTX:
         verb = "use" if ours else "write to"
         remedy = f"chmod 700 {folder}" if ours else f"chmod go-w {folder}"
         return error("permissions", f"Other users can {verb} the folder {folder} ({mode:04o})", remedy)
@@ -61,6 +62,7 @@ def _folder(folder: Path) -> Finding:
 
 
 def _content(path: Path, connection: sqlite3.Connection) -> Iterator[Finding]:
+    harden(connection)
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application_id != APPLICATION_ID:
@@ -82,6 +84,13 @@ def _content(path: Path, connection: sqlite3.Connection) -> Iterator[Finding]:
         )
     else:
         yield ok("schema", f"The file has schema version {version}, the latest")
+    if application_id and version <= LATEST:
+        try:
+            check_schema(connection, path)
+        except StoreError as fault:  # the check below would run what stands there in place of our tables
+            text, _, remedy = str(fault).partition(": another program")
+            yield error("schema", text, f"Another program{remedy}")
+            return
     faults = [text for (text,) in connection.execute("PRAGMA quick_check(5)")]
     if faults == ["ok"]:
         yield ok("integrity", "The file is intact")

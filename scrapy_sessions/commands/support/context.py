@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ from scrapy_sessions.commands.support.text import printable, styled
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.resolve import resolve_store
-from scrapy_sessions.storage.sqlite.file import open_to_read
+from scrapy_sessions.storage.sqlite.file import Places, open_to_read
 
 if TYPE_CHECKING:  # their modules load pydantic, which many subcommands do not need
     from scrapy_sessions.models import PersistentSession, SessionInfo
@@ -297,6 +298,8 @@ def _read_only(store: SessionStore) -> SessionStore:
 class _ReadOnlyStore(SQLiteStore):
     """Reads the file and creates none beside it. Methods that write raise StoreError."""
 
-    def _open(self) -> None:
-        if self._connection is None:
-            self._connection = open_to_read(Path(self.location).resolve(), busy_timeout=self._busy_timeout)
+    async def epoch(self) -> str:
+        return ""  # the files beside it come and go with the processes that write
+
+    def _connect(self, path: Path, replaced: Places | None) -> sqlite3.Connection:
+        return open_to_read(path, busy_timeout=self._busy_timeout)

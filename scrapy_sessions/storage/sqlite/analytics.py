@@ -8,6 +8,17 @@ from typing import Any
 
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, HourCounts, PoolCounts, summed
 from scrapy_sessions.storage.base import AnalyticsStore
+from scrapy_sessions.storage.sqlite.listing import check_all
+from scrapy_sessions.storage.sqlite.values import (
+    COUNT,
+    NAME,
+    NUMBER,
+    STATUS,
+    TEXT,
+    Column,
+    Malformed,
+    wrong_column,
+)
 
 __all__ = ["add", "drop", "read_events", "read_hours", "read_pools"]
 
@@ -45,6 +56,24 @@ _EVENTS_BEYOND = """
         SELECT id FROM events WHERE namespace = ? ORDER BY time DESC, id DESC LIMIT -1 OFFSET ?
     )
 """
+
+# A session id is FOLDED, which is empty, where no single session is meant.
+_PLACE_CHECKS = {"hour": COUNT, "namespace": NAME, "pool": TEXT, "session_id": NAME}
+_HOUR_CHECKS = {
+    **_PLACE_CHECKS,
+    **{name: NUMBER if name in ("login_seconds", "latency") else COUNT for name in COUNTERS},
+}
+_STATUS_CHECKS = {**_PLACE_CHECKS, "status": COUNT, "responses": COUNT}
+_EVENT_CHECKS = {"namespace": NAME, "session_id": NAME, "pool": TEXT, "time": NUMBER, "kind": TEXT, "detail": TEXT}
+_POOL_CHECKS = {
+    "namespace": NAME,
+    "pool": TEXT,
+    "status": STATUS,
+    "count": COUNT,
+    "active": COUNT,
+    "pages_visited": COUNT,
+    "last_activity": NUMBER,
+}
 
 
 def add(connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
@@ -87,7 +116,7 @@ def read_hours(
             f"SELECT {pool}, '{FOLDED}', status, sum(responses) FROM hour_statuses{where} GROUP BY {pool}, status"
         )
     statuses: dict[tuple[Any, ...], dict[int, int]] = {}
-    for *place, status, count in connection.execute(of_statuses, values):
+    for *place, status, count in _checked(connection, of_statuses, values, _STATUS_CHECKS):
         statuses.setdefault(tuple(place), {})[status] = count
     return [
         HourCounts(
@@ -98,7 +127,7 @@ def read_hours(
             responses=statuses.get((hour, name, pool, session_id), {}),
             **dict(zip(COUNTERS, numbers, strict=True)),
         )
-        for hour, name, pool, session_id, *numbers in connection.execute(of_hours, values)
+        for hour, name, pool, session_id, *numbers in _checked(connection, of_hours, values, _HOUR_CHECKS)
     ]
 
 
@@ -111,7 +140,9 @@ def read_events(
         SELECT namespace, session_id, pool, time, kind, detail FROM events{where}
         ORDER BY time DESC, id DESC LIMIT ?
     """
-    return [Event(*found) for found in connection.execute(query, (*values, -1 if limit is None else limit))]
+    return [
+        Event(*found) for found in _checked(connection, query, (*values, -1 if limit is None else limit), _EVENT_CHECKS)
+    ]
 
 
 def read_pools(connection: sqlite3.Connection, namespace: str | None, now: float) -> list[PoolCounts]:
@@ -122,11 +153,22 @@ def read_pools(connection: sqlite3.Connection, namespace: str | None, now: float
             sum(pages_visited), max(last_activity)
         FROM sessions{where} GROUP BY namespace, pool, status ORDER BY namespace, pool
     """
-    counts = (
-        PoolCounts(name, pool, {status: count}, *rest)
-        for name, pool, status, count, *rest in connection.execute(query, (now, *values))
-    )
+    found = connection.execute(query, (now, *values)).fetchall()
+    if wrong_column(found, _POOL_CHECKS):
+        check_all(connection)
+    counts = (PoolCounts(name, pool, {status: count}, *rest) for name, pool, status, count, *rest in found)
     return list(summed(counts, lambda pool: (pool.namespace, pool.pool)).values())
+
+
+def _checked(
+    connection: sqlite3.Connection, query: str, values: tuple[Any, ...], checks: dict[str, Column]
+) -> list[tuple[Any, ...]]:
+    """Return the result of *query* if its columns pass the *checks*."""
+    found = connection.execute(query, values).fetchall()
+    wrong = wrong_column(found, checks)
+    if wrong:
+        raise Malformed([], wrong)
+    return found
 
 
 def _place(row: HourCounts) -> tuple[int, str, str, str]:

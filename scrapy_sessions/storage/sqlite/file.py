@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from filelock import FileLock, Timeout
 
 from scrapy_sessions.exceptions import NewerSchema, StoreError
 from scrapy_sessions.storage.sqlite.migrations import LATEST, migrate
+from scrapy_sessions.storage.sqlite.place import COMPANIONS, make_file, make_folder, make_private, refuse_foreign
+from scrapy_sessions.storage.sqlite.schema import check_schema
+from scrapy_sessions.storage.sqlite.values import is_undecodable
 
-__all__ = ["APPLICATION_ID", "explain", "open_file", "open_to_read", "transaction"]
+__all__ = [
+    "APPLICATION_ID",
+    "Places",
+    "erase",
+    "explain",
+    "harden",
+    "open_file",
+    "open_to_read",
+    "places_of",
+    "transaction",
+]
 
 APPLICATION_ID = 0x53435353
 """``PRAGMA application_id`` of our files: "SCSS"."""
 
 # By the text of SQLite's message, because `sqlite3.Error.sqlite_errorcode` requires Python 3.11.
 _REMEDIES = (
+    ("UTF-8", "another program has changed it: move it aside, with its -wal and -shm files"),
     ("is full", "the disk is full: free some space"),
     ("readonly", "it can't be written: give this user write permission for the file and its folder"),
     ("locked", "another process held it for longer than {busy_timeout:g} s: look for one that hangs in a transaction"),
@@ -32,26 +46,33 @@ _REMEDIES = (
 
 def explain(error: sqlite3.Error, path: str | Path, busy_timeout: float) -> StoreError:
     """Return the exception for *error*: what happened to the file *path*, and what to do next."""
-    text = str(error)
+    text = "it contains text that isn't UTF-8" if is_undecodable(error) else str(error)
     remedy = next((remedy for words, remedy in _REMEDIES if words in text), "unexpected: please report it")
     return StoreError(f"The session store {path} failed ({text}): {remedy.format(busy_timeout=busy_timeout)}")
 
 
-def open_file(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+def open_file(path: Path, *, busy_timeout: float, replaced: Places | None = None) -> sqlite3.Connection:
     """Open the session file *path*, created or migrated as needed, and return a connection in autocommit mode.
 
-    A new file has mode 0600; a new folder has mode 0700 and its own ``.gitignore``. Several processes may call it at
-    once. *busy_timeout* is in seconds. Raises :exc:`~scrapy_sessions.exceptions.StoreError`. The file of another
-    program, or of a newer schema, is left unchanged.
+    A new file has mode 0600; a new folder has mode 0700 and its own ``.gitignore``. An existing file that others may
+    use is made private, which a WARNING says. Several processes may call it at once. *busy_timeout* is in seconds.
+    *replaced* is what a connection of this process has open, if there is another file in its place now.
+
+    Raises :exc:`~scrapy_sessions.exceptions.StoreError`. The file of another program, of another user, of a newer
+    schema or with tables that aren't ours is left unchanged.
     """
     try:
+        refuse_foreign(path)
         _check_place(path)
-        _make_folder(path.parent)
+        make_folder(path.parent)
+        make_private(path)
         # Locked only after the check, so that no lock file is left next to a foreign file.
         # SQLite's own locks don't do: while another connection is open, the change to WAL fails at once, whatever the
         # busy timeout. Every opening takes the lock, because only its holder can see whether the file is ready.
         with FileLock(f"{path}.lock", timeout=busy_timeout, mode=0o600):
-            _make_file(path)
+            if replaced is not None:
+                _remove_companions(path, replaced)
+            make_file(path)
             return _connect(path, busy_timeout)
     except sqlite3.Error as error:
         raise explain(error, path, busy_timeout) from error
@@ -79,7 +100,9 @@ def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         options = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
         connection = sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=busy_timeout, isolation_level=None)
         try:
+            harden(connection)
             _check_header(path, connection)
+            check_schema(connection, path)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < LATEST:
                 raise StoreError(
@@ -105,6 +128,51 @@ def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") 
         if connection.in_transaction:  # SQLite itself rolls back after some faults, such as a full disk
             connection.execute("ROLLBACK")
         raise
+
+
+def erase(connection: sqlite3.Connection, *, patience: float, busy_timeout: float) -> bool:
+    """Take deleted content out of the WAL, too. Returns False if other processes read it for all of *patience* (s)."""
+    connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
+    return not busy
+
+
+Places: TypeAlias = "tuple[tuple[int, int] | None, ...]"
+"""The devices and inodes of a file and those beside it that SQLite has open; ``None`` where there is none."""
+
+
+def places_of(path: Path) -> Places:
+    """Return what is at *path* and beside it now. It differs if the file has been deleted or replaced."""
+    return tuple(map(_place_of, _opened_by_sqlite(path)))
+
+
+def _opened_by_sqlite(path: Path) -> list[Path]:
+    return [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS[:2])]
+
+
+def _remove_companions(path: Path, replaced: Places) -> None:
+    """Remove the -wal and -shm files of the file that was at *path*: SQLite would write them into the new one."""
+    for file, before in zip(_opened_by_sqlite(path)[1:], replaced[1:], strict=True):
+        if before is not None and _place_of(file) == before:
+            file.unlink(missing_ok=True)
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Take the rights from a file that somebody else may have made: it isn't trusted until its tables are checked."""
+    # No function in a definition of the file, and a page is checked as a whole when it is read.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
 
 
 def _check_place(path: Path) -> None:
@@ -147,29 +215,14 @@ def _check_header(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _make_folder(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return  # the user's folder, or one that another process has just created
-    # So that a folder inside a repository doesn't get into its next commit: it contains cookies.
-    (folder / ".gitignore").write_text("*\n", encoding="ascii")
-
-
-def _make_file(path: Path) -> None:
-    # Created before SQLite opens it: SQLite takes the mode from the umask, so that for a moment other users could open
-    # the file. The -wal and -shm files get the mode of the file.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-
-
 def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     # isolation_level=None, so that we begin transactions ourselves, with BEGIN IMMEDIATE. A transaction that first
     # reads and then writes fails at once, without waiting, if another process wrote in between.
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
     try:
+        harden(connection)
         _check_header(path, connection)
+        check_schema(connection, path)
         if connection.execute("PRAGMA application_id").fetchone() == (0,):
             # The first write is this page alone, so that a kill leaves either an empty file or one with our id.
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -179,8 +232,9 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         # fsync at a checkpoint, not at a commit: a kill loses nothing; a power failure may lose the last commits but
         # damages nothing. With FULL, each flush would wait for the disk.
         connection.execute("PRAGMA synchronous = NORMAL")
-        # Deleted content, which includes cookies, is overwritten where that costs no additional I/O.
-        connection.execute("PRAGMA secure_delete = FAST")
+        # Deleted content, which includes cookies, is overwritten with zeros, also in pages that become free: with FAST,
+        # these would keep it. It takes 5 % of the time of a save. Before the migrations, which delete, too.
+        connection.execute("PRAGMA secure_delete = ON")
         # A batch of 1000 records has about 1000 pages, the default limit: each flush would end with a checkpoint and
         # its fsync. With 4000, a page that several flushes change is written back once. The WAL has up to 16 MB then,
         # and is truncated to that after a larger transaction.

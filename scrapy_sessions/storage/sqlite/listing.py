@@ -7,28 +7,49 @@ turn and merges them, which costs one seek per pool. Indexes without these colum
 from __future__ import annotations
 
 import heapq
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scrapy_sessions.storage.base import Expired, Key
+from scrapy_sessions.storage.sqlite.values import (
+    COUNT,
+    NAME,
+    NUMBER,
+    REASON,
+    STATUS,
+    TEXT,
+    TIME,
+    Column,
+    check_rows,
+    wrong_column,
+)
 
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
     from scrapy_sessions.models import SessionInfo, Status
 
-__all__ = ["Found", "find", "infos", "read_expired", "read_page"]
+__all__ = ["Found", "check_all", "find", "infos", "read_expired", "read_page"]
 
 Found: TypeAlias = tuple[Any, ...]
-"""The columns of a session that a listing reads."""
+"""The columns of a session that a listing reads, and its rowid."""
 
 _Place: TypeAlias = tuple[float, str, str]  # the sort key of a listing
 
-_COLUMNS = (
-    "session_id, namespace, pool, profile_name, status, start_time, last_activity, pages_visited, actions_count, "
-    "expires_at"
-)
+_CHECKS = {
+    "session_id": NAME,
+    "namespace": NAME,
+    "pool": TEXT,
+    "profile_name": TEXT,
+    "status": STATUS,
+    "start_time": NUMBER,
+    "last_activity": NUMBER,
+    "pages_visited": COUNT,
+    "actions_count": COUNT,
+    "expires_at": TIME,
+}
+_COLUMNS = f"{', '.join(_CHECKS)}, rowid"
+_EXPIRED_CHECKS = {"expires_at": NUMBER, "namespace": NAME, "session_id": NAME, "revision": COUNT, "expires_by": REASON}
 _FIND = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? ORDER BY namespace"
 _PAGE = f"SELECT {_COLUMNS} FROM sessions WHERE namespace = ? AND pool IS ?"
 # One seek in the index per namespace and pool; DISTINCT would read the whole index.
@@ -50,7 +71,7 @@ _POOLS = """
     SELECT name FROM pools
 """  # the last row is always NULL, the pool of named sessions
 _EXPIRED = """
-    SELECT expires_at, namespace, session_id, revision, expires_by FROM sessions
+    SELECT expires_at, namespace, session_id, revision, expires_by, rowid FROM sessions
     WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at, session_id LIMIT ?
 """
 
@@ -72,13 +93,20 @@ def infos(found: Iterable[Found], now: float, location: str) -> list[SessionInfo
             "is_active": status != "retired" and (expires is None or expires > now),
             "storage": location,
         }
-        for session_id, namespace, pool, profile, status, started, last_activity, pages, actions, expires in found
+        for session_id, namespace, pool, profile, status, started, last_activity, pages, actions, expires, _ in found
     ]
 
 
 def find(connection: sqlite3.Connection, session_id: str) -> list[Found]:
     """Return the sessions with the id *session_id*, ordered by namespace."""
-    return connection.execute(_FIND, (session_id,)).fetchall()
+    found = connection.execute(_FIND, (session_id,)).fetchall()
+    check_rows(found, _CHECKS)
+    return found
+
+
+def check_all(connection: sqlite3.Connection) -> None:
+    """Raise :exc:`~scrapy_sessions.storage.sqlite.values.Malformed` for the rows that no listing can show."""
+    check_rows(connection.execute(f"SELECT {_COLUMNS} FROM sessions").fetchall(), _CHECKS)
 
 
 def read_page(
@@ -107,20 +135,29 @@ def read_page(
 
 def read_expired(connection: sqlite3.Connection, namespace: str | None, now: float, limit: int) -> list[Expired]:
     """Return the result of :meth:`~scrapy_sessions.storage.SessionStore.expired`. Call it within a transaction."""
-    found = heapq.merge(
-        *(connection.execute(_EXPIRED, (name, now, limit)).fetchall() for name in _spaces(connection, namespace))
-    )
-    return [Expired(Key(name, session_id), revision, by) for _, name, session_id, revision, by in islice(found, limit)]
+    pages = [connection.execute(_EXPIRED, (name, now, limit)).fetchall() for name in _spaces(connection, namespace)]
+    for page in pages:
+        check_rows(page, _EXPIRED_CHECKS)
+    found = islice(heapq.merge(*pages), limit)
+    return [Expired(Key(name, session_id), revision, by) for _, name, session_id, revision, by, _ in found]
 
 
 def _spaces(connection: sqlite3.Connection, namespace: str | None) -> Sequence[str]:
-    return [name for (name,) in connection.execute(_NAMESPACES)] if namespace is None else [namespace]
+    return [namespace] if namespace is not None else _names(connection, connection.execute(_NAMESPACES), NAME)
 
 
 def _pools(connection: sqlite3.Connection, namespace: str, pool: str | None) -> Sequence[str | None]:
     if pool is not None:
         return [pool]
-    return [name for (name,) in connection.execute(_POOLS, {"namespace": namespace})]
+    return _names(connection, connection.execute(_POOLS, {"namespace": namespace}), TEXT)
+
+
+def _names(connection: sqlite3.Connection, query: sqlite3.Cursor, kind: Column) -> list[Any]:
+    """Return the result of *query*, one column of *kind*."""
+    found = query.fetchall()
+    if wrong_column(found, {"name": kind}):
+        check_all(connection)
+    return [name for (name,) in found]
 
 
 def _walk(
@@ -152,12 +189,12 @@ def _read(
 ) -> list[Found]:
     """Return up to *limit* entries of one *pool* (``None``: named sessions) after *start*."""
     select = _PAGE
-    values: tuple[str | None, ...] = (namespace, pool)
+    values: tuple[str | float | None, ...] = (namespace, pool)
     if status is not None:
         select += " AND status = ?"
         values += (status,)
     wanted = -1 if limit is None else limit
-    moment, found = math.inf, []
+    found = []
     if start is not None:
         moment = -start[0]
         if namespace >= start[1]:
@@ -167,8 +204,12 @@ def _read(
             found = connection.execute(query, (*values, moment, beyond, wanted)).fetchall()
             if limit is not None:
                 wanted = limit - len(found)
-    query = f"{select} AND last_activity < ? ORDER BY last_activity DESC, session_id LIMIT ?"
-    return found + connection.execute(query, (*values, moment, wanted)).fetchall()
+        select += " AND last_activity < ?"
+        values += (moment,)
+    query = f"{select} ORDER BY last_activity DESC, session_id LIMIT ?"
+    found += connection.execute(query, (*values, wanted)).fetchall()
+    check_rows(found, _CHECKS)
+    return found
 
 
 def _place(found: Found) -> _Place:

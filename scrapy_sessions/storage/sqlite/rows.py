@@ -10,7 +10,7 @@ from operator import attrgetter
 from scrapy_sessions.storage.base import Key, Outcome, Row
 from scrapy_sessions.storage.sqlite.file import transaction
 
-__all__ = ["delete", "load", "load_many", "quarantined", "replace", "save", "set_aside"]
+__all__ = ["delete", "load", "load_many", "quarantined", "replace", "save", "set_aside", "set_aside_rows"]
 
 _COLUMNS = (
     "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
@@ -18,11 +18,15 @@ _COLUMNS = (
 )
 _FIELDS = tuple(_COLUMNS.split(", "))
 _CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
-_LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
+# Of any type, a body is handed on, so that its record is found to be unreadable, and the number can be counted with.
+_LOADED_COLUMNS = _COLUMNS.replace("actions_count", "coalesce(CAST(actions_count AS INTEGER), 0)").replace(
+    "body", "coalesce(CAST(body AS BLOB), x'')"
+)
+_LOAD = f"SELECT {_LOADED_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
 # CROSS makes SQLite seek each key in the index; with IN it reads the whole table.
 _LOAD_MANY = f"""
     WITH wanted (id, space) AS (VALUES {{}})
-    SELECT {_COLUMNS} FROM wanted CROSS JOIN sessions ON session_id = id AND namespace = space
+    SELECT {_LOADED_COLUMNS} FROM wanted CROSS JOIN sessions ON session_id = id AND namespace = space
 """
 _LOADED = 400  # keys per statement: SQLite before 3.32 takes up to 999 values
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
@@ -31,13 +35,20 @@ _UPDATE = f"{_SET} WHERE session_id = ? AND namespace = ? AND revision = ? - 1 A
 _REPLACE = f"{_SET}, start_time = ? WHERE session_id = ? AND namespace = ? AND revision = ? AND start_time = ?"
 _START_TIME = "SELECT start_time FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
-_DELETE_REVISION = f"{_DELETE} AND revision = ?"
+_DELETE_REVISION = f"{_DELETE} AND revision IS ?"
 _QUARANTINE = """
     INSERT INTO quarantine (namespace, session_id, revision, reason, set_aside, body)
-    SELECT namespace, session_id, revision, ?, ?, body FROM sessions
-    WHERE session_id = ? AND namespace = ? AND revision = ?
+    SELECT coalesce(CAST(namespace AS TEXT), ''), coalesce(CAST(session_id AS TEXT), ''), coalesce(revision, 0), ?, ?,
+        coalesce(body, x'')
+    FROM sessions WHERE
 """
-_QUARANTINED = "SELECT namespace, session_id, reason FROM quarantine ORDER BY id"
+_QUARANTINE_REVISION = f"{_QUARANTINE} session_id = ? AND namespace = ? AND revision IS ?"
+_QUARANTINE_ROW = f"{_QUARANTINE} rowid = ?"
+_DELETE_ROW = "DELETE FROM sessions WHERE rowid = ?"
+_DELETE_QUARANTINED = "DELETE FROM quarantine WHERE session_id = ? AND namespace = ?"
+_QUARANTINED = """
+    SELECT CAST(namespace AS TEXT), CAST(session_id AS TEXT), CAST(reason AS TEXT) FROM quarantine ORDER BY id
+"""
 
 _insert_values = attrgetter(*_FIELDS)
 _update_values = attrgetter(*_CHANGING, "session_id", "namespace", "revision", "start_time")
@@ -79,6 +90,7 @@ def replace(connection: sqlite3.Connection, rows: Sequence[Row], stored: Sequenc
 def delete(connection: sqlite3.Connection, keys: Sequence[Key], revisions: Sequence[int] | None) -> list[bool]:
     with transaction(connection):
         if revisions is None:
+            connection.executemany(_DELETE_QUARANTINED, [(key.session_id, key.namespace) for key in keys])
             cursors = [connection.execute(_DELETE, (key.session_id, key.namespace)) for key in keys]
         else:
             cursors = [
@@ -91,9 +103,15 @@ def delete(connection: sqlite3.Connection, keys: Sequence[Key], revisions: Seque
 def set_aside(connection: sqlite3.Connection, key: Key, revision: int, reason: str, now: float) -> bool:
     place = (key.session_id, key.namespace, revision)
     with transaction(connection):
-        copied = connection.execute(_QUARANTINE, (reason, now, *place)).rowcount
+        copied = connection.execute(_QUARANTINE_REVISION, (reason, now, *place)).rowcount
         connection.execute(_DELETE_REVISION, place)
     return copied == 1
+
+
+def set_aside_rows(connection: sqlite3.Connection, rowids: Sequence[int], reason: str, now: float) -> None:
+    with transaction(connection):
+        connection.executemany(_QUARANTINE_ROW, [(reason, now, rowid) for rowid in rowids])
+        connection.executemany(_DELETE_ROW, [(rowid,) for rowid in rowids])
 
 
 def quarantined(connection: sqlite3.Connection) -> list[tuple[Key, str]]:

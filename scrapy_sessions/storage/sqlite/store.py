@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 import time
@@ -27,12 +28,15 @@ from scrapy_sessions.storage.base import (
 from scrapy_sessions.storage.retention import PruneSchedule
 from scrapy_sessions.storage.sqlite import analytics, listing
 from scrapy_sessions.storage.sqlite import rows as row_statements
-from scrapy_sessions.storage.sqlite.file import explain, open_file, transaction
+from scrapy_sessions.storage.sqlite.file import Places, erase, explain, open_file, places_of, transaction
+from scrapy_sessions.storage.sqlite.values import Malformed, decoded, is_undecodable
 
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
     from scrapy_sessions.models import SessionInfo, Status
 
 __all__ = ["SQLiteStore"]
+
+logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -40,9 +44,14 @@ _T = TypeVar("_T")
 # The row stays when a lease ends, because the token of the next lease must be higher.
 _LEASE = """
     INSERT INTO leases (name, token, expires_at) VALUES (?, 1, ?)
-    ON CONFLICT (name) DO UPDATE SET token = token + 1, expires_at = excluded.expires_at WHERE expires_at <= ?
+    ON CONFLICT (name) DO UPDATE SET token = token + 1, expires_at = excluded.expires_at
+    WHERE expires_at <= ? OR expires_at > ?
 """
+_LONGEST_LEASE = 86_400.0  # seconds: one that ends later than that was written by another program, or by a wrong clock
 _LEASE_UNTIL = "UPDATE leases SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
+_ERASE_SOON = 0.1  # seconds that erasing waits for other processes while the store is in use; it is tried again
+_ERASE_AT_CLOSE = 5.0
+_READ_SHARED = "SELECT CAST(body AS BLOB), version FROM shared WHERE namespace = ?"
 _SHARE = "INSERT INTO shared (namespace, version, body) VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
 _SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace = ? AND version = ?"
 
@@ -75,6 +84,9 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         self._prune_schedule = PruneSchedule()
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None  # used in the executor's thread only, as sqlite3 requires
+        self._places: Places = ()
+        self._reopened = 0
+        self._to_erase = False  # whether the WAL may contain what was deleted
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r})"
@@ -100,6 +112,9 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         # Shielded, because a cancelled close() would otherwise leave the connection open, to a thread that has ended.
         await asyncio.shield(asyncio.wrap_future(closed))
 
+    async def epoch(self) -> str:
+        return await self._call(self._epoch)
+
     async def load(self, key: Key) -> Row | None:
         return await self._call(row_statements.load, key)
 
@@ -110,13 +125,13 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         return await self._call(row_statements.save, rows)
 
     async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
-        return await self._call(row_statements.replace, rows, stored)
+        return await self._call(self._erasing, row_statements.replace, rows, stored)
 
     async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
-        return await self._call(row_statements.delete, keys, revisions)
+        return await self._call(self._erasing, row_statements.delete, keys, revisions)
 
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
-        return await self._call(self._find, session_id, now)
+        return listing.infos(await self._read(listing.find, session_id), now, self.location)
 
     async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
         return await self._read(listing.read_expired, namespace, now, limit)
@@ -173,9 +188,21 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             if self._connection is None:
                 raise self._not_open()
             try:
-                return operation(self._connection, *args, **kwargs)
+                try:
+                    return operation(self._connection, *args, **kwargs)
+                except sqlite3.OperationalError as error:
+                    if not is_undecodable(error) or self._connection.text_factory is not str:
+                        raise
+                    # Twice as slow, so only from now on. It was a read: nothing has been changed.
+                    self._connection.text_factory = decoded
+                    return operation(self._connection, *args, **kwargs)
             except sqlite3.Error as error:
                 raise explain(error, self.location, self._busy_timeout) from error
+            except (OverflowError, TypeError, ValueError) as error:  # a value that another program has put there
+                raise StoreError(
+                    f"The session store {self.location} contains a value that can't be used ({type(error).__name__}): "
+                    f"scrapy sessions doctor names the session"
+                ) from error
 
         if self._executor is None:
             raise self._not_open()
@@ -184,11 +211,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     async def _read(
         self, query: Callable[Concatenate[sqlite3.Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        def at_one_moment(connection: sqlite3.Connection) -> _T:
-            with transaction(connection, "BEGIN"):
-                return query(connection, *args, **kwargs)
-
-        return await self._call(at_one_moment)
+        return await self._call(self._at_one_moment, query, *args, **kwargs)
 
     def _not_open(self) -> StoreError:
         return StoreError(f"The session store {self.location} is not open: call open() first")
@@ -198,24 +221,101 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     def _open(self) -> None:
         if self._connection is None:
             # The resolved path, so that the target of a dangling link is created with the right mode, too.
-            self._connection = open_file(Path(self.location).resolve(), busy_timeout=self._busy_timeout)
+            path = Path(self.location).resolve()
+            self._connection = self._connect(path, None)
+            self._places = places_of(path)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
+                if self._to_erase:  # now, because this may not be the last process, whose close() removes the WAL
+                    self._erase(connection, _ERASE_AT_CLOSE)
                 connection.close()
             except sqlite3.Error as error:
                 raise explain(error, self.location, self._busy_timeout) from error
 
-    def _find(self, connection: sqlite3.Connection, session_id: str, now: float) -> list[SessionInfo]:
-        return listing.infos(listing.find(connection, session_id), now, self.location)
+    def _connect(self, path: Path, replaced: Places | None) -> sqlite3.Connection:
+        return open_file(path, busy_timeout=self._busy_timeout, replaced=replaced)
+
+    def _epoch(self, connection: sqlite3.Connection) -> str:
+        path = Path(self.location).resolve()
+        there = places_of(path)
+        if there != self._places:
+            self._open_again(connection, path, moved=there[0] != self._places[0])
+            self._reopened += 1
+        elif self._to_erase:
+            self._erase(connection, _ERASE_SOON)
+        return str(self._reopened)
+
+    def _open_again(self, connection: sqlite3.Connection, path: Path, *, moved: bool) -> None:
+        """Open what is at *path* now. SQLite itself would go on with files that have no name any more."""
+        if moved:
+            # If this fails, the old connection stays, and the next call tries again. When it is closed, SQLite writes
+            # nothing, because its file has moved.
+            self._connection = self._connect(path, self._places)
+            connection.close()
+        else:  # only the WAL or its index is gone: closing writes the content of the WAL into the file
+            self._connection = None
+            connection.close()
+            self._open()
+        self._places = places_of(path)
+
+    def _erase(self, connection: sqlite3.Connection, patience: float) -> None:
+        self._to_erase = not erase(connection, patience=patience, busy_timeout=self._busy_timeout)
+
+    def _erasing(
+        self,
+        connection: sqlite3.Connection,
+        operation: Callable[Concatenate[sqlite3.Connection, _P], _T],
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """Run *operation*, which deletes content. The WAL is emptied soon, and not each time, because it waits for the
+        disk."""
+        result = operation(connection, *args, **kwargs)
+        self._to_erase = True
+        return result
+
+    def _at_one_moment(
+        self,
+        connection: sqlite3.Connection,
+        query: Callable[Concatenate[sqlite3.Connection, _P], _T],
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        while True:
+            try:
+                with transaction(connection, "BEGIN"):
+                    return query(connection, *args, **kwargs)
+            except Malformed as fault:  # noqa: PERF203  # it ends with the first result
+                self._set_aside(connection, fault)
+
+    def _set_aside(self, connection: sqlite3.Connection, fault: Malformed) -> None:
+        """Move the rows of *fault* to the quarantine, so that the others can be read."""
+        if not fault.rowids:
+            raise StoreError(
+                f"The session store {self.location} has analytics that this package doesn't write, in the column "
+                f"{fault.column}: another program has changed them. Delete the rows of the tables hours, hour_statuses "
+                f"and events. Sessions are not affected"
+            )
+        reason = f"its column {fault.column} has a value that this package doesn't write"
+        row_statements.set_aside_rows(connection, fault.rowids, reason, self._clock())
+        moved = row_statements.quarantined(connection)[-len(fault.rowids) :]
+        logger.error(
+            "Another program has changed the stored records of %s, and they can't be read. They were moved to the "
+            "quarantine of %s; other sessions are not affected",
+            ", ".join(f"session {key.session_id!r:.300} in namespace {key.namespace!r:.300}" for key, _ in moved[:5]),
+            self.location,
+        )
 
     def _take_lease(self, connection: sqlite3.Connection, name: str, ttl: float) -> Lease | None:
         # Not with RETURNING, which requires SQLite 3.35, and RHEL 9 has 3.34. Within a transaction it is the same.
         with transaction(connection):
             now = self._clock()  # after BEGIN, which may have waited as long as the busy timeout
-            if connection.execute(_LEASE, (name, now + ttl, now)).rowcount != 1:
+            if connection.execute(_LEASE, (name, now + ttl, now, now + max(ttl, _LONGEST_LEASE))).rowcount != 1:
                 return None
             (token,) = connection.execute("SELECT token FROM leases WHERE name = ?", (name,)).fetchone()
         return Lease(name, token, now + ttl)
@@ -231,7 +331,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             return connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
 
     def _read_shared(self, connection: sqlite3.Connection, namespace: str) -> tuple[bytes | None, int]:
-        found = connection.execute("SELECT body, version FROM shared WHERE namespace = ?", (namespace,)).fetchone()
+        found = connection.execute(_READ_SHARED, (namespace,)).fetchone()
         return (None, 0) if found is None else found
 
     def _write_shared(self, connection: sqlite3.Connection, namespace: str, version: int, body: bytes) -> bool:
@@ -250,6 +350,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             now = self._clock()
             if self._prune_schedule.due(self, now, len(hours), len(events)):
                 analytics.drop(connection, self, now)
+                self._to_erase = True
 
     async def list_with_expiry(
         self,
@@ -262,9 +363,8 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         after: SessionInfo | None = None,
     ) -> list[tuple[SessionInfo, float | None]]:
         def read(connection: sqlite3.Connection) -> list[tuple[SessionInfo, float | None]]:
-            with transaction(connection, "BEGIN"):
-                found = listing.read_page(connection, namespace, pool, status, limit, after)
+            found = self._at_one_moment(connection, listing.read_page, namespace, pool, status, limit, after)
             # Outside of the transaction, which keeps a checkpoint from resetting the WAL.
-            return list(zip(listing.infos(found, now, self.location), [each[-1] for each in found], strict=True))
+            return list(zip(listing.infos(found, now, self.location), [each[-2] for each in found], strict=True))
 
         return await self._call(read)

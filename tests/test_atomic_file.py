@@ -1,0 +1,99 @@
+"""Files that this package writes where the user says: nobody else reads them, or chooses where they go."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scrapy_sessions.atomic_file import atomic_write
+from tests.support.command_line import sessions
+from tests.support.exchange import rich_record, saved
+
+ANOTHER = 12345
+
+as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that all users may write to, as /tmp is."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o1777)
+        yield Path(name)
+
+
+def give(path: Path) -> None:
+    """Give *path*, not what it links to, to another user."""
+    os.chown(path, ANOTHER, ANOTHER, follow_symlinks=False)
+
+
+def refused(path: Path) -> str:
+    """Writing to *path* is refused; return why."""
+    with pytest.raises(PermissionError) as caught, atomic_write(path) as file:
+        file.write(b"secret")
+    assert caught.value.filename == str(path)
+    return str(caught.value.strerror)
+
+
+@as_root
+def test_a_pipe_of_another_user_is_refused(shared: Path) -> None:
+    """Nothing is written to another user's pipe, and nobody waits for its reader."""
+    os.mkfifo(shared / "out.json")
+    give(shared / "out.json")
+    reader = os.open(shared / "out.json", os.O_RDONLY | os.O_NONBLOCK)
+    assert "another user" in refused(shared / "out.json")
+    assert os.read(reader, 10) == b""
+    os.close(reader)
+
+
+@as_root
+def test_a_file_of_another_user_is_refused(shared: Path) -> None:
+    """Another user's file is left as it is."""
+    (shared / "out.json").write_text("theirs")
+    give(shared / "out.json")
+    assert "another user" in refused(shared / "out.json")
+    assert (shared / "out.json").read_text() == "theirs"
+
+
+@as_root
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_link_of_another_user_is_refused(shared: Path, tmp_path: Path, kept: bool) -> None:
+    """Another user's link decides about no file of ours, whether that exists or not."""
+    if kept:
+        (tmp_path / "mine").write_text("mine")
+    (shared / "out.json").symlink_to(tmp_path / "mine")
+    give(shared / "out.json")
+    assert "another user" in refused(shared / "out.json")
+    assert (shared / "out.json").is_symlink()
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"] * kept
+
+
+@as_root
+def test_a_device_of_blocks_is_refused(tmp_path: Path) -> None:
+    """A disk is no file to write to."""
+    os.mknod(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(7, 250))
+    assert "neither a file nor a pipe" in refused(tmp_path / "disk")
+
+
+def test_standard_output_by_its_name(tmp_path: Path) -> None:
+    """``/dev/stdout`` is written to, whoever made the pipe behind it."""
+    saved(tmp_path, rich_record())
+    done = sessions(tmp_path, "export", "alice", "-o", "/dev/stdout", "--store", "sessions.db")
+    assert (done.code, '"session_id": "alice"' in done.out) == (0, True)
+
+
+@as_root
+@pytest.mark.parametrize("command", [["export", "--all"], ["export", "--summary"], ["report", "--yes"]])
+def test_commands_refuse_it_in_one_line(shared: Path, tmp_path: Path, command: list[str]) -> None:
+    """Every command that writes a file refuses another user's, with the reason and the file's name."""
+    saved(tmp_path, rich_record())
+    os.mkfifo(shared / "out")
+    give(shared / "out")
+    done = sessions(tmp_path, *command, "-o", str(shared / "out"), "--store", "sessions.db")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"another user, who could read what is written: name another file: {shared / 'out'}" in done.err
