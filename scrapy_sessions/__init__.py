@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from scrapy_sessions.crawl.facade import SpiderSessions
     from scrapy_sessions.exceptions import (
         AmbiguousSession,
+        ConfigFailed,
         CookieConflict,
         CorruptRecord,
         CrawlClosing,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousSession",
     "BrowserSession",
+    "ConfigFailed",
     "Cookie",
     "CookieConflict",
     "CorruptRecord",

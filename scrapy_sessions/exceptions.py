@@ -10,6 +10,7 @@ from scrapy.exceptions import IgnoreRequest
 
 __all__ = [
     "AmbiguousSession",
+    "ConfigFailed",
     "CookieConflict",
     "CorruptRecord",
     "CrawlClosing",
@@ -68,6 +69,13 @@ class SessionLost(RequestNotSent):
 
 class LoginFailed(RequestNotSent):
     """The login of a session has failed as often as ``SESSIONS_LOGIN_ATTEMPTS`` allows. The session isn't used."""
+
+
+class ConfigFailed(RequestNotSent):
+    """``process_request()``, ``pool()`` or ``delay()`` of a :class:`~scrapy_sessions.SessionConfig` has failed.
+
+    The message names the type of its exception, and where it was raised, but not its message: it may contain secrets.
+    """
 
 
 class CrawlClosing(RequestNotSent):

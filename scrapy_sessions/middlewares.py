@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Coroutine
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
@@ -13,6 +14,7 @@ from scrapy.exceptions import CloseSpider, NotConfigured
 from scrapy.http import Request, Response
 from scrapy.utils.httpobj import urlparse_cached
 
+from scrapy_sessions.analytics.redaction import describe_fault, safe_request
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import is_question
 from scrapy_sessions.crawl.deferral import is_deferred
@@ -29,8 +31,9 @@ from scrapy_sessions.crawl.scrapy_internals import (
     header_values,
     is_proxy_failure,
 )
+from scrapy_sessions.crawl.user_code import replacement_of
 from scrapy_sessions.crawl.verdicts import PAUSES, pause_of
-from scrapy_sessions.exceptions import CrawlClosing, RequestNotSent
+from scrapy_sessions.exceptions import ConfigFailed, CrawlClosing, RequestNotSent
 from scrapy_sessions.sessions.browser_session import view_of
 
 if TYPE_CHECKING:
@@ -93,15 +96,27 @@ class SessionMiddleware:
         return None
 
     def _log(self, request: Request, error: RequestNotSent) -> None:
-        level = logging.DEBUG if isinstance(error, CrawlClosing) else logging.WARNING
-        logger.log(level, "%s was not sent: %s", request, error, extra={"spider": self._router.crawler.spider})
+        level = logging.WARNING
+        if isinstance(error, CrawlClosing | ConfigFailed):
+            level = logging.DEBUG if isinstance(error, CrawlClosing) else logging.ERROR
+        extra = {"spider": self._router.crawler.spider}
+        logger.log(level, "%s was not sent: %s", safe_request(request), error, extra=extra)
 
     def _apply(self, request: Request, inflight: InFlight) -> None:
         inflight.apply_identity(request)
         config = self._router.configs.of(request.url)
         if config.changes_requests:
+            error: Exception | None = None
             with inflight.track_changes(request):
-                config.process_request(request, view_of(inflight.session))
+                try:
+                    config.process_request(request, view_of(inflight.session))
+                except Exception as e:  # noqa: BLE001  # the spider's own code
+                    router = self._router
+                    error = replacement_of(e, "process_request", close_spider=router.close_spider, count=router.count)
+            if error is not None:
+                if isinstance(error, RequestNotSent):
+                    self._log(request, error)
+                raise error
 
 
 class SessionVerdictMiddleware:
@@ -193,31 +208,30 @@ class SessionVerdictMiddleware:
     def _fault(self, error: Exception, request: Request) -> Verdict:
         if isinstance(error, CloseSpider):
             self._router.close_spider(error.reason)
-        else:
-            self._router.count("check_errors")
-            logger.error(
-                "check() failed for %s, which counts as OK",
-                request,
-                exc_info=error,
-                extra={"spider": self._router.crawler.spider},
-            )
+            return Verdict.OK
+        return self._no_verdict(f"raised {describe_fault(error)}", request)
+
+    def _no_verdict(self, what: str, request: Request) -> Verdict:
+        self._router.count("check_errors")
+        extra = {"spider": self._router.crawler.spider}
+        logger.error("check() %s for %s, which counts as OK", what, safe_request(request), extra=extra)
         return Verdict.OK
 
     async def _apply_later(
         self,
         inflight: InFlight,
-        check: Awaitable[Verdict],
+        check: Any,
         request: Request,
         response: Response,
         config: SessionConfig,
     ) -> Request | Response:
         inflight.end()  # a check that fetches something in this session must not wait for the place of what it checks
         try:
-            settled = await check
-            if not isinstance(settled, Verdict):
-                raise TypeError(f"check() must return a Verdict, not {type(settled).__name__}")
+            settled = await check if isawaitable(check) else check
         except Exception as e:  # noqa: BLE001  # as above
             settled = self._fault(e, request)
+        if not isinstance(settled, Verdict):
+            settled = self._no_verdict(f"returned {type(settled).__name__}, not a Verdict", request)
         result = self._apply(inflight, settled, request, response, config)
         return result if isinstance(result, Request | Response) else await result
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from pathlib import Path
+from traceback import extract_tb
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-__all__ = ["safe_url", "tidy", "without_secrets"]
+if TYPE_CHECKING:
+    from scrapy import Request
 
+__all__ = ["describe_fault", "safe_request", "safe_url", "tidy", "without_secrets"]
+
+logger = logging.getLogger(__name__)
+
+_OWN = str(Path(__file__).parents[1])  # the folder of this package
 # A quotation mark ends a URL only if another one is before it: a URL may contain one.
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded, so that a long word is not scanned from each of its letters
 URL = re.compile(rf"(?<='){_SCHEME}[^\s<>']+|(?<=\"){_SCHEME}[^\s<>\"]+|{_SCHEME}[^\s<>]+")
@@ -29,6 +39,26 @@ def without_secrets(text: str, *, names: bool = True) -> str:
     A relative URL begins with a slash, or has a parameter or query with a value: ``cart;id=1``, ``cart?id=1``.
     """
     return _ADDRESS.sub(lambda found: safe_url(found[0], names=names), text)
+
+
+def describe_fault(error: BaseException) -> str:
+    """Return the type of *error*, which other code than ours raised, and where. Log its frames at level DEBUG.
+
+    Its message isn't part of it: it may contain passwords, tokens and pages.
+    """
+    kind = type(error).__name__
+    frames = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
+    if not frames:
+        return kind
+    logger.debug("%s was raised by way of %s", kind, "; ".join(f"{name}:{line}" for name, line in frames))
+    own = next((frame for frame in frames if not frame[0].startswith(_OWN)), frames[-1])
+    where = "{}:{}".format(*own)
+    return f"{kind} at {where}" if own == frames[-1] else "{} at {}, from {}:{}".format(kind, where, *frames[-1])
+
+
+def safe_request(request: Request) -> str:
+    """Return the text of *request* for the log, with :func:`safe_url`."""
+    return f"<{request.method} {safe_url(request.url)}>"
 
 
 def safe_url(url: str, *, names: bool = True) -> str:

@@ -11,6 +11,7 @@ from scrapy import Request
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
+from scrapy_sessions.analytics.redaction import describe_fault, safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.blame import Answer
 from scrapy_sessions.crawl.scrapy_internals import is_proxy_failure
@@ -66,7 +67,7 @@ class Questions:
         except Exception as e:  # noqa: BLE001  # the download's, or the spider's own code: it says nothing
             if session.proxy is not None and is_proxy_failure(e) and not config.can_log_in:
                 return Answer.REFUSED
-            logger.debug("No answer to the question for %s: %s", url, type(e).__name__)
+            logger.debug("No answer to the question for %s: %s", safe_url(url), describe_fault(e))
             return Answer.NOTHING
         if verdict is not Verdict.OK:
             return Answer.REFUSED

@@ -8,11 +8,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from scrapy.exceptions import CloseSpider
 
+from scrapy_sessions.analytics.redaction import describe_fault
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, StoreError
 from scrapy_sessions.sessions.browser_session import view_of
@@ -188,24 +188,26 @@ class Logins:
 
         begun, timeout = time.monotonic(), self._settings.login_timeout
         login = self._logins[session] = _Login(asyncio.ensure_future(config.login(view_of(session), fetch)))
+        closing: str | None = None
+        verdict: Verdict | bool | None = None
         try:
             verdict = await self._result(login, timeout)
         except CrawlClosing:
             raise
         except CloseSpider as e:
-            self._close_spider(e.reason)
-            raise CrawlClosing(f"The login of session {session.id!r} closed the spider") from e
+            closing = e.reason
         except _TooLong:
             return f"it took longer than {timeout:g} s (SESSIONS_LOGIN_TIMEOUT)"
         except Exception as e:  # noqa: BLE001  # the spider's own code: whatever it raises, the login has failed
-            frames = "; ".join(f"{frame.filename}:{frame.lineno}" for frame in extract_tb(e.__traceback__))
-            logger.debug("The login of session %r raised %s by way of %s", session.id, type(e).__name__, frames)
-            return f"{type(e).__name__} at {_where(e)}"
+            return describe_fault(e)
         finally:
             if not login.task.done():
                 login.task.cancel()
                 await asyncio.wait([login.task])
             self._logins.pop(session, None)
+        if closing is not None:  # raised outside of `except`, as the exceptions before it may contain secrets
+            self._close_spider(closing)
+            raise CrawlClosing(f"The login of session {session.id!r} closed the spider")
         if verdict is False or (isinstance(verdict, Verdict) and verdict is not Verdict.OK):
             if verdict is Verdict.BLOCKED:
                 session.retire("the site refused its login")
@@ -283,11 +285,3 @@ class Logins:
             if renewed is None:
                 logger.warning("The lease %r was lost: another process may log in beside this one", lease.name)
                 return
-
-
-def _where(error: BaseException) -> str:
-    """Return file and line where *error* was raised. Its message may hold what must not be logged."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "an unknown place" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
@@ -25,6 +25,7 @@ from scrapy_sessions.crawl.login import Logins, must_log_in
 from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
+from scrapy_sessions.crawl.user_code import replacement_of
 from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError, SessionLost
 from scrapy_sessions.pools.claim import FLOW, PICKED, Claim, read_claim, take_alias
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["LOGIN", "UNHEARD", "SessionRouter", "is_login"]
 
 logger = logging.getLogger(__name__)
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
 
 LOGIN = "_session_login"
 """The meta key of requests that are part of a login."""
@@ -201,10 +205,18 @@ class SessionRouter:
             take_alias(request.meta)
         claim = read_claim(request.meta, self.settings.default_id)
         if claim is not None and claim.untagged and claim.pool is not None:
-            pool = self.configs.of(request.url).pool(request)
+            pool = self._call("pool", self.configs.of(request.url).pool, request)
             if pool is not None:
                 return claim._replace(pool=pool)
         return claim
+
+    def _call(self, name: str, method: Callable[[_Argument], _Result], argument: _Argument) -> _Result:
+        """Call *method* of a config. Raises :func:`~scrapy_sessions.crawl.user_code.replacement_of` its exception."""
+        try:
+            return method(argument)
+        except Exception as e:  # noqa: BLE001  # the spider's own code
+            error = replacement_of(e, name, close_spider=self.close_spider, count=self.count)
+        raise error
 
     def _begin(self, request: Request, claim: Claim, session: SessionRuntime, config: SessionConfig) -> InFlight:
         """Note that *request* is in flight in *session*, in its meta, too."""
@@ -301,7 +313,7 @@ class SessionRouter:
                 await wait_turn(session, self.guard, host)
                 if not registry.usable(session) or (not own and must_log_in(session, config)):
                     continue  # while it waited
-            delay = config.delay(view_of(session))
+            delay = self._call("delay", config.delay, view_of(session))
             if delay:
                 postpone(session, delay)
             return session  # as obtained: even a limit of no time at all lets a new one go

@@ -9,7 +9,7 @@ from scrapy import Request
 from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
-from scrapy_sessions import SessionConfig, Verdict
+from scrapy_sessions import ConfigFailed, SessionConfig, Verdict
 from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionMiddleware, SessionVerdictMiddleware
@@ -53,7 +53,7 @@ async def test_header_of_a_process_request_that_raises(router: SessionRouter) ->
     request = Request(URL, meta={"session_id": "alice"})
     waiting = middleware.process_request(request)
     assert waiting is not None
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ConfigFailed):
         await waiting
     SessionVerdictMiddleware(router).process_exception(request, RuntimeError())
     assert "X-CSRF" not in request.headers
