@@ -12,7 +12,9 @@ from urllib.parse import urljoin, urlsplit
 
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.models import check_header
 from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of
+from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.settings import SessionsSettings
 
 if TYPE_CHECKING:
@@ -245,12 +247,44 @@ class SessionConfig:
         replace those of the request and of the session, and are removed from the request when its response has come.
         Not a place for ``Cookie``: that header is written later, from the jar.
 
+        It gets requests to every host that the session is used for: set a secret with :meth:`bind_header`.
+
         .. code-block:: python
 
             def process_request(self, request, session):
-                if request.method == "POST" and request.url.startswith("https://shop.example/"):
-                    request.headers["X-CSRF-Token"] = session.data["csrf"]
+                if request.method == "POST":
+                    self.bind_header(request, "X-CSRF-Token", session.data["csrf"])
         """
+
+    def bind_header(self, request: Request, name: str, value: str, *, url: str | None = None) -> bool:
+        """Set a secret header of *request* in :meth:`process_request`, if it goes to the origin of *url*.
+
+        The origin is scheme, host and port, as for ``session.headers``. After a redirect to another one, the header is
+        not sent. A request to a browser (``playwright``) doesn't get it either: scrapy-playwright sends the headers of
+        a request to every site that the page loads.
+
+        :param url: by default :attr:`login_url`
+        :return: whether the header was set
+
+        Raises :exc:`ValueError` for a header that is not valid, and
+        :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` without a *url* that has a scheme and a host.
+
+        .. code-block:: python
+
+            def process_request(self, request, session):
+                self.bind_header(request, "X-Api-Key", self.key, url="https://api.shop.example")
+        """
+        check_header(name, value)
+        try:
+            origin = origin_of(self.login_url if url is None else url)
+        except ValueError:
+            raise SessionConfigurationError(
+                f"{type(self).__qualname__}.bind_header() needs a login_url, or url=…, with a scheme and a host"
+            ) from None
+        if request.meta.get("playwright") or origin_of(request.url) != origin:
+            return False
+        request.headers[name] = value
+        return True
 
     def delay(self, session: BrowserSession) -> float:
         """Return the seconds from a request of *session* to its next one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import ParseResult, SplitResult, urlsplit
 
+from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.models import EVERYWHERE, check_header
 
 __all__ = ["SessionHeaders", "origin_of"]
@@ -21,6 +22,7 @@ def origin_of(url: str | SplitResult | ParseResult) -> str:
     host = parts.hostname
     if not parts.scheme or not host:
         raise ValueError("an origin needs a scheme and a host, as in 'https://shop.example'")
+    host = canonical_host(host) or host  # IDNA, as in the URLs of requests
     if ":" in host:  # IPv6
         host = f"[{host}]"
     port = parts.port

@@ -10,7 +10,7 @@ import pytest
 from scrapy import Request
 from scrapy.utils.test import get_crawler
 
-from scrapy_sessions import BrowserSession, SessionConfig, session_config
+from scrapy_sessions import BrowserSession, ConfigFailed, SessionConfig, session_config
 from scrapy_sessions import config as module
 from scrapy_sessions.config import registered_config
 from scrapy_sessions.crawl.configs import Configs
@@ -266,5 +266,7 @@ async def test_process_request_that_raises_reaches_the_errback(shop: Shop, caplo
 
     caplog.set_level(logging.ERROR)
     crawler = await buy(shop, {}, [{"path": "/page/1"}, {"path": "/page/2"}], Raises)
-    assert [failure.type for failure in spider_of(crawler).failures] == [ValueError]
+    (failure,) = spider_of(crawler).failures
+    assert failure.type is ConfigFailed
+    assert "ValueError" in str(failure.value)
     assert pages(crawler) == [(200, "A page")]

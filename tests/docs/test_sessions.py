@@ -138,12 +138,22 @@ def test_a_page_that_holds_a_login_form_is_an_expiry(status: int, body: str, ver
     assert config("login", "def check").check(response, request) is verdict
 
 
-@pytest.mark.parametrize(("method", "header"), [("POST", b"t-1"), ("GET", None)])
-def test_a_csrf_token_goes_with_posts(method: str, header: bytes | None) -> None:
-    """The ``process_request`` that is shown sends the session's token with what changes something, only."""
+@pytest.mark.parametrize(
+    ("method", "url", "header"),
+    [
+        ("POST", SHOP, b"t-1"),
+        ("GET", SHOP, None),
+        ("POST", "https://evil.example/", None),
+        ("POST", "https://www.shop.example/", None),
+        ("POST", "http://shop.example/", None),
+        ("POST", f"{SHOP}:8443/", None),
+    ],
+)
+def test_a_csrf_token_goes_with_posts(method: str, url: str, header: bytes | None) -> None:
+    """The ``process_request`` that is shown sends the session's token with POST requests to the shop only."""
     session = BrowserSession("alice")
     session.data["csrf"] = "t-1"
-    request = Request(SHOP, method=method)
+    request = Request(url, method=method)
     config("login", "def process_request").process_request(request, session)
     assert request.headers.get("X-CSRF-Token") == header
 
