@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Size, compare
-from scrapy_sessions.formats.contents import Reading
+from scrapy_sessions.formats.contents import Reading, Source
 from scrapy_sessions.formats.netscape import HEADER
 from scrapy_sessions.formats.registry import detect, read
-from scrapy_sessions.formats.source import Source
 
 __all__ = ["measure"]
 

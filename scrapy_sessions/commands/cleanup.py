@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Clean up."""
     if context.options.dry_run:
         expired = await context.store.expired(context.options.namespace, now=time.time(), limit=_MANY)
         context.write(_summary(Counter(each.reason for each in expired), "would be deleted"))

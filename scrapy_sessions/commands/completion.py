@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Print the script."""
     try:
         import shtab  # noqa: PLC0415  # an extra
     except ImportError:

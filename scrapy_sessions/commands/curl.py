@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Print the command."""
     try:
         url = safe_url_string(context.options.url)  # as Scrapy does
         origin = origin_of(url)

@@ -73,7 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Write the selected sessions."""
     options = context.options
     if options.all and options.ids:
         raise CommandError("Give either ids or --all, not both")

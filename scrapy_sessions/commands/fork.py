@@ -23,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Fork."""
     options = context.options
     info = await context.info(options.id)
     # A manager of exactly that namespace: another namespace may contain the new id.

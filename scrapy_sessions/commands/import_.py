@@ -30,10 +30,9 @@ from scrapy_sessions.commands import import_output as output
 from scrapy_sessions.commands.support.context import CommandError, Context, missing_store, read_input
 from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.exceptions import FormatError, NewerSchema
-from scrapy_sessions.formats.contents import Contents, Reading, Skipping, host_of
-from scrapy_sessions.formats.importing import RecordPlan, apply, merge, plan_records, save_records
+from scrapy_sessions.formats.contents import Contents, Reading, Skipping, Source, host_of
+from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
 from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile, check_session_id
 from scrapy_sessions.pools.claim import check_profile
 from scrapy_sessions.sessions.manager import SessionManager, registry_of
@@ -95,7 +94,6 @@ class _Target(NamedTuple):
 
 
 async def run(context: Context) -> int:
-    """Read, plan, show and save."""
     options = context.options
     _check_options(options)
     now = time.time()
@@ -269,7 +267,10 @@ async def _import_records(context: Context, file: _File, now: float, exists: boo
     output.show_notes(context, contents.notes, describe(file.format, file.source, contents))
     for plan in plans:
         output.show_identity(context, plan.record)
-    if not _agreed(context, _far_reaching(plans)):
+    # What affects all sites: a proxy gets every request, such a header is sent to every site.
+    proxies = any(plan.record.proxy is not None for plan in plans)
+    headers = any(plan.record.headers.get(EVERYWHERE) for plan in plans)
+    if not _agreed(context, ["a proxy"] * proxies + ["headers for every site"] * headers):
         return 1
     if not options.dry_run:
         await save_records(context.store, plans)
@@ -285,13 +286,6 @@ def _check_afterwards(context: Context, key: Key) -> None:
         from scrapy_sessions.commands.import_check import check_login  # noqa: PLC0415
 
         context.afterwards = lambda: check_login(context, url, namespace=key.namespace, session_id=key.session_id)
-
-
-def _far_reaching(plans: list[RecordPlan]) -> list[str]:
-    """Return what affects all sites: a proxy gets every request, such a header is sent to every site."""
-    proxies = sum(plan.record.proxy is not None for plan in plans)
-    headers = sum(bool(plan.record.headers.get(EVERYWHERE)) for plan in plans)
-    return [name for name, number in (("a proxy", proxies), ("headers for every site", headers)) if number]
 
 
 def _agreed(context: Context, included: list[str]) -> bool:

@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Retire."""
     options = context.options
     info = await context.info(options.id)
     if info["status"] == "retired":

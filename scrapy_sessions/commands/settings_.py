@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Show the settings."""
     settings = _applied(context, context.options.spider)
     values = SessionsSettings.from_settings(settings)
     rows: list[tuple[str, Any, str]] = []
@@ -48,7 +47,10 @@ async def run(context: Context) -> int:
         name = setting_name(field)
         value, source = getattr(values, field), "default"
         if setting_of(settings, field) is not None:
-            source = _source(settings.getpriority(name))
+            priority = settings.getpriority(name)
+            names = (source for source, number in SETTINGS_PRIORITIES.items() if number == priority)
+            source = next(names, f"priority {priority}")
+            source = _SOURCES.get(source, source)
         if field == "store" and context.options.store is not None:
             value, source = context.options.store, "command line"
         if source != "default" or not context.options.changed:
@@ -74,11 +76,6 @@ def _applied(context: Context, spider: str | None) -> Any:
     crawler = Crawler(spidercls, context.settings)
     crawler.addons.load_settings(crawler.settings)
     return crawler.settings
-
-
-def _source(priority: int | None) -> str:
-    name = next((name for name, number in SETTINGS_PRIORITIES.items() if number == priority), f"priority {priority}")
-    return _SOURCES.get(name, name)
 
 
 def _without_secrets(field: str, value: Any) -> Any:

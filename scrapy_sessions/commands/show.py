@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from scrapy_sessions.analytics.model import Event
@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    """Show the session."""
     options = context.options
     record = await context.record(options.id)
     events = await _events(context, record)
@@ -133,7 +132,12 @@ def _print(context: Context, record: PersistentSession, events: list[Event]) -> 
         ("Session storage", record.session_storage),
     ):
         if values:
-            _section(context, title, _by_origin(values, reveal))
+            entries = [
+                (f"{'everywhere' if origin == EVERYWHERE else origin} {name}", value if reveal else HIDDEN)
+                for origin, each in values.items()
+                for name, value in each.items()
+            ]
+            _section(context, title, entries)
     if record.data:
         _section(context, "Data", ((name, as_json(value) if reveal else HIDDEN) for name, value in record.data.items()))
     if events and last > 0:
@@ -217,9 +221,3 @@ def _cookie(cookie: Cookie, reveal: bool) -> tuple[str, ...]:
     expires = "with the session" if cookie.expires is None else _when(cookie.expires)
     shown = " ".join(name for name, is_set in flags.items() if is_set)
     return (cookie.name, cookie.domain, cookie.path, expires, shown, cookie.value if reveal else HIDDEN)
-
-
-def _by_origin(values: Mapping[str, Mapping[str, str]], reveal: bool) -> Iterator[tuple[str, str]]:
-    for origin, entries in values.items():
-        for name, value in entries.items():
-            yield f"{'everywhere' if origin == EVERYWHERE else origin} {name}", value if reveal else HIDDEN

@@ -66,7 +66,10 @@ async def watch(context: Context, store: AnalyticsStore, read: _Read) -> int:
                 if context.options.json:
                     context.write_json({"time": time.time(), "pools": rows})
                 else:
-                    context.write(_total(rows))
+                    totals = ((name, sum(row[name] for row in rows)) for name in ("live", *_STATUSES, *_COUNTS))
+                    rate = sum(row["requests_per_second"] for row in rows)
+                    counts = "  ".join(f"{name} {total}" for name, total in totals)
+                    context.write(f"{moment(time.time())}  {counts}  requests/s {rate:.1f}")
                 context.stdout.flush()
                 await _pause(stop, context.options.interval)
     finally:
@@ -143,8 +146,3 @@ def _cell(name: str, value: Any) -> str:
     if name == "last_activity":
         return age(value, time.time())
     return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
-
-
-def _total(rows: list[_Row]) -> str:
-    sums = "  ".join(f"{name} {sum(row[name] for row in rows)}" for name in ("live", *_STATUSES, *_COUNTS))
-    return f"{moment(time.time())}  {sums}  requests/s {sum(row['requests_per_second'] for row in rows):.1f}"

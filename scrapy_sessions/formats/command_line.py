@@ -36,7 +36,7 @@ _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n"
 def split_bash(text: str) -> list[list[str]]:
     """Return the words of each command in *text*, with the three kinds of quotes, and continued lines.
 
-    :mod:`shlex` doesn't support ``$'…'``. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
+    :mod:`shlex` doesn't support ``$'…'``. Raises FormatError.
     """
     commands: list[list[str]] = [[]]
     word: str | None = None
@@ -98,10 +98,7 @@ def _bytes(text: str) -> bytes:
 
 
 def split_cmd(text: str) -> list[list[str]]:
-    """Return the words of each command in *text*: cmd resolves carets, the program resolves quotes and backslashes.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
-    """
+    """Return the words of each command in *text*: cmd resolves carets, the program resolves quotes and backslashes."""
     return [_split_arguments(each) for each in _without_carets(text.replace("\r\n", "\n")).split(_END)]
 
 

@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 from scrapy_sessions.cookies.jar import SessionCookieJar
 from scrapy_sessions.cookies.parse import decode
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats.contents import Contents, Reading, host_of
+from scrapy_sessions.formats.contents import Contents, Reading, Source, host_of
 from scrapy_sessions.formats.cookie_fields import make_cookie
 from scrapy_sessions.formats.fields import Fields
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
 __all__ = ["dump", "misfit", "pairs_misfit", "parse_pairs", "read", "read_pairs", "sent_cookies"]
@@ -49,10 +48,7 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return the cookies of a header, with or without its name, or of ``document.cookie``, with or without quotes.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
-    """
+    """Return the cookies of a header, with or without its name, or of ``document.cookie``, with or without quotes."""
     text = source.text
     kind = _HEADER.match(text)
     if kind is not None and kind[0].strip().lower() != _NAME:
@@ -129,10 +125,7 @@ def pairs_misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read_pairs(source: Source, reading: Reading) -> Contents:
-    """Return the cookies of a JSON object of names and values, such as requests' ``dict_from_cookiejar()`` makes.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
-    """
+    """Return the cookies of a JSON object of names and values, such as requests' ``dict_from_cookiejar()`` makes."""
     fields = Fields(source.document, "")
     domain, secure = reading.site()
     pairs = [

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats.contents import Contents, Reading, host_of, read_entries
+from scrapy_sessions.formats.contents import Contents, Reading, Source, host_of, read_entries
 from scrapy_sessions.formats.cookie_fields import make_cookie, read_expiry, read_partition, read_same_site
 from scrapy_sessions.formats.fields import Fields, is_text, names
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
 __all__ = ["SHAPES", "Shape", "find_list", "misfit", "read", "read_cookies", "shape_of", "unread"]
@@ -94,10 +93,7 @@ def misfit(source: Source, name: str) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return the cookies of a list of any shape, which may be inside an object.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`.
-    """
+    """Return the cookies of a list of any shape, which may be inside an object."""
     found = find_list(source.document)
     if found is None:
         raise FormatError("the document", "it has no list of cookies")

@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.command_line import split_bash, split_cmd
-from scrapy_sessions.formats.contents import Contents, Reading, host_of
+from scrapy_sessions.formats.contents import Contents, Reading, Source, host_of
 from scrapy_sessions.formats.cookie_header import parse_pairs, sent_cookies
 from scrapy_sessions.formats.fields import names
 from scrapy_sessions.formats.powershell import is_powershell, read_powershell
 from scrapy_sessions.formats.request_headers import take_headers
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["misfit", "read"]
@@ -68,10 +67,7 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return cookies, user agent, language and other identity headers of the command, or of all commands, in a text.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
-    """
+    """Return cookies, user agent, language and other identity headers of the command, or of all commands, in a text."""
     text = source.text
     if is_powershell(text):
         return read_powershell(text, reading)

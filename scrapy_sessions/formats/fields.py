@@ -17,7 +17,7 @@ def parse_json(text: str) -> Any:
     Stricter than :mod:`json`: infinity and NaN are refused, because no number of a session can be one.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except json.JSONDecodeError as error:
         fault = FormatError(f"line {error.lineno}, column {error.colno}", f"this is not JSON: {error.msg}")
     except RecursionError:
@@ -25,10 +25,6 @@ def parse_json(text: str) -> Any:
     except ValueError:  # a number of thousands of digits
         fault = FormatError("the document", "it contains a number that is too large")
     raise fault  # here, outside of `except`: json's error contains the whole text
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def _finite(digits: str) -> float:

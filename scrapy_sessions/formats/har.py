@@ -18,12 +18,10 @@ from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.jar import SessionCookieJar
 from scrapy_sessions.cookies.rules import domain_matches
 from scrapy_sessions.exceptions import FormatError, InvalidCookie
-from scrapy_sessions.formats.contents import Contents, Reading
-from scrapy_sessions.formats.cookie_fields import make_cookie
+from scrapy_sessions.formats.contents import Contents, Reading, Source
+from scrapy_sessions.formats.cookie_fields import SESSION_WORDS, make_cookie, parse_date, to_seconds
 from scrapy_sessions.formats.cookie_header import parse_pairs
-from scrapy_sessions.formats.dates import SESSION_WORDS, parse_date, to_seconds
 from scrapy_sessions.formats.fields import Fields, is_text
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.safe_repr import safe_repr
 
 __all__ = ["misfit", "read"]
@@ -55,10 +53,7 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return the unexpired cookies of a recording, with its times, and the browser's user agent and language.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path.
-    """
+    """Return the unexpired cookies of a recording, with its times, and the browser's user agent and language."""
     contents = Contents(dated=True)
     replay = _Replay(reading)
     entries = Fields(source.document, "").child("log")

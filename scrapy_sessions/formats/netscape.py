@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable
 
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.formats.contents import Contents, Reading
+from scrapy_sessions.formats.contents import Contents, Reading, Source
 from scrapy_sessions.formats.cookie_fields import dotted_domain, make_cookie
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
 __all__ = ["HEADER", "dump", "misfit", "read"]
@@ -43,11 +42,7 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return the cookies of a cookies.txt.
-
-    Bytes that aren't UTF-8 are decoded as in :class:`~scrapy_sessions.Cookie`. Raises
-    :exc:`~scrapy_sessions.exceptions.FormatError`, which contains line and field.
-    """
+    """Return the cookies of a cookies.txt. Bytes that aren't UTF-8 are decoded as in ``Cookie.value``."""
     cookies = []
     # Not splitlines(): it also splits at characters that a value may contain.
     for number, line in enumerate(source.text.split("\n"), 1):

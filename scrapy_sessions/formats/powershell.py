@@ -33,10 +33,7 @@ def is_powershell(text: str) -> bool:
 
 
 def read_powershell(text: str, reading: Reading) -> Contents:
-    """Return cookies, user agent, language and other headers of the request in *text*.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which quotes nothing.
-    """
+    """Return cookies, user agent, language and other headers of the request in *text*."""
     found = _URI.search(text)
     if found is None:
         raise FormatError("the command", "it has no -Uri")

@@ -10,9 +10,8 @@ from pydantic import ValidationError
 
 from scrapy_sessions.cookies.parse import MAX_EXPIRES
 from scrapy_sessions.exceptions import FormatError, NewerSchema, StoreError
-from scrapy_sessions.formats.contents import Contents, Reading, read_entries
+from scrapy_sessions.formats.contents import Contents, Reading, Source, read_entries
 from scrapy_sessions.formats.fields import Fields
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.json_limits import MAX_COUNT
 from scrapy_sessions.models import (
     EVERYWHERE,
@@ -60,11 +59,7 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return the records of our own JSON, at the current schema.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path, and
-    :exc:`~scrapy_sessions.exceptions.NewerSchema`.
-    """
+    """Return the records of our own JSON, at the current schema. Raises NewerSchema, too."""
     document = Fields(source.document, "")
     if document.text("format") != NAME:
         document.fail("format", f"it must be {NAME!r}")

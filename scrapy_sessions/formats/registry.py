@@ -11,10 +11,9 @@ from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.rules import domain_matches
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats import cookie_header, cookie_list, curl, har, netscape, records, storage_state
-from scrapy_sessions.formats.contents import Contents, Reading
+from scrapy_sessions.formats.contents import Contents, Reading, Source
 from scrapy_sessions.formats.cookie_fields import is_unpartitioned
 from scrapy_sessions.formats.json_cookies import dump, to_extension, to_playwright, to_puppeteer, to_selenium
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 
 __all__ = ["FORMATS", "TOOLS", "Format", "describe", "detect", "left_out", "read", "write"]
@@ -26,6 +25,8 @@ class Format(NamedTuple):
     :param title: the name of a file of this format
     :param purpose: the description in the list of formats
     :param misfit: returns why a file isn't of this format, ``None`` if it is
+    :param read: returns the contents of a file. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which contains
+        the place in the file, but no value
     :param write: ``None`` for a format that is only read
     :param whole: whether it contains any number of whole records
     :param placed: whether its cookies may lack a domain, so that ``--url`` or ``--domain`` names their site

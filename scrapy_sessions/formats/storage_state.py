@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from scrapy_sessions.formats.contents import Contents, Reading, read_entries
+from scrapy_sessions.formats.contents import Contents, Reading, Source, read_entries
 from scrapy_sessions.formats.cookie_list import find_list, read_cookies, shape_of, unread
 from scrapy_sessions.formats.fields import Fields, is_text
 from scrapy_sessions.formats.json_cookies import to_playwright
-from scrapy_sessions.formats.source import Source
 from scrapy_sessions.models import Cookie
 
 __all__ = ["dump", "misfit", "read"]
@@ -35,10 +34,7 @@ def misfit(source: Source, reading: Reading) -> str | None:
 
 
 def read(source: Source, reading: Reading) -> Contents:
-    """Return the cookies and the local storage of a storage state.
-
-    Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the JSON path.
-    """
+    """Return the cookies and the local storage of a storage state."""
     state = Fields(source.document, "")
     if "cookies" not in state:
         state.fail("cookies", "it is missing")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import IO
 
@@ -12,29 +11,11 @@ from scrapy.settings import BaseSettings
 from scrapy.utils.misc import load_object
 
 from scrapy_sessions.exceptions import FormatError
-from scrapy_sessions.models import SessionInfo, Status
+from scrapy_sessions.models import SessionInfo
 
-__all__ = ["SessionSummary", "exporter_for", "write_summaries"]
+__all__ = ["exporter_for", "write_summaries"]
 
-
-@dataclass
-class SessionSummary:
-    """The summary of a session, an item like those of a spider. It contains no secret. Times are UNIX seconds."""
-
-    session_id: str
-    namespace: str
-    pool: str | None
-    profile_name: str | None
-    status: Status
-    start_time: float
-    last_activity: float
-    pages_visited: int
-    actions_count: int
-    is_active: bool
-
-    @classmethod
-    def of(cls, info: SessionInfo) -> SessionSummary:
-        return cls(**{each.name: info[each.name] for each in fields(cls)})  # type: ignore[literal-required]
+_FIELDS = [name for name in SessionInfo.__annotations__ if name != "storage"]
 
 
 def exporter_for(settings: BaseSettings, name: str | None, file_name: str) -> Callable[..., BaseItemExporter]:
@@ -57,11 +38,11 @@ def write_summaries(
     indent = settings["FEED_EXPORT_INDENT"]
     writer = exporter(
         file,
-        fields_to_export=[each.name for each in fields(SessionSummary)],
+        fields_to_export=_FIELDS,
         encoding=settings["FEED_EXPORT_ENCODING"],
         indent=None if indent is None else int(indent),
     )
     writer.start_exporting()
     for info in infos:
-        writer.export_item(SessionSummary.of(info))
+        writer.export_item({name: value for name, value in info.items() if name in _FIELDS})
     writer.finish_exporting()

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from scrapy_sessions import FormatError
 from scrapy_sessions.exceptions import NewerSchema
-from scrapy_sessions.formats.contents import Contents, Reading, Skipping
+from scrapy_sessions.formats.contents import Contents, Reading, Skipping, Source
 from scrapy_sessions.formats.importing import merge
 from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
-from scrapy_sessions.formats.source import Source
 
 CASES = Path(__file__).parent / "cases"
 SECRET = "hunter2"

@@ -6,9 +6,8 @@ import pytest
 
 from scrapy_sessions import Cookie, FormatError
 from scrapy_sessions.formats import cookie_header
-from scrapy_sessions.formats.contents import Reading
+from scrapy_sessions.formats.contents import Reading, Source
 from scrapy_sessions.formats.registry import detect
-from scrapy_sessions.formats.source import Source
 from tests.support.formats import load
 
 URL = "https://www.shop.example/"

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrapy_sessions import Cookie, FormatError
-from scrapy_sessions.formats.contents import Reading, Skipping
-from scrapy_sessions.formats.dates import parse_date, to_seconds
+from scrapy_sessions.formats.contents import Reading, Skipping, Source
+from scrapy_sessions.formats.cookie_fields import parse_date, to_seconds
 from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
-from scrapy_sessions.formats.source import Source
 from tests.support.formats import load, read_json, read_text
 
 SECRET = "hunter2"

@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from scrapy_sessions import Cookie
-from scrapy_sessions.formats.contents import Contents, Reading
+from scrapy_sessions.formats.contents import Contents, Reading, Source
 from scrapy_sessions.formats.registry import read
-from scrapy_sessions.formats.source import Source
 
 __all__ = ["load", "read_json", "read_text"]
 

@@ -98,26 +98,22 @@ class Context:
         return SessionManager(store=self.store, namespace=namespace, settings=self.session_settings)
 
     async def open(self, *, must_exist: bool = True, reads_only: bool = False) -> None:
-        """Open the store. *reads_only*: a store that this user can't write to is enough.
+        """Open the store. *reads_only*: this user need not be able to write to it.
 
-        Raises :exc:`CommandError` if it *must_exist* and doesn't: reading creates no store.
+        Raises :exc:`CommandError` if it *must_exist* and doesn't. Refuses bad settings and a bad namespace, too.
         """
         if reads_only:
             self.store = _read_only(self.store)
-        self._check()
-        missing = missing_store(self.store) if must_exist else None
-        if missing:
-            raise CommandError(missing, 1)
-        await self.store.open()
-
-    def _check(self) -> None:
-        """Refuse bad settings and a bad namespace, also in subcommands that use neither."""
-        if self._given() - {"SESSIONS_STORE"}:  # which is checked where it is used
+        if self._given() - {"SESSIONS_STORE"}:  # refuses bad settings; the store's are checked where they are used
             _ = self.session_settings
         if self.options.namespace is not None:
             from scrapy_sessions.models import check_session_id  # noqa: PLC0415  # see TYPE_CHECKING above
 
             check_session_id(self.options.namespace)
+        missing = missing_store(self.store) if must_exist else None
+        if missing:
+            raise CommandError(missing, 1)
+        await self.store.open()
 
     async def close(self) -> None:
         """Close what was opened."""
