@@ -250,10 +250,15 @@ class SessionVerdictMiddleware:
         self, inflight: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
     ) -> Request | Response:
         inflight.end()  # a question in this session must not wait for the place of what it is about
-        hearing = self._router.verdicts.refused(verdict, inflight, request, config, status=response.status)
-        replay = await (self._router.deferral.wait(request, hearing, 0.0) if inflight.deferrable else hearing)
+        verdicts = self._router.verdicts
+        hearing = verdicts.refused(verdict, inflight, request, config, status=response.status)
+        if inflight.deferrable and not verdicts.is_last_try(request):
+            replay = await self._router.deferral.wait(request, hearing, 0.0)
+        else:
+            replay = await hearing
         if replay is not None and is_deferred(replay):
             replay.meta[UNHEARD] = True
+            verdicts.note_unheard(inflight.session, replay, config)
         return self._close(inflight, request, response, replay, cacheable=False)
 
     def _close(

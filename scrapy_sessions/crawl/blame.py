@@ -19,8 +19,11 @@ L7a  an older witness is good                                     closed; the wi
 L7b  the older witnesses are refused                              from the start after LOGIN_BACKOFF; then log in from
                                                                   the budget; then drop them
 L8a  no witness says anything, but another page was good          log in from the budget, send again
-L8b  … but the page was refused in an earlier generation, too     closed for now
-L8c  nothing was good in this generation                          send again once, after LOGIN_BACKOFF; log in from the
+L8b  … but the budget is empty                                    log in, send again, if so many pages are hardly ever
+                                                                  refused one after the other (once in 10,000 times, by
+                                                                  the share of closed pages so far)
+L8c  … or the page was refused in an earlier generation, too      closed for now
+L8d  nothing was good in this generation                          send again once, after LOGIN_BACKOFF; log in from the
                                                                   budget after LOGIN_ATTEMPTS pages; else closed for now
 L9   ten pages were closed in a row                               log in from the budget. If one of them opens, the
                                                                   witnesses prove nothing and are dropped
@@ -116,6 +119,7 @@ class Refusal(NamedTuple):
     :param page: method and URL
     :param generation: the generation of the session that it left in
     :param again: whether it was refused in an earlier generation, too
+    :param elsewhere: whether it was refused in another session, too
     :param blocked: whether it has a status of BLOCKED_STATUSES
     """
 
@@ -123,6 +127,7 @@ class Refusal(NamedTuple):
     generation: int = 0
     host: str = ""
     again: bool = False
+    elsewhere: bool = False
     blocked: bool = False
 
     def __repr__(self) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Limits, Refusal, may_ask, url_of
 
-__all__ = ["AnonymousBlame", "Ban", "PoolBlame"]
+__all__ = ["TRIES", "AnonymousBlame", "Ban", "PoolBlame"]
 
-_TRIES = 3  # after which a page counts as closed to everybody
+TRIES = 3
+"""After so many a page counts as closed to everybody."""
 _RECENT = 3  # good pages of the pool that are remembered as witnesses
 _FEWEST_BANNED = 5
 _MINUTE = 60.0
@@ -168,7 +169,7 @@ class AnonymousBlame(Hearings):
         if self._pool.ban is not None:  # A7
             return self._pool.ban.refused(self._actions.session_id)
         decision = await self._wait(refusal)
-        enough = min(_TRIES, self._limits.retry_times + 1)
+        enough = min(TRIES, self._limits.retry_times + 1)
         if decision is Decision.MOVE or decision is Decision.HAND_ON or tries + 1 < enough:
             return decision
         if tries + 1 == enough and self._pool.needs_referee():

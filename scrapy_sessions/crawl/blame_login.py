@@ -19,6 +19,8 @@ _WITNESSES = 3
 _MANY_PUBLIC = 12  # public answers, after which one candidate per hearing is asked for
 _MOSTLY_PUBLIC = 100  # public answers, after which none is asked for while the budget is empty
 _CLOSED_IN_A_ROW = 10
+_FEW = 3  # pages
+_IMPROBABLE = 0.0001
 _REMEMBERED = 1000  # closed or public pages
 _MINUTE = 60.0
 
@@ -90,6 +92,9 @@ class LoginBlame(Hearings):
         self._pending: frozenset[str] = frozenset()  # refused just before the last login from the budget
         self._doubted: frozenset[str] = frozenset()  # closed before the last login for ten closed pages
         self._closed_in_a_row = 0
+        self._refused_in_a_row: set[str] = set()  # since the last good response
+        self._good_before = 0  # in earlier generations
+        self._closed_ever = 0
         self._warned = False
         self._alert = False  # the next good response is looked at closely
         self._generation = actions.generation()
@@ -125,6 +130,8 @@ class LoginBlame(Hearings):
     def _look_at_good(self, url: str) -> None:
         self._closed_in_a_row = 0
         self._barren.clear()
+        self._closed_ever += len(self._refused_in_a_row)
+        self._refused_in_a_row.clear()
         self._opened(url)
         if self._window and self._good + len(self._closed) > self._settled_before:
             self._limit(0)
@@ -152,11 +159,13 @@ class LoginBlame(Hearings):
         self._known = True
         self._losing = False
         self._generation = generation
+        self._good_before += self._good
         self._good = 0
         self._recent.clear()
         self._closed = {}
         self._barren = set()
         self._resent = set()
+        self._refused_in_a_row.clear()
         self._backed_off = False
         self._retried = self._pending
         self._closed_in_a_row = 0
@@ -200,8 +209,11 @@ class LoginBlame(Hearings):
         if not self._known:  # L4
             self._lose(refusal.page)
             return Decision.AGAIN
+        if not refusal.again and not refusal.elsewhere:
+            self._alert = True
+            self._refused_in_a_row.add(refusal.page)
         decision = await self._wait(refusal)
-        if decision is Decision.TRY_AGAIN:  # L8c
+        if decision is Decision.TRY_AGAIN:  # L8d
             await self._actions.sleep(self._limits.login_backoff)
             return Decision.AGAIN
         return decision
@@ -309,25 +321,41 @@ class LoginBlame(Hearings):
         batch = list(self._waiting)
         if self._good:
             first = [each for each in batch if not each.refusal.again]
-            if not first or not self._pay(first[0].page, [url_of(each.page) for each in first]):  # L8a
-                self._decide(batch, Decision.CLOSED)  # L8b
+            if first and self._pay(first[0].page, [url_of(each.page) for each in first]):  # L8a
+                return
+            if first and self._are_too_many_in_a_row():  # L8b
+                self._lose(first[0].page)
+                return
+            self._decide(batch, Decision.CLOSED)  # L8c
             return
         self._alert = True
         self._barren.update(each.page for each in batch)
         new = [each for each in batch if each.page not in self._resent]
         self._resent.update(each.page for each in new)
-        self._decide(new, Decision.TRY_AGAIN)  # L8c
+        self._decide(new, Decision.TRY_AGAIN)  # L8d
         batch = [each for each in batch if each not in new]
         enough = len(self._barren) >= self._limits.login_attempts
         if batch and not (enough and self._pay(batch[0].page, map(url_of, self._barren))):
             self._decide(batch, Decision.CLOSED)
 
+    def _are_too_many_in_a_row(self) -> bool:
+        """Whether so many pages are hardly ever refused one after the other, by the share of closed pages so far."""
+        settled = self._good_before + self._good + self._closed_ever
+        count = len(self._refused_in_a_row)
+        if count < _FEW or (self._public_answers and not self._witnesses):  # visitors may get all that is not closed
+            return False
+        return bool(((self._closed_ever + 1) / (settled + 2)) ** count < _IMPROBABLE)
+
     def _close(self, batch: list[Waiting]) -> None:
         """The pages of *batch* are proved closed."""
-        for each in batch:
-            _remember(self._closed, each.page)
+        pages = {each.page for each in batch}
+        for page in pages:
+            _remember(self._closed, page)
         self._alert = True
-        self._closed_in_a_row += len(batch)
+        self._closed_ever += len(pages)
+        # Not all of the batch: during a hearing others were good.
+        self._closed_in_a_row += len(pages & self._refused_in_a_row)
+        self._refused_in_a_row -= pages
         if self._closed_in_a_row >= _CLOSED_IN_A_ROW and self._budget.left:  # L9
             self._closed_in_a_row = 0
             closed = [url_of(page) for page in self._closed]

@@ -310,7 +310,7 @@ class SessionRouter:
             if session.alone is not None and (own or request.meta.get(_ALONE) == session.alone):
                 await wait_pause(session, self.guard, host)
             elif not is_ready(session, time.monotonic(), host):
-                await wait_turn(session, self.guard, host)
+                await wait_turn(session, self.guard, host, ahead=own)
                 if not registry.usable(session) or (not own and must_log_in(session, config)):
                     continue  # while it waited
             delay = self._call("delay", config.delay, view_of(session))

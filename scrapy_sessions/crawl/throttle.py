@@ -25,7 +25,9 @@ def is_ready(session: SessionRuntime, now: float, host: str = "") -> bool:
     return not session.pauses or not session.paused_for(host, now)
 
 
-async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, host: str = "", *, alone: bool = False) -> None:
+async def wait_turn(
+    session: SessionRuntime, closing: ShutdownGuard, host: str = "", *, alone: bool = False, ahead: bool = False
+) -> None:
     """Wait until a request of *session* may go to *host*, or until no request is sent in it any more.
 
     A pause of the host is waited for outside the queue, as it holds for no request to another host. First come, first
@@ -33,10 +35,11 @@ async def wait_turn(session: SessionRuntime, closing: ShutdownGuard, host: str =
     :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
 
     :param alone: wait until no request is in flight, for an ``alone()`` block
+    :param ahead: wait for the first in the queue only: what it asks decides about the others
     """
     while True:
         await _wait_for_pause(session, closing, host)
-        await _wait_in_queue(session, closing, alone)
+        await _wait_in_queue(session, closing, alone, ahead)
         if not session.pauses or not session.paused_for(host, time.monotonic()) or _has_ended(session):
             return
 
@@ -58,13 +61,13 @@ def _has_ended(session: SessionRuntime) -> bool:
     return session.closed or session.status == "retired"
 
 
-async def _wait_in_queue(session: SessionRuntime, closing: ShutdownGuard, alone: bool) -> None:
+async def _wait_in_queue(session: SessionRuntime, closing: ShutdownGuard, alone: bool, ahead: bool) -> None:
     if session.queue is None:
         session.queue = deque()  # only now: an empty one takes 600 bytes
     queue = session.queue
     loop = asyncio.get_running_loop()
     turn: asyncio.Future[None] = loop.create_future()
-    queue.append(turn)
+    queue.insert(1 if ahead else len(queue), turn)
     try:
         if queue[0] is not turn:
             await closing.wait(turn)

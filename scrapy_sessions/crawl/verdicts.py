@@ -20,7 +20,7 @@ from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.crawl.asking import is_question
 from scrapy_sessions.crawl.blame import Answer, Decision, Hearings, Limits, NoBlame, Refusal
-from scrapy_sessions.crawl.blame_anonymous import AnonymousBlame, PoolBlame
+from scrapy_sessions.crawl.blame_anonymous import TRIES, AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
 from scrapy_sessions.pools.claim import FLOW, PICKED, REFUSED_BY
@@ -169,7 +169,7 @@ class VerdictHandler:
             session_id == inflight.session.id and generation != inflight.generation for session_id, generation in before
         )
         host = urlparse_cached(request).hostname or ""
-        return Refusal(_page(request), inflight.generation, host, again=again)
+        return Refusal(_page(request), inflight.generation, host, again=again, elsewhere=REFUSED_BY in request.meta)
 
     def _apply(self, decision: Decision, inflight: InFlight, request: Request) -> Request | None:
         session = inflight.session
@@ -214,6 +214,15 @@ class VerdictHandler:
     def _is_used(self, session_id: str) -> bool:
         session = self._registry.ready(session_id)
         return session is not None and session.status != "retired"
+
+    def is_last_try(self, request: Request) -> bool:
+        """Whether *request* is handed on if it is refused once more, unless that proves something."""
+        return len(request.meta.get(REFUSED_BY, ())) + 1 >= TRIES
+
+    def note_unheard(self, session: SessionRuntime, replay: Request, config: SessionConfig) -> None:
+        """*replay* was refused in *session*, and is sent again without waiting for the hearing: that was a try."""
+        if isinstance(session.blames.get(config.site), AnonymousBlame):
+            replay.meta[REFUSED_BY] = _with(replay, session, Decision.UNPROVED)
 
     async def heard(self, session: SessionRuntime, config: SessionConfig) -> None:
         """Wait until no hearing of *session* is held at the site of *config*."""

@@ -82,7 +82,11 @@ class SessionFactory:
             clock=self._clock,
         )
         session.keeps_limits = self._enforce_limits
-        session.first_request_alone = declared is not None and declared.size > 1 and not declared.named
+        # That of a pool of one need not, unless it replaces one that was refused.
+        is_first = declared is not None and session.id == f"{declared.name}#1"
+        session.first_request_alone = (
+            declared is not None and not declared.named and (declared.size > 1 or not is_first)
+        )
         return session
 
     def restore(self, record: PersistentSession) -> SessionRuntime:

@@ -462,11 +462,12 @@ def expected_wait(session: SessionRuntime, now: float, host: str) -> float:
 
 
 def must_go_alone(session: SessionRuntime) -> bool:
-    """Whether *session* is anonymous, in a pool of several, and has had no response yet.
+    """Whether *session* is new and anonymous, in a pool, and has had no good response yet.
 
-    Parallel requests before the site has set its first cookie would open several visits at the site.
+    Parallel requests before the site has set its first cookie would open several visits at the site, and a site that
+    refuses the session would be sent many requests in vain.
     """
-    return session.first_request_alone and not session.responses
+    return session.first_request_alone and not session.ok_count
 
 
 def is_full(session: SessionRuntime) -> bool:

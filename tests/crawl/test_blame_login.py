@@ -289,7 +289,57 @@ async def test_l8a_a_login_that_opens_its_page_costs_nothing() -> None:
     assert account.actions.warnings == []
 
 
-async def test_l8b_a_page_that_was_refused_before_too() -> None:
+async def spend_budget(account: Account) -> None:
+    """Log in as often as the budget allows, where pages are POSTs only, and none is a witness."""
+    while account.blame._budget.left:
+        account.good("a", get=False)
+        await account.lose("u")
+    account.good("a", get=False)
+
+
+async def test_l8b_refusals_in_a_row() -> None:
+    """With an empty budget, pages that are refused one after the other are a lost login, once that is improbable."""
+    account = Account(login_attempts=1)
+    await spend_budget(account)
+    account.good(*"bcdefgh", get=False)
+    assert [await account.refused(name) for name in "wxyz"] == [Decision.CLOSED] * 3 + [Decision.AGAIN]
+    assert account.actions.lost == ["u", "z"]
+
+
+async def test_l8b_where_many_pages_are_closed() -> None:
+    """Where every second page is closed, as many in a row are needed as are improbable there."""
+    account = Account(login_attempts=1)
+    await spend_budget(account)
+    for number in range(20):
+        account.good("a", get=False)
+        await account.refused(f"closed{number}")
+    account.good("a", get=False)
+    decisions = [await account.refused(f"x{number}") for number in range(15)]
+    assert decisions.index(Decision.AGAIN) > 9
+
+
+@pytest.mark.parametrize("known", ["again", "elsewhere"])
+async def test_l8b_what_was_refused_before(known: str) -> None:
+    """Pages that were refused in an earlier generation, or in another session, say nothing about the login."""
+    account = Account(login_attempts=1)
+    await spend_budget(account)
+    account.good(*"bcdefgh", get=False)
+    for name in "uvwxyz":
+        refusal = Refusal(page(name), account.actions.number, "shop.test")._replace(**{known: True})
+        assert await account.blame.refused(refusal) is Decision.CLOSED
+
+
+async def test_l8b_where_visitors_get_the_pages() -> None:
+    """Where all good pages are public, no number of refusals is a lost login."""
+    account = Account(login_attempts=1)
+    account.actions.anonymous = dict.fromkeys("abcdefgh", GOOD)
+    account.good("a")
+    await account.lose("u")
+    account.good(*"abcdefgh")
+    assert {await account.refused(str(number)) for number in range(9)} == {Decision.CLOSED}
+
+
+async def test_l8c_a_page_that_was_refused_before_too() -> None:
     """Refused in an earlier generation as well: closed for now, and no login."""
     account = Account()
     account.actions.anonymous = {"a": GOOD}
@@ -298,7 +348,7 @@ async def test_l8b_a_page_that_was_refused_before_too() -> None:
     assert account.actions.lost == []
 
 
-async def test_l8b_an_empty_budget() -> None:
+async def test_l8c_an_empty_budget() -> None:
     """After LOGIN_ATTEMPTS logins pages are closed for now; one warning names probe_url. A minute later: one login."""
     account = Account(login_attempts=2)
     account.actions.anonymous = {"a": GOOD}
@@ -313,7 +363,7 @@ async def test_l8b_an_empty_budget() -> None:
     assert await account.refused("y") is Decision.AGAIN
 
 
-async def test_l8c_nothing_good_in_this_generation() -> None:
+async def test_l8d_nothing_good_in_this_generation() -> None:
     """Sent again once after LOGIN_BACKOFF, and then closed for now: no login for a single page."""
     account = Account(login_backoff=2)
     assert await account.refused("x") is Decision.AGAIN
@@ -322,7 +372,7 @@ async def test_l8c_nothing_good_in_this_generation() -> None:
     assert account.actions.lost == []
 
 
-async def test_l8c_many_pages_and_nothing_good() -> None:
+async def test_l8d_many_pages_and_nothing_good() -> None:
     """From LOGIN_ATTEMPTS different pages on, the login itself is in doubt, and is done again from the budget."""
     account = Account(login_attempts=3)
     for name in "xyz":
@@ -339,6 +389,19 @@ async def test_l9_ten_closed_pages_in_a_row() -> None:
     decisions = [await account.refused(str(number)) for number in range(10)]
     assert decisions == [Decision.CLOSED] * 9 + [Decision.AGAIN]
     assert account.actions.lost == ["9"]
+
+
+async def test_l9_good_pages_between() -> None:
+    """Refusals that wait for the same hearing are no row, if others were good while they came."""
+    account = Account()
+    account.good("a")
+    waiting = []
+    for number in range(12):
+        waiting.append(asyncio.ensure_future(account.refused(str(number))))
+        await asyncio.sleep(0)
+        account.blame.good(page("b").partition(" ")[2], get=False)
+    assert await asyncio.gather(*waiting) == [Decision.CLOSED] * 12
+    assert account.actions.lost == []
 
 
 async def test_l9_witnesses_that_prove_nothing() -> None:

@@ -57,6 +57,24 @@ async def test_first_come_first_served() -> None:
     assert order == [0, 1, 2, 3]
 
 
+async def test_a_question_goes_ahead() -> None:
+    """What decides about a session waits for the first in its queue, and for no other request."""
+    session = SessionRuntime("alice", concurrency=1)
+    order: list[str] = []
+
+    async def go(name: str, closing: ShutdownGuard) -> None:
+        await wait_turn(session, closing, ahead=name == "question")
+        order.append(name)
+
+    async with opened() as closing:
+        visit = InFlight(session)
+        waiting = [asyncio.ensure_future(go(name, closing)) for name in ("first", "second", "question")]
+        await settle()
+        visit.end()
+        await asyncio.gather(*waiting)
+    assert order == ["first", "question", "second"]
+
+
 async def test_a_place_that_is_not_used() -> None:
     """Who was let in, and doesn't go, passes its place on."""
     session = SessionRuntime("alice", concurrency=1)

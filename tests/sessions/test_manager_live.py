@@ -15,7 +15,7 @@ from scrapy_sessions import SessionManager
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.browser_session import runtime_of, view_of
 from scrapy_sessions.sessions.manager import registry_of
-from scrapy_sessions.sessions.runtime import SessionRuntime
+from scrapy_sessions.sessions.runtime import SessionRuntime, must_go_alone
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
 from tests.support.stores import Failing
@@ -29,6 +29,20 @@ async def test_the_same_object_each_time() -> None:
     """get() of one id gives one object."""
     async with manager_of(Failing()) as manager:
         assert await manager.get("alice") is await manager.get("alice")
+
+
+@pytest.mark.parametrize(
+    ("size", "session_id", "alone"), [(1, "shop#1", False), (1, "shop#2", True), (2, "shop#1", True)]
+)
+async def test_a_new_session_of_a_pool(size: int, session_id: str, alone: bool) -> None:
+    """It sends one request at a time until a response is good; the first one of a pool of one doesn't."""
+    async with manager_of(Failing(), pools={"shop": {"size": size}}) as manager:
+        session = runtime_of(await manager.get(session_id, pool="shop"))
+        assert must_go_alone(session) is alone
+        session.responses = {"4xx": 1}
+        assert must_go_alone(session) is alone
+        session.ok_count += 1
+        assert not must_go_alone(session)
 
 
 async def test_many_at_once_make_one() -> None:

@@ -18,6 +18,8 @@ from scrapy_sessions.crawl.asking import is_question
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
+from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of
+from scrapy_sessions.signals import session_retired
 from scrapy_sessions.spidermiddlewares import SessionSpiderMiddleware
 from tests.support.simulator.clock import Stalled, run
 from tests.support.simulator.engine import Crawler, Engine
@@ -69,6 +71,7 @@ class _Player:
         self.world = world
         self.site = Site(world)
         self.outcome = Outcome(world, self.site)
+        self.retired_good: set[str] = set()  # sessions that were retired after a good response
 
     async def play(self) -> Outcome:
         spider: Any = _Shopper()
@@ -87,6 +90,7 @@ class _Player:
         self.spider_middleware = SessionSpiderMiddleware(crawler)
         middlewares = [SessionMiddleware(router), redirects, SessionVerdictMiddleware(router), cookies]
         engine = crawler.engine = Engine(crawler, middlewares, self._download, places=self.world.concurrency)
+        crawler.signals.connect(self._note_retired, session_retired)
         await extension.manager.open()
         await self._leave_logins()
         try:
@@ -196,6 +200,10 @@ class _Player:
                     return True
         return False
 
+    def _note_retired(self, session: BrowserSession) -> None:
+        if runtime_of(session).ok_count:
+            self.retired_good.add(session.id)
+
     def _look_at_sessions(self) -> None:
         """Note accounts that were given up, and visitors that were retired, though the site gives them pages."""
         world, registry = self.world, self.router.registry
@@ -207,7 +215,7 @@ class _Player:
                 wrongly = self.site.can_log_in(world.account_of(session_id))
             else:
                 sid = next((cookie.value for cookie in session.jar.dump() if cookie.name == "sid"), "")
-                wrongly = bool(session.ok_count and sid) and not self.site.is_banned(sid)
+                wrongly = session_id in self.retired_good and bool(sid) and not self.site.is_banned(sid)
             if wrongly:
                 self.outcome.ended.append(session_id)
 
