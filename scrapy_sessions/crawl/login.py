@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scrapy.exceptions import CloseSpider
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.collector import Collector
     from scrapy_sessions.settings import SessionsSettings
 
-__all__ = ["Logins", "must_log_in"]
+__all__ = ["LoginForbidden", "Logins", "must_log_in"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 def must_log_in(session: SessionRuntime, config: SessionConfig) -> bool:
     """Whether *session* has to log in at the site of *config* before a request is sent there."""
     return config.can_log_in and not session.is_logged_in(config.site)
+
+
+class LoginForbidden(LoginFailed):
+    """robots.txt forbids a request of the login: it isn't tried again."""
 
 
 class _TooLong(Exception):
@@ -189,6 +193,7 @@ class Logins:
         begun, timeout = time.monotonic(), self._settings.login_timeout
         login = self._logins[session] = _Login(asyncio.ensure_future(config.login(view_of(session), fetch)))
         closing: str | None = None
+        forbidden: str | None = None
         verdict: Verdict | bool | None = None
         try:
             verdict = await self._result(login, timeout)
@@ -196,6 +201,8 @@ class Logins:
             raise
         except CloseSpider as e:
             closing = e.reason
+        except LoginForbidden as e:
+            forbidden = str(e)
         except _TooLong:
             return f"it took longer than {timeout:g} s (SESSIONS_LOGIN_TIMEOUT)"
         except Exception as e:  # noqa: BLE001  # the spider's own code: whatever it raises, the login has failed
@@ -208,6 +215,9 @@ class Logins:
         if closing is not None:  # raised outside of `except`, as the exceptions before it may contain secrets
             self._close_spider(closing)
             raise CrawlClosing(f"The login of session {session.id!r} closed the spider")
+        if forbidden is not None:
+            self._note_failure(session, forbidden)
+            self._give_up(session, f"can't log in: {forbidden}")
         if verdict is False or (isinstance(verdict, Verdict) and verdict is not Verdict.OK):
             if verdict is Verdict.BLOCKED:
                 session.retire("the site refused its login")
@@ -244,7 +254,7 @@ class Logins:
         session.changed()
         self._count("login_failures", 1)
 
-    def _give_up(self, session: SessionRuntime, reason: str) -> None:
+    def _give_up(self, session: SessionRuntime, reason: str) -> NoReturn:
         session.login_error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"
         self._count("logins_given_up", 1)
         logger.error(session.login_error)

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from scrapy.exceptions import NotConfigured
+from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.httpobj import urlparse_cached
 
+from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.asking import Questions, is_question
 from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.crawl.deferral import PATIENCE, Deferral
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
-from scrapy_sessions.crawl.login import Logins, must_log_in
-from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch
+from scrapy_sessions.crawl.login import LoginForbidden, Logins, must_log_in
+from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
 from scrapy_sessions.crawl.user_code import replacement_of
@@ -354,11 +355,21 @@ class SessionRouter:
         """Download *request* as part of the login of *session*.
 
         It is not filtered as offsite (a login may be on another host), bypasses the HTTP cache, and gets no verdict.
+        Raises :exc:`~scrapy_sessions.crawl.login.LoginForbidden`.
         """
         if not self.registry.usable(session):
             raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
         meta = {"allow_offsite": True, **request.meta, LOGIN: True, "dont_cache": True}
-        return await self._fetch(session, request.replace(meta=meta))
+        try:
+            return await self._fetch(session, request.replace(meta=meta))
+        except IgnoreRequest as e:
+            if not is_robots_refusal(e):
+                raise
+            raise LoginForbidden(
+                f"robots.txt forbids {safe_url(request.url)}, or a redirect of it. If the site lets you log in, set "
+                f"dont_obey_robotstxt in the meta of that request, or log in with a browser and import its cookies "
+                f"(scrapy sessions import)"
+            ) from e
 
     async def fetch(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* in *session* and in no other, for ``session.fetch()``: within a login as part of it.

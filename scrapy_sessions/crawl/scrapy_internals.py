@@ -37,6 +37,7 @@ __all__ = [
     "is_default_proxy",
     "is_proxy_failure",
     "is_robots_fetch",
+    "is_robots_refusal",
     "normalize_header_name",
     "pop_header",
     "queued_requests",
@@ -118,6 +119,11 @@ def is_robots_fetch(request: Request) -> bool:
         and request.meta.get("redirect_urls", [request.url])[0].endswith("/robots.txt")
         and "session_id" not in request.meta
     )
+
+
+def is_robots_refusal(exception: Exception) -> bool:
+    """Whether *exception* is what RobotsTxtMiddleware raises for a request that robots.txt forbids."""
+    return str(exception) == "Forbidden by robots.txt"
 
 
 # Exceptions of download handlers. By name, as Scrapy's handlers raise other classes from version to version.

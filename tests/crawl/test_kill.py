@@ -36,7 +36,7 @@ SAVE_INTERVAL = 0.05
 FLUSH = 0.6
 """Seconds that one flush of four sessions may take. A crawl that isn't saved behind lives longer than that, and loses
 more."""
-LONGEST = 400
+LONGEST = 1500
 """Pages until the kill, at most: from a crawl's first moment to seconds after, most of them early, by powers."""
 
 

@@ -36,6 +36,16 @@ class Accepts(SessionConfig):
         await fetch(Request(base_of(self) + "/login", method="POST"))
 
 
+class ByRedirect(SessionConfig):
+    async def login(self, session: BrowserSession, fetch: Any) -> None:
+        await fetch(Request(base_of(self) + "/page?to=/login"))
+
+
+class Overrules(SessionConfig):
+    async def login(self, session: BrowserSession, fetch: Any) -> None:
+        await fetch(Request(base_of(self) + "/login", meta={"dont_obey_robotstxt": True}))
+
+
 class Patient(SessionConfig):
     """Runs out of its own patience."""
 
@@ -97,6 +107,28 @@ async def test_a_login_that_always_fails_is_given_up(shop: Shop) -> None:
     assert stat(crawler, "login_failures") == 2
     assert stat(crawler, "logins_given_up") == 1
     assert shop.came("/secret") == []
+
+
+@pytest.mark.parametrize("config", [LogsIn, ByRedirect])
+async def test_a_login_that_robots_txt_forbids(
+    shop: Shop, caplog: pytest.LogCaptureFixture, config: type[SessionConfig]
+) -> None:
+    """It is given up at once, with one error that names the URL; a redirect that leads there is as good."""
+    shop.robots("User-agent: *\nDisallow: /login")
+    crawler = await buy(shop, {"ROBOTSTXT_OBEY": True}, FEW, config)
+    assert failures(crawler) == ["LoginFailed"] * len(FEW)
+    assert (stat(crawler, "login_failures"), stat(crawler, "logins_given_up")) == (1, 1)
+    assert shop.came("/login") == []
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert f"robots.txt forbids {shop.url('/login' if config is LogsIn else '/page')}" in errors[0]
+
+
+async def test_a_login_that_overrules_robots_txt(shop: Shop) -> None:
+    """With dont_obey_robotstxt in its meta, a request of the login is sent."""
+    shop.robots("User-agent: *\nDisallow: /login")
+    crawler = await buy(shop, {"ROBOTSTXT_OBEY": True}, [{"path": "/page"}], Overrules)
+    assert stat(crawler, "logins") == 1
 
 
 async def test_later_requests_fail_at_once(shop: Shop) -> None:

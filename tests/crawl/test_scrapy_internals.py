@@ -19,7 +19,7 @@ from scrapy.downloadermiddlewares.httpcache import HttpCacheMiddleware
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest
-from scrapy.http import Headers, Response
+from scrapy.http import Headers, Response, TextResponse
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
@@ -146,6 +146,22 @@ async def test_robots_fetch() -> None:
     (request,) = sent
     assert internals.is_robots_fetch(request)
     assert not internals.is_robots_fetch(Request("http://shop.example/robots.txt"))
+
+
+async def test_robots_refusal() -> None:
+    """What RobotsTxtMiddleware raises for a forbidden page: unrecognised, a login would be tried again in vain."""
+    crawler = get_crawler(Spider, {"ROBOTSTXT_OBEY": True})
+
+    class Engine:
+        async def download_async(self, request: Request) -> Response:
+            return TextResponse(request.url, body=b"User-agent: *\nDisallow: /")
+
+    crawler.engine = Engine()  # type: ignore[assignment]
+    middleware = RobotsTxtMiddleware.from_crawler(crawler)
+    with pytest.raises(IgnoreRequest) as raised:
+        await middleware.process_request(Request(URL))
+    assert internals.is_robots_refusal(raised.value)
+    assert not internals.is_robots_refusal(IgnoreRequest())
 
 
 def test_proxy_failures() -> None:
