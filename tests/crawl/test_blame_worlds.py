@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.support.simulator import Totals, World, play
 from tests.support.simulator.worlds import FAMILIES, Drawn
 
-WORLDS = int(os.environ.get("SIMULATED_WORLDS", "400"))
+WORLDS = int(os.environ.get("SIMULATED_WORLDS", "2000"))
 SHARES = {"lasting": 0.4, "short": 0.15, "visitors": 0.25, "sticky": 0.1, "banned": 0.1}
 
 
