@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from scrapy_sessions.report.format import duration, time_ticks, value_ticks
 
-__all__ = ["Bar", "Bars", "Curves", "Lane", "Lanes", "Line", "Plot", "Point", "Proportions", "bars", "curves", "lanes"]
+__all__ = ["Bar", "Chart", "Lane", "Line", "Point", "Proportions", "bars", "curves", "lanes"]
 
 _TOP = 8.0  # pixels above the highest value
-_HEIGHT = 220.0
 _LANE = 36.0  # pixels from one lane to the next
 
 
@@ -53,83 +52,61 @@ class Lane(NamedTuple):
     marks: Sequence[tuple[float, str, str]]
 
 
-class Plot:
-    """The area of a chart, from *start* to *end* and from 0 to *highest*."""
-
-    def __init__(self, start: float, end: float, highest: float, height: float) -> None:
-        self.start, self.end = start, end
-        self._span = (end - start) or 1.0
-        self._highest = highest or 1.0
-        self.height = height
-
-    def x(self, value: float) -> float:
-        """The position of *value* in percent."""
-        return 100 * (value - self.start) / self._span
-
-    def y(self, value: float) -> float:
-        """The position of *value* in pixels from the top."""
-        return round(self.height - (self.height - _TOP) * value / self._highest, 2)
-
-    def path(self, line: Line, *, steps: bool = False) -> str:
-        """The SVG path of *line*; with *steps*, horizontal and vertical pieces only."""
-        points: list[tuple[float, float]] = []
-        for x, y in ((self.x(x), self.y(y)) for x, y in line.points):
-            if steps and points:
-                points.append((x, points[-1][1]))
-            points.append((x, y))
-        return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points)
-
-
 @dataclass(frozen=True, slots=True)
-class _Figure:
-    """A chart with axes. *values* are the labels on the left, *across* those below, each with its position."""
+class Chart:
+    """A chart from *start* to *end* and from 0 to *highest*. *kind* is the name of its macro.
 
+    *values* are the labels on the left, *across* those below, each with its position. The *series* of ``"bars"``, each
+    *width* seconds wide, are in the background of *points* and a *line*.
+    """
+
+    kind: Literal["bars", "curves", "lanes"]
     label: str
-    plot: Plot
-    values: Sequence[tuple[float, str]]
+    start: float
+    end: float
     across: Sequence[tuple[float, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Bars(_Figure):
-    """Bars over time, each *width* seconds wide, with points and a line in front of them."""
-
-    series: Sequence[Bar]
-    width: float
-    points: Sequence[Point]
-    line: Line | None
+    series: Sequence[Bar | Line | Lane]
+    values: Sequence[tuple[float, str]] = ()
+    highest: float = 1.0
+    height: float = 220.0
+    width: float = 0.0
+    points: Sequence[Point] = ()
+    line: Line | None = None
 
     @property
     def slot(self) -> float:
         """The width of a bar and the gap after it, in percent."""
-        return 100 * self.width / (self.plot.end - self.plot.start)
+        return 100 * self.width / (self.end - self.start)
+
+    def x(self, value: float) -> float:
+        """The position of *value* in percent."""
+        return 100 * (value - self.start) / ((self.end - self.start) or 1.0)
+
+    def y(self, value: float) -> float:
+        """The position of *value* in pixels from the top."""
+        return round(self.height - (self.height - _TOP) * value / self.highest, 2)
+
+    def path(self, line: Line) -> str:
+        """The SVG path of *line*. Curves have horizontal and vertical pieces only."""
+        points: list[tuple[float, float]] = []
+        for x, y in ((self.x(x), self.y(y)) for x, y in line.points):
+            if self.kind == "curves" and points:
+                points.append((x, points[-1][1]))
+            points.append((x, y))
+        return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points)
 
     def pieces(self, bar: Bar) -> Iterator[tuple[float, float, str]]:
         """The segments of *bar* from the bottom: top and height in pixels, and CSS class."""
         base = 0.0
         for value, colour in bar.parts:
             if value > 0:
-                top = self.plot.y(base + value)
-                yield top, self.plot.y(base) - top, colour
+                top = self.y(base + value)
+                yield top, self.y(base) - top, colour
                 base += value
-
-
-@dataclass(frozen=True, slots=True)
-class Curves(_Figure):
-    """Curves that fall in steps."""
-
-    lines: Sequence[Line]
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes(_Figure):
-    """One lane per session, over time."""
-
-    series: Sequence[Lane]
 
     def marks(self, lane: Lane) -> list[tuple[float, str, str]]:
         """The marks of *lane* in the time of the chart."""
-        return [mark for mark in lane.marks if self.plot.start <= mark[0] <= self.plot.end]
+        return [mark for mark in lane.marks if self.start <= mark[0] <= self.end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +133,7 @@ def bars(
     line: Line | None = None,
     points: Sequence[Point] = (),
     seconds: bool = False,
-) -> Bars:
+) -> Chart:
     """Return a chart of bars over time. With *seconds* the values are durations."""
     starts = [bar.start for bar in series] + [point.time - point.time % width for point in points]
     start, end = min(starts), max(starts) + width
@@ -167,20 +144,21 @@ def bars(
     )
     ticks = value_ticks(highest)
     values = [(value, duration(value) if seconds else _short(value)) for value in ticks]
-    plot = Plot(start, end, ticks[-1], _HEIGHT)
-    return Bars(label, plot, values, time_ticks(start, end), series, width, points, line)
+    across = time_ticks(start, end)
+    return Chart(
+        "bars", label, start, end, across, series, values, highest=ticks[-1], width=width, points=points, line=line
+    )
 
 
-def curves(label: str, lines: Sequence[Line], *, end: float, ticks: Sequence[tuple[float, str]]) -> Curves:
+def curves(label: str, lines: Sequence[Line], *, end: float, ticks: Sequence[tuple[float, str]]) -> Chart:
     """Return a chart of curves that fall from 100%, from 0 to *end*."""
     values = [(share / 100, f"{share}%") for share in (0, 25, 50, 75, 100)]
-    return Curves(label, Plot(0.0, end, 1.0, _HEIGHT), values, ticks, lines)
+    return Chart("curves", label, 0.0, end, ticks, lines, values)
 
 
-def lanes(label: str, series: Sequence[Lane], *, start: float, end: float) -> Lanes:
+def lanes(label: str, series: Sequence[Lane], *, start: float, end: float) -> Chart:
     """Return a chart of lanes from *start* to *end*."""
-    plot = Plot(start, end, 1.0, _LANE * len(series) + 4)
-    return Lanes(label, plot, [], time_ticks(start, end), series)
+    return Chart("lanes", label, start, end, time_ticks(start, end), series, height=_LANE * len(series) + 4)
 
 
 def _short(value: float) -> str:

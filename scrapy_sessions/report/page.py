@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.report import format as formats
+from scrapy_sessions.report.charts import Chart
 from scrapy_sessions.report.data import Report
+from scrapy_sessions.report.parts import Part
 from scrapy_sessions.report.redact import printable
 from scrapy_sessions.report.sections import sections
 
@@ -57,7 +59,7 @@ def templates() -> Environment:
         autoescape=True, loader=FunctionLoader(_template), undefined=StrictUndefined, finalize=_shown
     )
     environment.filters |= {name: getattr(formats, name) for name in ("count", "duration", "iso", "moment")}
-    environment.filters |= {"digest": _digest, "kind": lambda part: type(part).__name__.lower()}
+    environment.filters |= {"digest": _digest, "kind": _kind}
     environment.filters["pct"] = lambda value: f"{value:.3f}".rstrip("0").rstrip(".") + "%"
     return environment
 
@@ -80,3 +82,8 @@ def _shown(value: Any) -> Any:
 
 def _digest(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+
+
+def _kind(part: Part) -> str:
+    """Return the name of the macro for *part*."""
+    return part.kind if isinstance(part, Chart) else type(part).__name__.lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from scrapy_sessions.report.charts import Bars, Curves, Lanes, Proportions
+from scrapy_sessions.report.charts import Chart, Proportions
 from scrapy_sessions.report.format import count, duration, moment
 
 __all__ = [
@@ -93,7 +93,7 @@ class Details(NamedTuple):
     table: Table
 
 
-Part: TypeAlias = Tiles | Legend | Hint | Note | Details | Table | Bars | Curves | Lanes | Proportions
+Part: TypeAlias = Tiles | Legend | Hint | Note | Details | Table | Chart | Proportions
 
 
 class Section(NamedTuple):
