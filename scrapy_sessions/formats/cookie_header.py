@@ -35,8 +35,6 @@ def misfit(source: Source, reading: Reading) -> str | None:
     text = source.text
     if _HEADER.match(text):
         return None
-    if source.is_document:
-        return "it is JSON"
     if _HTML.match(text):
         return "it is an HTML page: the browser saved the page, and not its cookies"
     line = _unquoted(text.strip())
@@ -115,8 +113,6 @@ def sent_cookies(
 
 def pairs_misfit(source: Source, reading: Reading) -> str | None:
     """Say why *source* isn't a JSON object of names and values; ``None`` if it is."""
-    if not source.is_document:
-        return "it is no JSON"
     content = source.document
     kinds = set(map(type, content.values())) if isinstance(content, dict) else set()
     if str in kinds and kinds <= {str, int}:

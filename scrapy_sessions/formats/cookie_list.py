@@ -83,8 +83,6 @@ def shape_of(cookies: Any) -> str | None:
 
 def misfit(source: Source, name: str) -> str | None:
     """Say why *source* isn't a list of the shape *name*; ``None`` if it is."""
-    if not source.is_document:
-        return "it is no JSON"
     found = find_list(source.document)
     if found is None or not isinstance(found[1], list):
         return "it has no list of cookies"

@@ -61,9 +61,9 @@ class _Request(NamedTuple):
 
 def misfit(source: Source, reading: Reading) -> str | None:
     """Say why *source* is neither a curl command nor one of PowerShell; ``None`` if it is."""
-    if source.is_document or not (_COMMAND.match(source.text) or is_powershell(source.text)):
-        return "it begins with neither curl nor Invoke-WebRequest"
-    return None
+    if _COMMAND.match(source.text) or is_powershell(source.text):
+        return None
+    return "it begins with neither curl nor Invoke-WebRequest"
 
 
 def read(source: Source, reading: Reading) -> Contents:

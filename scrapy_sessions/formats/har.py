@@ -46,8 +46,6 @@ class _Event(NamedTuple):
 
 def misfit(source: Source, reading: Reading) -> str | None:
     """Say why *source* isn't a HAR; ``None`` if it is."""
-    if not source.is_document:
-        return "it is no JSON"
     content = source.document
     return None if isinstance(content, dict) and "log" in content else 'it has no "log"'
 

@@ -36,7 +36,7 @@ _SPACES_FAULT = "it has spaces in place of TABs: an editor or a chat has changed
 def misfit(source: Source, reading: Reading) -> str | None:
     """Say why *source* isn't a cookies.txt; ``None`` if it is."""
     text = source.text
-    if not source.is_document and (_FIRST_LINE.match(text) or _LINE.search(text) or _SPACED_LINE.search(text)):
+    if _FIRST_LINE.match(text) or _LINE.search(text) or _SPACED_LINE.search(text):
         return None
     return "it has no line of seven fields with a TAB between"
 
@@ -112,7 +112,7 @@ def dump(cookies: Iterable[Cookie], *, http_only: bool = True) -> str:
     Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which names the cookie, for one that contains a TAB or the
     end of a line.
     """
-    lines = [HEADER, "# These cookies are a login: whoever has this file is logged in.", ""]
+    lines = [HEADER, "# These cookies are a login: keep this file secret.", ""]
     for cookie in cookies:
         for field in (cookie.name, cookie.value, cookie.path):
             if any(character in field for character in "\t\r\n"):

@@ -50,8 +50,6 @@ def whole(pieces: Iterable[str]) -> str:
 
 def misfit(source: Source, reading: Reading) -> str | None:
     """Say why *source* isn't our own JSON; ``None`` if it is."""
-    if not source.is_document:
-        return "it is no JSON"
     content = source.document
     if isinstance(content, dict) and content.keys() & {"format", "sessions"}:
         return None

@@ -24,7 +24,7 @@ class Format(NamedTuple):
 
     :param title: the name of a file of this format
     :param purpose: the description in the list of formats
-    :param misfit: returns why a file isn't of this format, ``None`` if it is
+    :param misfit: returns why a file isn't of this format, ``None`` if it is. The registry checks whether it is JSON
     :param read: returns the contents of a file. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which contains
         the place in the file, but no value
     :param write: ``None`` for a format that is only read
@@ -42,6 +42,10 @@ class Format(NamedTuple):
     whole: bool = False
     placed: bool = False
     partitions: bool = True
+
+    @property
+    def is_json(self) -> bool:
+        return self.suffix != ".txt"
 
 
 def read(name: str, source: Source, reading: Reading) -> Contents:
@@ -92,8 +96,11 @@ def detect(source: Source, reading: Reading) -> str:
     """Return the name of the format of *source*. Raises :exc:`~scrapy_sessions.exceptions.FormatError`."""
     reasons: dict[str, list[str]] = {}
     for name, each in FORMATS.items():
-        reason = each.misfit(source, reading)
-        if reason is None:
+        if source.is_document != each.is_json:
+            reason = "it is no JSON" if each.is_json else "it is JSON"
+        else:
+            reason = each.misfit(source, reading) or ""
+        if not reason:
             return name
         reasons.setdefault(reason, []).append(name)
     tried = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
@@ -215,7 +222,7 @@ def left_out(name: str, record: PersistentSession, *, tool: str | None = None) -
     """Return the parts of *record* that the format *name* can't contain, as texts for the user without values."""
     if FORMATS[name].whole:
         return []
-    lost = []
+    omitted = []
     if (
         record.user_agent
         or record.language
@@ -223,31 +230,31 @@ def left_out(name: str, record: PersistentSession, *, tool: str | None = None) -
         or record.viewport_width
         or record.headers.get(EVERYWHERE)
     ):
-        lost.append("its identity (user agent, language, …)")
+        omitted.append("its identity (user agent, language, …)")
     if record.proxy:
-        lost.append("its proxy")
+        omitted.append("its proxy")
     bound = sum(origin != EVERYWHERE and bool(headers) for origin, headers in record.headers.items())
     if bound:
-        lost.append(f"headers for {_counted(bound, 'origin')}")
+        omitted.append(f"headers for {_counted(bound, 'origin')}")
     if record.local_storage and name != "storage-state":
-        lost.append(f"local storage of {_counted(len(record.local_storage), 'origin')}")
+        omitted.append(f"local storage of {_counted(len(record.local_storage), 'origin')}")
     if record.session_storage:
-        lost.append(f"session storage of {_counted(len(record.session_storage), 'origin')}")
+        omitted.append(f"session storage of {_counted(len(record.session_storage), 'origin')}")
     if record.data:
-        lost.append("its data")
+        omitted.append("its data")
     cookies = _live(record.cookies)
     foreign = sum(not is_unpartitioned(cookie) for cookie in cookies)
     if foreign and not FORMATS[name].partitions and name != "header":
-        lost.append(_counted(foreign, "partitioned cookie"))
+        omitted.append(_counted(foreign, "partitioned cookie"))
     if name == "netscape" and any(cookie.same_site for cookie in cookies):
-        lost.append("SameSite of its cookies")
+        omitted.append("SameSite of its cookies")
     hidden = sum(cookie.http_only for cookie in cookies)
     if name == "netscape" and hidden:
         skipped = f"for {' and '.join(TOOLS)} {_counted(hidden, 'HttpOnly cookie')}, whose lines they skip: --for wget"
-        lost.append("HttpOnly of its cookies" if tool else skipped)
+        omitted.append("HttpOnly of its cookies" if tool else skipped)
     if name == "header":
-        lost.append("all that a cookie has beside name and value")
-    return lost
+        omitted.append("all fields of its cookies but name and value")
+    return omitted
 
 
 def _counted(number: int, noun: str) -> str:

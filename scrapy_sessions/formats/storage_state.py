@@ -19,8 +19,6 @@ _ORIGIN = frozenset({"origin", "localStorage", "indexedDB"})
 
 def misfit(source: Source, reading: Reading) -> str | None:
     """Say why *source* isn't a storage state; ``None`` if it is."""
-    if not source.is_document:
-        return "it is no JSON"
     content = source.document
     if not isinstance(content, dict) or not content.keys() & _KNOWN:
         return 'it has neither "cookies" nor "origins"'

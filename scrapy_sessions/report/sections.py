@@ -37,14 +37,14 @@ _MARKS = {
     "created": ("created", "created"),
     "login": ("login", "logged in"),
     "login_failed": ("failed", "login failed"),
-    "expired_login": ("lost", "login expired"),
+    "expired_login": ("expired", "login expired"),
     "blocked": ("blocked", "blocked by the site"),
     "retired": ("end", "retired"),
     "expired": ("end", "expired"),
     "deleted": ("end", "deleted"),
 }
 """The shape of the mark of each event, and its name."""
-_SHAPES = {"login": "login", "failed": "failed login", "lost": "login expired", "blocked": "blocked", "end": "end"}
+_SHAPES = {"login": "login", "failed": "failed login", "expired": "login expired", "blocked": "blocked", "end": "end"}
 _STATES = ("new", "ready", "retired", "expired", "removed")
 
 
