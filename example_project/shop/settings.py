@@ -13,7 +13,7 @@ ADDONS = {"scrapy_sessions.SessionsAddon": 300}
 # a login outlive a weekend's pause, or a run that failed. Choose what the site itself grants.
 SESSIONS_IDLE_TIMEOUT = 3 * 24 * 3600
 
-# Who a session is. It takes a profile at its birth and keeps it for life: the shop closes the profile page to a session
+# Who a session is. It gets a profile when it is created and keeps it: the shop closes the profile page to a session
 # that comes with a second user agent, and shows German to whoever prefers it.
 SESSIONS_PROFILES = {
     "alice": {"user_agent": "ExampleShopReader/1.0 (laptop)", "language": "en-GB,en;q=0.9"},

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from w3lib.url import safe_url_string
 
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.models import PersistentSession
@@ -30,7 +30,7 @@ READS_ONLY = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session")
+    parser.add_argument("id", metavar="ID", type=types.session_id, help="the session")
     parser.add_argument("url", metavar="URL", help="what to fetch, with http:// or https://")
 
 

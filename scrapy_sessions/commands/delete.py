@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from scrapy_sessions.commands.cleanup import clean_up
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import count
 from scrapy_sessions.sessions.manager import registry_of
@@ -22,7 +22,7 @@ HELP = "delete sessions for good"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", metavar="ID", nargs="*", type=argument_types.session_id, help="a session")
+    parser.add_argument("ids", metavar="ID", nargs="*", type=types.session_id, help="a session")
     parser.add_argument("--expired", action="store_true", help="expired sessions, as cleanup does")
     parser.add_argument("--all", action="store_true", help="all sessions, or those of --namespace and --pool")
     parser.add_argument("--pool", metavar="NAME", help="with --all: only sessions of this pool")

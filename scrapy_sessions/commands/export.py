@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "FEED_EXPORTERS (default: by the suffix of the file, else csv)",
     )
     parser.add_argument(
-        *("-o", "--output"),
+        "-o",
+        "--output",
         metavar="FILE",
         default=STANDARD,
         help="the file; or DIR/, a folder for one file per session; or -, standard output (default: -)",

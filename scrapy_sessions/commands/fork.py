@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import argparse
 
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import Context
 
 HELP = "copy a session under a new id"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session to copy")
-    parser.add_argument("new_id", metavar="NEW_ID", type=argument_types.session_id, help="the id of the copy")
+    parser.add_argument("id", metavar="ID", type=types.session_id, help="the session to copy")
+    parser.add_argument("new_id", metavar="NEW_ID", type=types.session_id, help="the id of the copy")
     parser.add_argument("--replace", action="store_true", help="delete NEW_ID first, if it exists")
 
 

@@ -62,14 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-agent", metavar="TEXT", help="of a new session: the browser that the cookies are from")
     parser.add_argument("--session-profile", metavar="NAME", help="of a new session: its profile, of SESSIONS_PROFILES")
     parser.add_argument("--pool", metavar="NAME", help="of a new session: its pool")
-    parser.add_argument(
-        "--replace", action="store_true", help="replace all cookies of the session, or a session of our own JSON"
-    )
+    parser.add_argument("--replace", action="store_true", help="replace all cookies, or a session of our own JSON")
     parser.add_argument("--skip-bad", action="store_true", help="leave out the entries that can't be read")
     parser.add_argument(
-        "--check",
-        metavar="URL",
-        help="then fetch URL in the session: it works if that gives a page without a password field",
+        "--check", metavar="URL", help="then fetch URL in the session: a page without a password field means success"
     )
     parser.add_argument("-y", "--yes", action="store_true", help="don't ask before a proxy, or headers for every site")
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")

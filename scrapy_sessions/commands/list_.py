@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context, as_json
 from scrapy_sessions.commands.support.tables import Lines
 from scrapy_sessions.commands.support.text import age, moment
@@ -53,12 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("new", "ready", "retired", *_STATES),
         help='only sessions with this status, or, for "active" and "expired", in this state',
     )
-    parser.add_argument(
-        "--older-than", metavar="AGE", type=argument_types.age, help="not used for longer than 2h, 30d, 1.5w"
-    )
-    parser.add_argument(
-        "--newer-than", metavar="AGE", type=argument_types.age, help="used within the last 2h, 30d, 1.5w"
-    )
+    parser.add_argument("--older-than", metavar="AGE", type=types.age, help="not used for longer than 2h, 30d, 1.5w")
+    parser.add_argument("--newer-than", metavar="AGE", type=types.age, help="used within the last 2h, 30d, 1.5w")
     parser.add_argument(
         "--sort",
         choices=tuple(_KEYS),
@@ -66,9 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="by newest activity (default) or start, most pages, next expiry, id or pool",
     )
     parser.add_argument("--reverse", action="store_true", help="in reverse order")
-    parser.add_argument(
-        "--limit", metavar="N", type=argument_types.whole_number(1), help="at most N sessions (default: all)"
-    )
+    parser.add_argument("--limit", metavar="N", type=types.whole_number(1), help="at most N sessions (default: all)")
     parser.add_argument(
         "--after",
         metavar="ID",

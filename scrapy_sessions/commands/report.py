@@ -15,7 +15,7 @@ import webbrowser
 from pathlib import Path
 
 from scrapy_sessions.atomic_file import atomic_write, check_target
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import STANDARD, CommandError, Context
 from scrapy_sessions.report import gather, is_report, render, templates
 
@@ -25,14 +25,15 @@ READS_ONLY = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        *("-o", "--output"),
+        "-o",
+        "--output",
         metavar="FILE",
         default="report.html",
-        help="the file to write, - for standard output (default: report.html)",
+        help="the file, - for standard output (default: report.html)",
     )
     parser.add_argument("--pool", metavar="NAME", help="only sessions of this pool")
     parser.add_argument(
-        "--since", metavar="AGE", type=argument_types.age, help="only sessions active within the last 2h, 30d, 1.5w"
+        "--since", metavar="AGE", type=types.age, help="only sessions active within the last 2h, 30d, 1.5w"
     )
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument("--yes", action="store_true", help="overwrite a file that isn't a report without asking")

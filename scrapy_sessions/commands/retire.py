@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.sessions.browser_session import BrowserSession
 
@@ -19,7 +19,7 @@ HELP = "retire a session: keep its record, but send no more requests in it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session")
+    parser.add_argument("id", metavar="ID", type=types.session_id, help="the session")
     parser.add_argument(
         "--reason",
         metavar="TEXT",

@@ -17,7 +17,7 @@ from typing import Any
 
 from scrapy_sessions.analytics.model import Event
 from scrapy_sessions.analytics.redaction import safe_url, tidy
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import Context, as_json
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import HIDDEN, age, duration, moment, printable, url_without_password
@@ -29,12 +29,12 @@ READS_ONLY = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", type=argument_types.session_id, help="the session")
+    parser.add_argument("id", metavar="ID", type=types.session_id, help="the session")
     parser.add_argument("--reveal", action="store_true", help="show secrets too")
     parser.add_argument(
         "--history",
         metavar="N",
-        type=argument_types.whole_number(0),
+        type=types.whole_number(0),
         default=10,
         help="show the last N actions and events (default: %(default)s)",
     )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HourCounts, hour_of, summed
-from scrapy_sessions.commands.support import argument_types
+from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import duration, moment
@@ -59,21 +59,17 @@ _COLUMNS: dict[str, Callable[[HourCounts], object]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="NAME", help="only this pool")
     parser.add_argument(
-        "--since",
-        metavar="AGE",
-        type=argument_types.age,
-        default="24h",
-        help="the last 24h (default), 7d, 30d; in whole hours",
+        "--since", metavar="AGE", type=types.age, default="24h", help="the last 24h (default), 7d, 30d; in whole hours"
     )
     parser.add_argument("--by", choices=tuple(_VIEWS), help="only sums by this (default: by pool, and by hour)")
     parser.add_argument(
-        "--json", action="store_true", help="as JSON, by pool or as --by says; with --watch one object per line"
+        "--json", action="store_true", help="as JSON, by pool or --by; with --watch, one object per line"
     )
     parser.add_argument("--watch", action="store_true", help="follow a running crawl until Ctrl-C")
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
-        type=argument_types.seconds,
+        type=types.seconds,
         default=2.0,
         help="between two updates of --watch (default: 2)",
     )

@@ -39,8 +39,7 @@ SHAPES = {
     "rookiepy": Shape("a list of rookiepy", names("http_only same_site")),
     "selenium": Shape("a Selenium list", names("expiry")),
     "puppeteer": Shape(
-        "a Puppeteer list",
-        names("size session priority sameParty sourceScheme sourcePort partitionKeyOpaque"),
+        "a Puppeteer list", names("size session priority sameParty sourceScheme sourcePort partitionKeyOpaque")
     ),
     "playwright": Shape("a Playwright list", names("expires _crHasCrossSiteAncestor")),
 }

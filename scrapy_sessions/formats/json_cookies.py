@@ -109,7 +109,4 @@ def _common(cookie: Cookie) -> dict[str, Any]:
 
 def _add_partition(fields: dict[str, Any], cookie: Cookie, key: str) -> None:
     if cookie.partition_key is not None:
-        fields["partitionKey"] = {
-            key: cookie.partition_key,
-            "hasCrossSiteAncestor": has_cross_site_ancestor(cookie),
-        }
+        fields["partitionKey"] = {key: cookie.partition_key, "hasCrossSiteAncestor": has_cross_site_ancestor(cookie)}

@@ -40,7 +40,7 @@ class AccountsSpider(Spider):
     async def start(self) -> AsyncIterator[Request]:
         for user in self.settings.getdict("SHOP_PASSWORDS"):
             # "session_id" says who asks; the same page for alice and for bob is two requests. The profile is used when
-            # the session is new: one that was saved keeps what it was born with.
+            # the session is new: one that was saved keeps what it was created with.
             meta = {"session_id": user, "session_profile": user}
             yield Request(f"{self.settings['SHOP_SITE']}/account", self.parse_account, meta=meta)
 
