@@ -222,39 +222,28 @@ def left_out(name: str, record: PersistentSession, *, tool: str | None = None) -
     """Return the parts of *record* that the format *name* can't contain, as texts for the user without values."""
     if FORMATS[name].whole:
         return []
-    omitted = []
-    if (
-        record.user_agent
-        or record.language
-        or record.timezone
-        or record.viewport_width
-        or record.headers.get(EVERYWHERE)
-    ):
-        omitted.append("its identity (user agent, language, …)")
-    if record.proxy:
-        omitted.append("its proxy")
+    identity = (record.user_agent, record.language, record.timezone, record.viewport_width)
     bound = sum(origin != EVERYWHERE and bool(headers) for origin, headers in record.headers.items())
-    if bound:
-        omitted.append(f"headers for {_counted(bound, 'origin')}")
-    if record.local_storage and name != "storage-state":
-        omitted.append(f"local storage of {_counted(len(record.local_storage), 'origin')}")
-    if record.session_storage:
-        omitted.append(f"session storage of {_counted(len(record.session_storage), 'origin')}")
-    if record.data:
-        omitted.append("its data")
     cookies = _live(record.cookies)
     foreign = sum(not is_unpartitioned(cookie) for cookie in cookies)
-    if foreign and not FORMATS[name].partitions and name != "header":
-        omitted.append(_counted(foreign, "partitioned cookie"))
-    if name == "netscape" and any(cookie.same_site for cookie in cookies):
-        omitted.append("SameSite of its cookies")
     hidden = sum(cookie.http_only for cookie in cookies)
-    if name == "netscape" and hidden:
-        skipped = f"for {' and '.join(TOOLS)} {_counted(hidden, 'HttpOnly cookie')}, whose lines they skip: --for wget"
-        omitted.append("HttpOnly of its cookies" if tool else skipped)
-    if name == "header":
-        omitted.append("all fields of its cookies but name and value")
-    return omitted
+    skipped = f"for {' and '.join(TOOLS)} {_counted(hidden, 'HttpOnly cookie')}, whose lines they skip: --for wget"
+    is_netscape = name == "netscape"
+    omitted = {
+        "its identity (user agent, language, …)": any(identity) or record.headers.get(EVERYWHERE),
+        "its proxy": record.proxy,
+        f"headers for {_counted(bound, 'origin')}": bound,
+        f"local storage of {_counted(len(record.local_storage), 'origin')}": (
+            record.local_storage and name != "storage-state"
+        ),
+        f"session storage of {_counted(len(record.session_storage), 'origin')}": record.session_storage,
+        "its data": record.data,
+        _counted(foreign, "partitioned cookie"): foreign and not FORMATS[name].partitions and name != "header",
+        "SameSite of its cookies": is_netscape and any(cookie.same_site for cookie in cookies),
+        "HttpOnly of its cookies" if tool else skipped: is_netscape and hidden,
+        "all fields of its cookies but name and value": name == "header",
+    }
+    return [text for text, applies in omitted.items() if applies]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -51,7 +51,7 @@ def test_a_shell_runs_it_and_is_the_session(site: Site, tmp_path: Path) -> None:
     assert arrival.target.endswith("?a=%5B1-3%5D&b=%7Bx,y%7D&c=d%20e")
 
 
-def test_only_what_goes_there_is_in_it(folder: Path) -> None:
+def test_only_cookies_for_the_url_are_printed(folder: Path) -> None:
     """Cookies of other hosts and headers of other origins are not in the command; the proxy is."""
     out, errors = delivered(folder, "curl", "alice", SHOP)
     arguments = shlex.split(out.decode())

@@ -89,7 +89,7 @@ def test_a_fault_names_the_file_that_was_asked_for(tmp_path: Path, name: str, fa
     assert ".scrapy-sessions-" not in str(error.value)
 
 
-def test_all_sessions_go_to_standard_output(folder: Path) -> None:
+def test_all_sessions_on_standard_output(folder: Path) -> None:
     """Without a file, only the export is written to standard output."""
     out, _ = delivered(folder, "export", "--all", "--namespace", "shop")
     assert {record.session_id for record in records(out.decode())} == {"alice", "bob", ODD, "tabbed"}
@@ -168,7 +168,7 @@ def test_any_id_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert unquote(first, errors="strict") == "日本語" * 6 + "日本"
 
 
-def test_a_folder_that_fills_up_is_told(tmp_path: Path) -> None:
+def test_a_full_folder_is_reported(tmp_path: Path) -> None:
     """An error names the file that can't be written, and how many files were written before it."""
     saved(tmp_path, rich_record("a", last_activity=time.time() + 5), rich_record("b"))
     (tmp_path / "made" / "b.json").mkdir(parents=True)

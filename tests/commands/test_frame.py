@@ -223,7 +223,7 @@ def test_colours_are_for_terminals(folder: Path) -> None:
     assert "\x1b" not in sessions(folder, "list", "--store", "one.db").out
 
 
-def test_json_goes_through_a_terminal_untouched(folder: Path) -> None:
+def test_json_is_unchanged_on_a_terminal(folder: Path) -> None:
     """JSON is neither wrapped nor coloured on a terminal, however long its lines are."""
     shown = on_terminal(folder, "list", "--store", "one.db", "--json").out
     assert {entry["session_id"] for entry in json.loads(shown)} == {"alice", "bob"}

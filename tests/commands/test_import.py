@@ -196,7 +196,7 @@ def test_a_recording_contains_its_agent(tmp_path: Path) -> None:
     assert "1 changed" in out.decode()
 
 
-def test_a_header_comes_from_standard_input(tmp_path: Path) -> None:
+def test_a_header_from_standard_input(tmp_path: Path) -> None:
     """A pasted header creates a session for the given site, in the namespace of the settings, in its pool."""
     setting = ["-s", "SESSIONS_NAMESPACE=shop", "-s", 'SESSIONS_POOLS={"staff": {"sessions": ["alice"]}}']
     stdin = f"sid={SECRET}; raw=a\xe9".encode("latin-1")

@@ -68,7 +68,7 @@ def test_bad_lines_are_left_out_if_asked(tmp_path: Path) -> None:
     assert stored(tmp_path, "bob") is None
 
 
-def test_what_a_file_is_taken_for_comes_first(tmp_path: Path) -> None:
+def test_the_format_of_a_file_is_printed_first(tmp_path: Path) -> None:
     """The first line names the format of the file, in a dry run too."""
     entry = {"name": "a", "value": SECRET, "domain": "shop.example", "expires": -1}
     (tmp_path / "list.json").write_text(json.dumps([entry]))

@@ -263,7 +263,7 @@ def test_no_age(text: str) -> None:
         argument_types.age(text)
 
 
-def test_ages_and_moments_are_told() -> None:
+def test_texts_of_ages_and_moments() -> None:
     """Ages are told in the largest unit that fits twice, moments in UTC, and impossible ones don't fail."""
     ages = [age(1000 - seconds, 1000) for seconds in (0, 119, 120, 7199, 7200, 172_800, -300)]
     assert ages == ["0 s ago", "119 s ago", "2 min ago", "119 min ago", "2 h ago", "2 d ago", "in 5 min"]

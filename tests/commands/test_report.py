@@ -118,9 +118,7 @@ def test_what_is_not_a_report_stays(report: Report, tmp_path: Path) -> None:
         (("--store", "none.db"), 1, "There is no session store at"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
-    store: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
-) -> None:
+def test_errors_are_one_line(store: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
     """An error is reported in one line, with its exit code, and nothing is written."""
     done = called(tmp_path, "report", *("--store", str(store)), *arguments)
     assert done.code == code

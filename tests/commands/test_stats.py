@@ -181,7 +181,7 @@ def test_what_cannot_be_shown(stats: Project, arguments: list[str], code: int, m
     assert "Traceback" not in done.stderr
 
 
-async def test_rates_are_taken_over_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rates_are_averages_of_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts are written in steps: a rate is an average of some seconds, and falls when they stop."""
     store, snapshots = MemoryStore(), deque[Any]()
     context: Any = SimpleNamespace(options=SimpleNamespace(namespace=None, pool=None))

@@ -96,7 +96,7 @@ def test_what_can_not_be_read_is_named(text: str, where: dict[str, str], place: 
     assert "secret" not in str(error.value)
 
 
-def test_only_what_goes_there_is_written() -> None:
+def test_only_cookies_for_the_url_are_written() -> None:
     """The header for a URL has what the jar would send there, in its order, and is empty if that is nothing."""
     cookies = [
         Cookie(name="a", value="1", domain="shop.example", host_only=False),

@@ -354,7 +354,7 @@ def test_no_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
         (of_hosts("curl"), "a copied request of 4 cookies for 4 hosts"),
     ],
 )
-def test_what_a_file_is_taken_for(text: str | bytes, description: str) -> None:
+def test_the_description_of_a_file(text: str | bytes, description: str) -> None:
     """A file is described by its kind, and by how many cookies it has for how many hosts."""
     source = Source(text)
     name = detect(source, Reading())

@@ -136,7 +136,7 @@ def test_powershell_contains_cookies_and_agent(cookies: dict[str, str], agent: s
 
 @few
 @given(COOKIES, AGENTS, st.none() | st.just("http://user:pass@proxy.example:8080"))
-def test_our_own_command_comes_back(cookies: dict[str, str], agent: str, proxy: str | None) -> None:
+def test_the_command_of_curl_is_read(cookies: dict[str, str], agent: str, proxy: str | None) -> None:
     """The output of ``scrapy sessions curl`` contains cookies, agent, language, headers and proxy."""
     record = PersistentSession(
         session_id="alice",
@@ -207,7 +207,7 @@ def test_what_people_type(command: str, cookies: dict[str, str]) -> None:
     assert {cookie.domain for cookie in contents.cookies} == {"www.shop.example"}
 
 
-def test_headers_are_told_apart() -> None:
+def test_kinds_of_headers() -> None:
     """What browsers send everywhere is identity, other headers are bound, those of one request are left out."""
     names = ["Accept", "Sec-CH-UA", "DNT", "Sec-Fetch-Mode", "X-Api-Key", "Authorization", "X-CSRF-Token", "Referer"]
     options = " ".join(f"-H '{name}: {SECRET}'" for name in names)

@@ -76,7 +76,7 @@ def test_chromium_joins_headers() -> None:
     assert held(entry(headers=sets("a=1\nb=2", name="set-cookie"))) == {"a": "1", "b": "2"}
 
 
-def test_response_cookies_stand_in_for_headers() -> None:
+def test_response_cookies_replace_missing_headers() -> None:
     """Where a recorder leaves the headers out, the cookies it lists count, with all they say."""
     listed = {
         **pair("a"),
@@ -93,7 +93,7 @@ def test_response_cookies_stand_in_for_headers() -> None:
     assert held(entry(headers=sets("a=header"), cookies=[listed])) == {"a": "header"}
 
 
-def test_requests_tell_what_was_set_before() -> None:
+def test_requests_contain_cookies_set_before() -> None:
     """A cookie that was only sent is kept for its host with its last value; one set by the site has precedence."""
     recording = read(
         entry(0, sent=[pair("old", "1"), pair("sid", "stale")]),
@@ -116,7 +116,7 @@ def test_cached_answers_and_other_schemes_set_nothing() -> None:
     assert held(cached, entry(url="data:text/plain,x", headers=sets("b=1")), entry(url="about:blank")) == {}
 
 
-def test_the_browsers_identity_comes_along() -> None:
+def test_the_identity_of_the_browser_is_imported() -> None:
     """The first user agent of the recording is imported, unless it is no valid text."""
     assert read(entry(agent="Browser/1"), entry(1, agent="Other/2")).user_agent == "Browser/1"
     assert read(entry(agent="\ud800")).user_agent is None

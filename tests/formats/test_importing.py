@@ -52,7 +52,7 @@ def test_each_cookie_is_accounted_for() -> None:
     assert outcome(Contents([cookie("b")]), cookie("b"), cookie("x"), replace=True) == {"b": "same", "x": "removed"}
 
 
-def test_the_newest_wins_where_times_are_known() -> None:
+def test_the_newest_is_kept_if_times_are_known() -> None:
     """A recording's older cookie doesn't undo a newer one; a file without times is the newest, whatever the clocks."""
     newer = cookie("a", "newer", updated=NOW + 50, created=3.0)
     assert outcome(Contents([cookie("a", "old")], dated=True), newer) == {"a": "older"}
@@ -101,7 +101,7 @@ def test_a_refreshed_login_takes_over_the_value(url: str, fields: dict[str, Any]
         ({"domain": "other.example", "host_only": False}, ACCOUNT),
     ],
 )
-def test_a_cookie_that_is_not_sent_there_is_not_taken_over(fields: dict[str, Any], url: str) -> None:
+def test_a_cookie_that_is_not_sent_there_is_not_changed(fields: dict[str, Any], url: str) -> None:
     """A cookie of the session that doesn't go to the URL keeps its value; the sent one is added for its host."""
     old = cookie("sid", "OLD", **fields)
     sent = cookie("sid", "NEW", domain="www.shop.example")
@@ -111,7 +111,7 @@ def test_a_cookie_that_is_not_sent_there_is_not_taken_over(fields: dict[str, Any
     assert sent in merged.cookies
 
 
-def test_of_several_the_first_sent_is_taken_over() -> None:
+def test_of_several_the_first_sent_is_changed() -> None:
     """If the session sends two cookies of the name, the first one gets the new value."""
     near = cookie("sid", "near", domain="www.shop.example", path="/account", created=9.0)
     far = cookie("sid", "far", host_only=False, created=1.0)
@@ -123,7 +123,7 @@ def test_of_several_the_first_sent_is_taken_over() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_last_sent_value_is_taken_over(order: int) -> None:
+def test_the_last_sent_value_is_kept(order: int) -> None:
     """Of a cookie that was sent to two hosts the last value counts, unless the session's own is newer."""
     sent = [
         cookie("sid", "early", domain="www.shop.example", updated=NOW - 9),
@@ -207,7 +207,7 @@ async def test_what_is_replaced_is_another_session() -> None:
     assert revisions == [1, 2]
 
 
-async def test_what_another_process_did_meanwhile_stands() -> None:
+async def test_changes_of_another_process_are_kept() -> None:
     """Sessions that were made, saved or deleted after the plan was made are left alone, and named; others are saved."""
     store = MemoryStore()
     names = ("made", "saved", "deleted", "same")

@@ -88,7 +88,7 @@ def test_chromium_takes_every_kind_of_cookie(moved: tuple[Path, Site, Visit]) ->
         assert back[cookie.name] == cookie
 
 
-def test_a_crawl_goes_on_where_chromium_left(moved: tuple[Path, Site, Visit]) -> None:
+def test_a_crawl_continues_the_session_of_chromium(moved: tuple[Path, Site, Visit]) -> None:
     """The storage state that Chromium saved, imported, makes a session that a crawl is logged in with."""
     folder, site, _ = moved
     sessions(folder, "import", "back.json", "bob", "--namespace", "shop", "--user-agent", "Browser/1")

@@ -24,7 +24,7 @@ def records(text: str) -> list[PersistentSession]:
     return read_text("json", text).records
 
 
-def test_a_record_comes_back_whole() -> None:
+def test_a_record_is_complete_after_a_round_trip() -> None:
     """Every field is the same after a dump and a load, also an unknown one."""
     record, other = rich_record().model_copy(update={"from_the_future": [1]}), rich_record("bob")
     assert records(dump([record, other])) == [record, other]

@@ -189,13 +189,13 @@ def test_header_keeps_names_and_values(pairs: dict[str, str]) -> None:
         ("Cookie: a=b", "header"),
     ],
 )
-def test_the_format_is_told_by_the_content(text: str, name: str) -> None:
+def test_the_format_is_detected_by_the_content(text: str, name: str) -> None:
     """Each format is detected by its content, with any file name."""
     assert detect(Source(text), Reading()) == name
 
 
 @pytest.mark.parametrize("text", ["", "a=b", "hello", '{"what": 1}', "<html>"])
-def test_an_unknown_format_is_said(text: str) -> None:
+def test_an_unknown_format_is_an_error(text: str) -> None:
     """What could be anything is not guessed at: the message lists the formats."""
     with pytest.raises(FormatError, match="--format"):
         detect(Source(text), Reading())

@@ -159,7 +159,7 @@ def test_light_and_dark(seen: dict[str, Any]) -> None:
     assert sum(map(int, re.findall(r"\d+", seen["toggled"])[:3])) < 120
 
 
-def test_nothing_is_asked_for_and_nothing_goes_wrong(seen: dict[str, Any]) -> None:
+def test_no_requests_and_no_console_messages(seen: dict[str, Any]) -> None:
     """The browser requests the file alone, and its console stays empty: no error, no breach of the page's policy."""
     assert len(seen["requests"]) == 3
     assert {request.rpartition("/")[2] for request in seen["requests"]} == {"report.html"}
@@ -207,7 +207,7 @@ def test_all_is_there_without_scripts(seen: dict[str, Any]) -> None:
     assert background(seen["plain.png"]) > 230
 
 
-def test_an_empty_page_is_friendly(seen: dict[str, Any]) -> None:
+def test_an_empty_page_says_what_to_do(seen: dict[str, Any]) -> None:
     """A store without sessions says what to do."""
     assert seen["empty"].startswith("Nothing to show yet")
 

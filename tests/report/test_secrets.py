@@ -133,7 +133,7 @@ async def test_what_a_crawl_met_is_text() -> None:
     assert [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")] == []
 
 
-async def test_signs_that_are_not_seen() -> None:
+async def test_unprintable_characters() -> None:
     """A reason with signs that turn the direction, or that can't be encoded, makes a file that can be written."""
     store = empty()
     await save(store, record("a", status="retired", retired_reason="a\u202eb\x1b[31m"))
