@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +22,6 @@ __all__ = ["Contents", "Reading", "Remarks", "Skipping", "Source", "host_of", "r
 
 _T = TypeVar("_T")
 
-_UTF_8, _UTF_16_LE, _UTF_16_BE = b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"
 _PLACES = 3  # in one remark
 _REMARKS = 10  # that are shown
 
@@ -45,15 +46,9 @@ class Source:
         return text
 
     def _decoded(self, raw: bytes) -> str:
-        if raw.startswith(_UTF_8):
-            return decode(raw[len(_UTF_8) :])
-        start = raw[:2]
-        if start in {_UTF_16_LE, _UTF_16_BE}:
-            encoding = "utf-16-le" if start == _UTF_16_LE else "utf-16-be"
-        elif len(raw) > 3 and (raw[0] == 0) != (raw[1] == 0):
-            encoding = "utf-16-be" if raw[0] == 0 else "utf-16-le"
-        else:
-            return decode(raw)
+        encoding = json.detect_encoding(raw)
+        if encoding.startswith("utf-8"):
+            return decode(raw.removeprefix(codecs.BOM_UTF8))
         self.notes.append("its text is UTF-16, as the > of PowerShell writes it: it was decoded")
         return raw.decode(encoding, "replace")
 
