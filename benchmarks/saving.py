@@ -42,14 +42,39 @@ def measure(size: Size) -> list[Row]:
         compare(f"{name}, CPU of all threads", ours["cpu"], raw["cpu"], "ms", against),
         _turns(f"reactor held by a slice of saving {size.changed} sessions, p99.9", held["held"], bound=_HELD),
         _turns(f"reactor held by a slice of saving {size.changed} sessions, CPU, p99.9", held["busy"]),
+        *_encrypted(size),
+    ]
+
+
+def _encrypted(size: Size) -> list[Row]:
+    """Save with a key and without, in turns."""
+    sides: dict[bool, dict[str, list[float]]] = {encrypted: {"wall": [], "cpu": []} for encrypted in (True, False)}
+    for _ in range(size.sets):
+        with opened(Worker, size.changed, encrypted=True) as one, opened(Worker, size.changed) as other:
+            for number in range(size.rounds + 1):
+                for encrypted, worker in ((True, one), (False, other)):
+                    saved = worker.ask("save", n=size.changed, mark=number)
+                    for kind, times in sides[encrypted].items() if number else ():
+                        times.append(saved[kind])
+    name, against = f"saving {size.changed} changed sessions with an encryption key", "without a key"
+    return [
+        compare(name, sides[True]["wall"], sides[False]["wall"], "ms", against, bound=1.5),
+        compare(f"{name}, CPU of all threads", sides[True]["cpu"], sides[False]["cpu"], "ms", against),
     ]
 
 
 @contextmanager
-def opened(kind: Callable[..., _W], sessions: int) -> Iterator[_W]:
+def opened(kind: Callable[..., _W], sessions: int, *, encrypted: bool = False) -> Iterator[_W]:
     """Give a worker with as many *sessions* in memory and in its store."""
     with tempfile.TemporaryDirectory() as folder, kind("ours_save.py") as worker:
-        worker.ask("open", file=f"{folder}/sessions.db", sessions=sessions, cookies=COOKIES, actions=ACTIONS)
+        worker.ask(
+            "open",
+            file=f"{folder}/sessions.db",
+            sessions=sessions,
+            cookies=COOKIES,
+            actions=ACTIONS,
+            encrypted=encrypted,
+        )
         yield worker
         worker.ask("close")
 

@@ -14,6 +14,7 @@ __all__ = [
     "CookieConflict",
     "CorruptRecord",
     "CrawlClosing",
+    "EncryptionKeyError",
     "FormatError",
     "InvalidCookie",
     "InvalidData",
@@ -123,6 +124,10 @@ class StoreError(SessionError):
 
 class CorruptRecord(StoreError):
     """A stored record can't be read. It was set aside (quarantined), the others are not touched."""
+
+
+class EncryptionKeyError(StoreError):
+    """A store or record is encrypted with a key that isn't set. It is left as it is: set the key, and try again."""
 
 
 class NewerSchema(StoreError):

@@ -53,7 +53,7 @@ class SessionsExtension:
         self.crawler = crawler
         self.settings = SessionsSettings.from_settings(crawler.settings)
         _check_asyncio()
-        self.store = resolve_store(url=self.settings.store)
+        self.store = resolve_store(url=self.settings.store, key=self.settings.encryption_key)
         self.router = SessionRouter(crawler, self.settings, self.store, lambda: self.manager)
         if crawler.spider is not None:
             self.router.configs.look_at_spider()

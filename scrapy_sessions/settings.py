@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.keys import parse_keys
 from scrapy_sessions.models import Profile, check_session_id
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PREFIX = "SESSIONS_"
 DEFAULT_POOL = "default"
 """The pool that untagged requests draw from."""
 
-_QUIET = frozenset({"store", "profiles"})  # their values may hold passwords: no message quotes them
+_QUIET = frozenset({"encryption_key", "store", "profiles"})  # their values may hold passwords: no message quotes them
 
 
 def _from_json(value: object) -> object:
@@ -33,6 +34,12 @@ def _from_json(value: object) -> object:
             raise ValueError(f"a dict, or JSON of one, is expected ({e.msg} at character {e.pos})") from None
     if isinstance(value, Mapping):
         return dict(value)  # Scrapy wraps dict settings in BaseSettings
+    return value
+
+
+def _keys(value: str) -> str:
+    if not parse_keys(value):
+        raise ValueError("it is empty: leave it out, or name a key")
     return value
 
 
@@ -109,6 +116,15 @@ class SessionsSettings(BaseModel):
             "Where sessions last: ``sqlite://`` (``.scrapy/sessions/sessions.db`` of the project), "
             "``sqlite:////abs/file.db``, ``memory://`` (this process only), or a "
             ":class:`~scrapy_sessions.SessionStore` or its import path."
+        ),
+    )
+    encryption_key: Annotated[str, AfterValidator(_keys)] | None = Field(
+        None,
+        repr=False,
+        description=(
+            "The key that stored records are encrypted with (:doc:`/topics/encryption`), or several, separated by "
+            "commas: the first encrypts, all decrypt. Better set the environment variable ``SCRAPY_SESSIONS_KEY``, "
+            "which is used where this is unset: so the key is in no file of the project. Unset: records are plain."
         ),
     )
     namespace: SessionId | None = Field(

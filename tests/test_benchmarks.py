@@ -36,6 +36,8 @@ FIGURES = {
         "saving 30 changed sessions, CPU",
         "slice of saving 30 sessions, p99.9",
         "slice of saving 30 sessions, CPU",
+        "saving 30 changed sessions with an encryption key ",
+        "saving 30 changed sessions with an encryption key, CPU",
     ),
     "hold": (
         "save of 30 sessions, p99.9",

@@ -21,7 +21,7 @@ FOLDER = Path(scrapy_sessions.__file__).parent
 # A part, which is a folder or a module at the top, imports only from itself and from rows above its own.
 ROWS = (
     ("exceptions", "json_limits", "safe_repr"),
-    ("atomic_file", "models"),
+    ("atomic_file", "keys", "models"),
     ("settings", "cookies", "analytics", "signals"),
     ("storage", "pools"),
     ("fingerprint", "testing", "sessions"),

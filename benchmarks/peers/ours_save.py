@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from serve import Stopwatch, serve
 
 from scrapy_sessions import SessionManager
+from scrapy_sessions.keys import new_key
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
 
@@ -60,10 +61,11 @@ class Saving:
         with closing(loop):
             loop.run_until_complete(work)
 
-    async def open(self, file: str, sessions: int, cookies: int, actions: int) -> None:
+    async def open(self, file: str, sessions: int, cookies: int, actions: int, encrypted: bool = False) -> None:
         """Have *sessions* in memory and in the store, and a twin of the file for the raw side."""
         self._file = file
-        settings = SessionsSettings(save_interval=3600, history_limit=actions, cache_size=0)
+        key = new_key() if encrypted else None
+        settings = SessionsSettings(save_interval=3600, history_limit=actions, cache_size=0, encryption_key=key)
         self._manager = SessionManager(file, namespace="bench", settings=settings)
         await self._manager.open()
         self._sessions = [await registry_of(self._manager).get(f"s{number}") for number in range(sessions)]

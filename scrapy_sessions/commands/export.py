@@ -134,7 +134,7 @@ async def _records(context: Context, infos: list[SessionInfo]) -> AsyncIterator[
                     context.note(f"The session {info['session_id']!r} was just deleted")
                     continue
                 try:
-                    record = decode(row)
+                    record = decode(row, context.store.cipher)
                 except CorruptRecord as e:
                     context.note(str(e))
                 else:

@@ -192,7 +192,7 @@ async def _target(context: Context, now: float, exists: bool) -> _Target:
         )
     key = Key(namespace, options.id)
     row = await context.store.load(key) if exists else None
-    record = None if row is None else decode(row)
+    record = None if row is None else decode(row, context.store.cipher)
     if record is not None and record.status == "retired":
         raise CommandError(
             f"The session {options.id!r} is retired, no request is sent in it: delete it, or import into another", 1

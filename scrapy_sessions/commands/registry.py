@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "export": "export",
     "import": "import_",
     "curl": "curl",
+    "key": "key",
     "report": "report",
     "stats": "stats",
     "settings": "settings_",

@@ -157,7 +157,7 @@ async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None
     rows = []
     for record, old, _ in plans:
         revision = old.revision + 1 if old is not None and old.start_time == record.start_time else 1
-        rows.append(encode(record.model_copy(update={"revision": revision})))
+        rows.append(encode(record.model_copy(update={"revision": revision}), store.cipher))
     outcomes = await store.replace(rows, stored)
     late = [row.session_id for row, outcome in zip(rows, outcomes, strict=True) if outcome is not Outcome.SAVED]
     if late:

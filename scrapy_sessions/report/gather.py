@@ -8,7 +8,7 @@ from pathlib import PurePath
 from urllib.parse import urlsplit
 
 from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hour_of
-from scrapy_sessions.exceptions import CorruptRecord, NewerSchema
+from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema
 from scrapy_sessions.models import PersistentSession, SessionInfo
 from scrapy_sessions.report.aggregates import CookieAggregate, SessionSelection, UrlAggregate, slowest_logins
 from scrapy_sessions.report.data import Bucket, Lifetime, Pool, Report, Session
@@ -87,8 +87,8 @@ class _Gathering:
                 if row is None:
                     continue  # deleted since it was listed
                 try:
-                    self._add(decode(row), info["is_active"])
-                except (CorruptRecord, NewerSchema):
+                    self._add(decode(row, self._store.cipher), info["is_active"])
+                except (CorruptRecord, EncryptionKeyError, NewerSchema):
                     totals.unreadable += 1
             if self._on_progress is not None:
                 self._on_progress(len(page))

@@ -16,7 +16,7 @@ from scrapy_sessions.sessions.registry import SessionRegistry, Signaller
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage.base import Key, SessionStore
 from scrapy_sessions.storage.codec import encode
-from scrapy_sessions.storage.resolve import resolve_store
+from scrapy_sessions.storage.resolve import resolve_store, use_key
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,8 +63,13 @@ class SessionManager:
         if storage_path is not None and store is not None:
             raise TypeError("Give either storage_path or store, not both")
         owns_store = not isinstance(store, SessionStore)
+        key = None if settings is None else settings.encryption_key
+        if isinstance(store, SessionStore):
+            use_key(store, key)
+        else:
+            store = resolve_store(storage_path, store, key=key)
         self._registry = SessionRegistry(
-            store if isinstance(store, SessionStore) else resolve_store(storage_path, store),
+            store,
             owns_store=owns_store,
             namespace=namespace if namespace is None else check_session_id(namespace),
             settings=settings or SessionsSettings(),

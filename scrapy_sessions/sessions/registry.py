@@ -30,7 +30,7 @@ from scrapy_sessions.signals import (
     session_retired,
 )
 from scrapy_sessions.storage.base import Expired, Key, Row, SessionStore
-from scrapy_sessions.storage.codec import decode
+from scrapy_sessions.storage.codec import decode, in_plain
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -114,6 +114,7 @@ class SessionRegistry:
         """Open the store, and begin to save. Idempotent."""
         if not self._opened:
             await self.store.open()
+            await self.store.check_key()
             await self.writer.look_at_store()
             self._opened = True
             self.writer.start()
@@ -258,6 +259,7 @@ class SessionRegistry:
         if row is None:
             return None
         try:
+            row = in_plain(row, self.store.cipher)
             return row, decode(row)
         except CorruptRecord as e:
             await set_aside(self.store, row, e, self.count)

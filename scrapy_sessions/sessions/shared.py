@@ -10,7 +10,8 @@ from pydantic_core import from_json, to_json
 
 from scrapy_sessions.exceptions import CorruptRecord, InvalidData, SessionError, StoreError
 from scrapy_sessions.json_limits import MAX_SIZE, fault_of
-from scrapy_sessions.storage.base import SharedStore
+from scrapy_sessions.storage.base import SessionStore, SharedStore
+from scrapy_sessions.storage.encryption import Cipher, decrypt, encrypt
 
 __all__ = ["SharedData"]
 
@@ -59,7 +60,7 @@ class SharedData:
                 raise SessionError(
                     f"The shared data of {self._namespace!r} must be a dict, not {type(changed).__name__}"
                 )
-            body = self._encode(changed)
+            body = encrypt(self._encode(changed), self._cipher)
             if await store.write_shared(self._namespace, version, body):
                 return changed
         raise StoreError(f"The shared data of {self._namespace!r} changes elsewhere faster than it can be saved")
@@ -73,6 +74,10 @@ class SharedData:
             fault = f"it has more than {MAX_SIZE // 2**20} MiB"
         raise InvalidData(f"The shared data of {self._namespace!r} must be JSON ({fault})")
 
+    @property
+    def _cipher(self) -> Cipher | None:
+        return self._store.cipher if isinstance(self._store, SessionStore) else None
+
     async def _open(self) -> SharedStore:
         await self._opened()
         return self._store
@@ -81,6 +86,7 @@ class SharedData:
         body, version = await store.read_shared(self._namespace)
         if body is None:
             return {}, version
+        body = decrypt(body, self._cipher, f"The shared data of {self._namespace!r}")
         try:
             data = from_json(body, allow_inf_nan=False)
         except ValueError:

@@ -14,7 +14,7 @@ from threading import get_ident
 from typing import TypeAlias
 from weakref import WeakSet
 
-from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, SessionError, StoreError
+from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema, SessionError, StoreError
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.collector import Collector
 from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
@@ -23,7 +23,8 @@ from scrapy_sessions.sessions.parts import Parts
 from scrapy_sessions.sessions.record_fields import RECORD
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
-from scrapy_sessions.storage.codec import decode, encode
+from scrapy_sessions.storage.codec import decode, encode, in_plain
+from scrapy_sessions.storage.encryption import encrypt
 
 __all__ = ["WriteBehind"]
 
@@ -270,7 +271,7 @@ class WriteBehind:
     async def _encode(self, sessions: Iterable[SessionRuntime], unsaved: dict[SessionRuntime, None]) -> list[_Encoded]:
         """Encode *sessions* in slices. A session that can't be encoded is removed from *unsaved*."""
         batch: list[_Encoded] = []
-        seen = self._analytics.collect
+        seen, cipher = self._analytics.collect, self._store.cipher
         until = time.perf_counter() + _SLICE
         for session in sessions:
             self._dirty.pop(session, None)
@@ -282,14 +283,14 @@ class WriteBehind:
             seen(session)
             try:
                 parts = encode_parts(session)
-                row = row_of(session, parts)
+                row = row_of(session, parts, cipher)
             except Unencodable:
                 reduced = self._encode_what_can_be(session)
                 if reduced is None:
                     del unsaved[session]
                     continue
                 base = reduced._replace(actions_count=session.history.total)  # as in Parts, which base_of() relies on
-                batch.append((session, reduced, base))
+                batch.append((session, reduced._replace(body=encrypt(reduced.body, cipher)), base))
             else:
                 batch.append((session, row, parts))
             if time.perf_counter() > until:
@@ -332,12 +333,13 @@ class WriteBehind:
                 return False
             return True
         try:
+            row = in_plain(row, self._store.cipher)
             theirs = decode(row)
         except CorruptRecord as e:
             await set_aside(self._store, row, e, self._count)
             session.revision = 0
             return True
-        except NewerSchema as e:
+        except (EncryptionKeyError, NewerSchema) as e:
             self._count("save_errors", 1)
             logger.error("The session %r was not saved: %s", session.id, e)
             self._lose(session)

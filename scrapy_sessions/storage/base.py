@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.safe_repr import safe_repr
+from scrapy_sessions.storage.encryption import Cipher, check_key
 
 if TYPE_CHECKING:
     # typing.Self requires Python 3.11
@@ -104,6 +105,12 @@ class SessionStore(ABC):
     chained. The store reads the columns of a row, never its body.
     """
 
+    lasting: bool = True
+    """Whether the rows outlive the process. If not, they are not encrypted."""
+
+    cipher: Cipher | None = None
+    """What the bodies of rows are encrypted with, by those who call the store; ``None``: they are plain."""
+
     location: str
     """The path or URL of the store, without a password, for messages."""
 
@@ -120,6 +127,22 @@ class SessionStore(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Wait for the operations in progress, then close what :meth:`open` opened. Idempotent."""
+
+    async def check_key(self) -> None:
+        """Raise :exc:`~scrapy_sessions.exceptions.EncryptionKeyError` if :attr:`cipher` has not the key of the store.
+
+        Called after :meth:`open`, before anything is saved. By default it looks at the newest session.
+        """
+        for info in await self.list(now=0.0, limit=1) if self.lasting else ():
+            row = await self.load(Key(info["namespace"], info["session_id"]))
+            if row is not None:
+                check_key(row.body, self.cipher, f"The session store {self.location}")
+
+    async def encrypt_rest(self, encrypt: Callable[[bytes], bytes]) -> None:
+        """Replace each body that isn't that of a session, such as in the quarantine, by *encrypt(body)*.
+
+        By default there is none.
+        """
 
     async def epoch(self) -> str:
         """Return a text that changes when the store was replaced, restored or lost its data while it was open.

@@ -15,8 +15,9 @@ from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
 from scrapy_sessions.json_limits import MAX_COUNT, MAX_SIZE, fault_of
 from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
 from scrapy_sessions.storage.base import Row
+from scrapy_sessions.storage.encryption import Cipher, decrypt, encrypt, is_encrypted
 
-__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "Unreadable", "decode", "encode", "read", "up_to_date"]
+__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "Unreadable", "decode", "encode", "in_plain", "read", "up_to_date"]
 
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -40,8 +41,8 @@ They run on plain JSON, before validation, so that a migration keeps working whe
 """
 
 
-def encode(record: PersistentSession) -> Row:
-    """Return the row of *record*, its body at :data:`~scrapy_sessions.models.SCHEMA_VERSION`.
+def encode(record: PersistentSession, cipher: Cipher | None = None) -> Row:
+    """Return the row of *record*, its body at :data:`~scrapy_sessions.models.SCHEMA_VERSION`, encrypted by *cipher*.
 
     Raises :exc:`~scrapy_sessions.exceptions.StoreError`, naming the session, for a record that could not be decoded:
     one with values of a wrong type, such as an object in ``data`` that isn't JSON, or beyond the limits of
@@ -76,18 +77,29 @@ def encode(record: PersistentSession) -> Row:
         pages_visited=record.pages_visited,
         actions_count=len(record.actions_performed),
         revision=record.revision,
-        body=body,
+        body=encrypt(body, cipher),
     )
 
 
-def decode(row: Row) -> PersistentSession:
-    """Return the record of *row*, migrated to the current schema. Unknown fields are kept.
+def in_plain(row: Row, cipher: Cipher | None) -> Row:
+    """Return *row* with its body in plain.
 
-    Raises :exc:`~scrapy_sessions.exceptions.NewerSchema` for a record of a newer schema, and
+    Raises :exc:`~scrapy_sessions.exceptions.EncryptionKeyError`, and
+    :exc:`~scrapy_sessions.exceptions.CorruptRecord` for a body that was changed.
+    """
+    if not is_encrypted(row.body):
+        return row
+    return row._replace(body=decrypt(row.body, cipher, f"The stored record of {_name(row)}"))
+
+
+def decode(row: Row, cipher: Cipher | None = None) -> PersistentSession:
+    """Return the record of *row*, decrypted by *cipher* and migrated to the current schema. Unknown fields are kept.
+
+    Raises as :func:`in_plain`, :exc:`~scrapy_sessions.exceptions.NewerSchema` for a record of a newer schema, and
     :exc:`~scrapy_sessions.exceptions.CorruptRecord` for one that can't be read or isn't the row's. Their messages
     name the session and the fields at fault, never a value.
     """
-    fault = ""
+    row, fault = in_plain(row, cipher), ""
     try:
         return _decode(row)
     except ValidationError as error:

@@ -36,6 +36,8 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     :param clock: returns UNIX seconds; leases expire by it
     """
 
+    lasting = False
+
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.location = "memory://"
         self._clock = clock

@@ -14,11 +14,13 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.project import data_path, get_project_settings, inside_project
 
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.keys import given_keys
 from scrapy_sessions.storage.base import SessionStore
+from scrapy_sessions.storage.encryption import Cipher
 from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
-__all__ = ["resolve_store", "store_from_url"]
+__all__ = ["resolve_store", "store_from_url", "use_key"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +32,35 @@ _SCHEMES = ("memory", "sqlite")
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
-def resolve_store(path: str | os.PathLike[str] | None = None, url: Any = None) -> SessionStore:
+def resolve_store(
+    path: str | os.PathLike[str] | None = None, url: Any = None, *, key: str | None = None
+) -> SessionStore:
     """Return the store at *path* (an SQLite file or its folder), or of the setting *url*, or of the project.
 
-    Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a *url* that names no store.
+    It gets the cipher of *key*, the setting ``SESSIONS_ENCRYPTION_KEY``, or of the environment. Raises
+    :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a *url* that names no store, and for a bad key.
     """
+    if path is None and url is None and inside_project():
+        from scrapy_sessions.settings import SessionsSettings  # noqa: PLC0415  # it loads pydantic: only if needed
+
+        settings = SessionsSettings.from_settings(get_project_settings())
+        url, key = settings.store, key or settings.encryption_key
+    store = _resolved(path, url)
+    use_key(store, key)
+    return store
+
+
+def use_key(store: SessionStore, key: str | None) -> None:
+    """Give *store* the cipher of *key*, or of the environment, unless it has one."""
+    keys = given_keys(key) if store.cipher is None and store.lasting else []
+    if keys:
+        store.cipher = Cipher(keys)
+
+
+def _resolved(path: str | os.PathLike[str] | None, url: Any) -> SessionStore:
     if path is not None:
         file = Path(path)
         return SQLiteStore(file / "sessions.db" if file.is_dir() or not file.suffix else file)
-    if url is None and inside_project():
-        from scrapy_sessions.settings import SessionsSettings  # noqa: PLC0415  # it loads pydantic: only if needed
-
-        url = SessionsSettings.from_settings(get_project_settings()).store
     if isinstance(url, type) and issubclass(url, SessionStore):
         return url()
     if url is not None and not isinstance(url, str):

@@ -232,6 +232,25 @@ class RowContract(BaseContract):
             assert await store.quarantine(Key("shop", "alice"), 1, "not JSON")
         assert len(await store.quarantined()) == 2
 
+    @with_store
+    async def test_delete_empties_the_quarantine_of_the_key(self, store: SessionStore) -> None:
+        """A deleted key is in the quarantine no more; others are, and those of a key deleted by revision."""
+        for session_id in ("alice", "bob"):
+            await store.save([make_row(session_id)])
+            await store.quarantine(Key("shop", session_id), 1, "not JSON")
+            await store.save([make_row(session_id)])
+        await store.delete([Key("shop", "bob")], [1])
+        await store.delete([Key("shop", "alice")])
+        assert await store.quarantined() == [(Key("shop", "bob"), "not JSON")]
+
+    @with_store
+    async def test_the_epoch_of_a_store_in_use(self, store: SessionStore) -> None:
+        """The epoch stays the same while the store contains what was saved."""
+        before = await store.epoch()
+        await store.save([make_row("alice")])
+        await store.delete([Key("shop", "alice")])
+        assert await store.epoch() == before
+
 
 async def _ids(store: SessionStore) -> list[str]:
     return sorted(info["session_id"] for info in await store.list(now=0.0))

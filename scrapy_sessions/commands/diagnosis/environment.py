@@ -162,11 +162,6 @@ async def _content(context: Context, store: SessionStore) -> AsyncIterator[Findi
     for finding in await examine_records(context, store):
         yield finding
     yield _quarantine(store, await store.quarantined())
-    yield ok(
-        "protection",
-        "This version has no encryption key: the store contains records as plain JSON. The permissions above and, if "
-        "you have one, an encrypted disk protect them; protect backups and exports as well",
-    )
     yield await _clock(context, now)
     expired = len(await store.expired(context.options.namespace, now=now, limit=100_000))
     if expired:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from scrapy_sessions.commands.diagnosis.findings import Finding, error, ok
+from scrapy_sessions.commands.diagnosis.findings import Finding, error, ok, warning
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import count
-from scrapy_sessions.exceptions import CorruptRecord, NewerSchema
+from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema
+from scrapy_sessions.keys import VARIABLE
 from scrapy_sessions.storage import SessionStore
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
@@ -19,16 +20,20 @@ async def examine_records(context: Context, store: SessionStore) -> list[Finding
     """Decode each record, which is left as it is."""
     corrupt: list[str] = []
     newer: list[str] = []
-    read = 0
+    locked: list[str] = []
+    read = plain = 0
     async for page in context.pages():
         for row in await store.load_many([Key(info["namespace"], info["session_id"]) for info in page]):
             if row is None:
                 continue  # deleted meanwhile
             read += 1
+            plain += store.cipher is not None and not store.cipher.is_current(row.body)
             try:
-                decode(row)
+                decode(row, store.cipher)
             except CorruptRecord as fault:
                 corrupt.append(str(fault))
+            except EncryptionKeyError as fault:
+                locked.append(str(fault))
             except NewerSchema as fault:
                 newer.append(str(fault))
     findings = []
@@ -41,6 +46,8 @@ async def examine_records(context: Context, store: SessionStore) -> list[Finding
                 "the session",
             )
         )
+    if locked:
+        findings.append(error("records", _listed(locked, "can't be decrypted"), "Add the missing key after the others"))
     if newer:
         findings.append(
             error(
@@ -49,7 +56,25 @@ async def examine_records(context: Context, store: SessionStore) -> list[Finding
                 "Upgrade: python -m pip install -U scrapy-persistent-sessions. Until then, no request of them is sent",
             )
         )
-    return findings or [ok("records", f"{count(read, 'record')} can be read")]
+    return [*(findings or [ok("records", f"{count(read, 'record')} can be read")]), _protection(store, plain)]
+
+
+def _protection(store: SessionStore, plain: int) -> Finding:
+    if store.cipher is None:
+        return ok(
+            "protection",
+            f"There is no encryption key: the store contains records as plain JSON. The permissions above and, if you "
+            f"have one, an encrypted disk protect them; protect backups and exports as well. To encrypt the records, "
+            f"set {VARIABLE} to what scrapy sessions key new prints",
+        )
+    if plain:
+        verb = "is" if plain == 1 else "are"
+        return warning(
+            "protection",
+            f"{count(plain, 'record')} {verb} not encrypted with the first key",
+            "Encrypt what is stored: scrapy sessions key rotate",
+        )
+    return ok("protection", "All records are encrypted with the first key. Exports are not: protect them as well")
 
 
 def _listed(faults: list[str], what: str) -> str:

@@ -73,13 +73,17 @@ class Context:
         given = self.options.store
         if given is None:
             url = self.settings["SESSIONS_STORE"] if "SESSIONS_STORE" in self._given() else None
-            return resolve_store(url="sqlite://" if url is None else url)
+            return resolve_store(url="sqlite://" if url is None else url, key=self._key)
         # The last part of an import path is a class, which begins with a capital letter: "sessions.db" is a file.
         if "://" in given or (_CLASS_PATH.fullmatch(given) and not Path(given).exists()):
-            return resolve_store(url=given)
+            return resolve_store(url=given, key=self._key)
         if not given:
             raise CommandError("--store needs a URL or the path of a file")
-        return resolve_store(given)
+        return resolve_store(given, key=self._key)
+
+    @property
+    def _key(self) -> str | None:
+        return self.session_settings.encryption_key if "SESSIONS_ENCRYPTION_KEY" in self._given() else None
 
     def _given(self) -> set[str]:
         """The names of the ``SESSIONS_*`` settings that are set. At default priority they belong to others."""
@@ -114,6 +118,7 @@ class Context:
         if missing:
             raise CommandError(missing, 1)
         await self.store.open()
+        await self.store.check_key()
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -145,7 +150,7 @@ class Context:
         if row is None:
             raise CommandError(f"The session {session_id!r} was just deleted", 1)
         try:
-            return decode(row)
+            return decode(row, self.store.cipher)
         except CorruptRecord as e:
             raise CommandError(
                 f"{e}. The record was left as it is. A spider that needs this session quarantines it", 1
@@ -288,7 +293,11 @@ def _read_only(store: SessionStore) -> SessionStore:
     file = Path(store.location)
     readable = os.access(file, os.R_OK)
     writable = os.access(file, os.W_OK) and os.access(file.resolve().parent, os.W_OK | os.X_OK)
-    return _ReadOnlyStore(file) if readable and not writable else store
+    if writable or not readable:
+        return store
+    reading = _ReadOnlyStore(file)
+    reading.cipher = store.cipher
+    return reading
 
 
 class _ReadOnlyStore(SQLiteStore):
@@ -298,4 +307,4 @@ class _ReadOnlyStore(SQLiteStore):
         return ""  # the files beside it come and go with the processes that write
 
     def _connect(self, path: Path, replaced: Places | None) -> sqlite3.Connection:
-        return open_to_read(path, busy_timeout=self._busy_timeout)
+        return open_to_read(path, busy_timeout=self._busy_timeout, check=self._check_body)

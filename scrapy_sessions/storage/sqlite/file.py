@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,11 +51,14 @@ def explain(error: sqlite3.Error, path: str | Path, busy_timeout: float) -> Stor
     return StoreError(f"The session store {path} failed ({text}): {remedy.format(busy_timeout=busy_timeout)}")
 
 
-def open_file(path: Path, *, busy_timeout: float, replaced: Places | None = None) -> sqlite3.Connection:
+def open_file(
+    path: Path, *, busy_timeout: float, check: CheckBody = lambda body: None, replaced: Places | None = None
+) -> sqlite3.Connection:
     """Open the session file *path*, created or migrated as needed, and return a connection in autocommit mode.
 
     A new file has mode 0600; a new folder has mode 0700 and its own ``.gitignore``. An existing file that others may
     use is made private, which a WARNING says. Several processes may call it at once. *busy_timeout* is in seconds.
+    *check* is called with bodies of stored sessions, before the file is changed: it raises if they can't be decrypted.
     *replaced* is what a connection of this process has open, if there is another file in its place now.
 
     Raises :exc:`~scrapy_sessions.exceptions.StoreError`. The file of another program, of another user, of a newer
@@ -73,7 +76,7 @@ def open_file(path: Path, *, busy_timeout: float, replaced: Places | None = None
             if replaced is not None:
                 _remove_companions(path, replaced)
             make_file(path)
-            return _connect(path, busy_timeout)
+            return _connect(path, busy_timeout, check)
     except sqlite3.Error as error:
         raise explain(error, path, busy_timeout) from error
     except Timeout as error:
@@ -88,7 +91,7 @@ def open_file(path: Path, *, busy_timeout: float, replaced: Places | None = None
         ) from error
 
 
-def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+def open_to_read(path: Path, *, busy_timeout: float, check: CheckBody = lambda body: None) -> sqlite3.Connection:
     """Open the session file *path*, which this user can't write, for reading. It changes and creates no file.
 
     Raises :exc:`~scrapy_sessions.exceptions.StoreError`, also for a file of an older schema, which needs a migration.
@@ -103,6 +106,7 @@ def open_to_read(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
             harden(connection)
             _check_header(path, connection)
             check_schema(connection, path)
+            _check_bodies(connection, check)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < LATEST:
                 raise StoreError(
@@ -140,6 +144,7 @@ def erase(connection: sqlite3.Connection, *, patience: float, busy_timeout: floa
     return not busy
 
 
+CheckBody: TypeAlias = Callable[[bytes], None]
 Places: TypeAlias = "tuple[tuple[int, int] | None, ...]"
 """The devices and inodes of a file and those beside it that SQLite has open; ``None`` where there is none."""
 
@@ -151,6 +156,14 @@ def places_of(path: Path) -> Places:
 
 def _opened_by_sqlite(path: Path) -> list[Path]:
     return [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS[:2])]
+
+
+def _check_bodies(connection: sqlite3.Connection, check: CheckBody) -> None:
+    """Call *check* with the body that was saved first and the one that was created last, if there are any."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'sessions'").fetchone()
+    for order in ("ASC", "DESC") if tables else ():
+        for (body,) in connection.execute(f"SELECT CAST(body AS BLOB) FROM sessions ORDER BY rowid {order} LIMIT 1"):
+            check(body or b"")
 
 
 def _remove_companions(path: Path, replaced: Places) -> None:
@@ -215,7 +228,7 @@ def _check_header(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout: float, check: CheckBody) -> sqlite3.Connection:
     # isolation_level=None, so that we begin transactions ourselves, with BEGIN IMMEDIATE. A transaction that first
     # reads and then writes fails at once, without waiting, if another process wrote in between.
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
@@ -223,6 +236,7 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         harden(connection)
         _check_header(path, connection)
         check_schema(connection, path)
+        _check_bodies(connection, check)
         if connection.execute("PRAGMA application_id").fetchone() == (0,):
             # The first write is this page alone, so that a kill leaves either an empty file or one with our id.
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

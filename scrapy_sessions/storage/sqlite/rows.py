@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from operator import attrgetter
 
 from scrapy_sessions.storage.base import Key, Outcome, Row
 from scrapy_sessions.storage.sqlite.file import transaction
 
-__all__ = ["delete", "load", "load_many", "quarantined", "replace", "save", "set_aside", "set_aside_rows"]
+__all__ = [
+    "delete",
+    "encrypt_rest",
+    "load",
+    "load_many",
+    "quarantined",
+    "replace",
+    "save",
+    "set_aside",
+    "set_aside_rows",
+]
 
 _COLUMNS = (
     "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
@@ -112,6 +122,18 @@ def set_aside_rows(connection: sqlite3.Connection, rowids: Sequence[int], reason
     with transaction(connection):
         connection.executemany(_QUARANTINE_ROW, [(reason, now, rowid) for rowid in rowids])
         connection.executemany(_DELETE_ROW, [(rowid,) for rowid in rowids])
+
+
+def encrypt_rest(connection: sqlite3.Connection, encrypt: Callable[[bytes], bytes]) -> None:
+    with transaction(connection):
+        for table in ("quarantine", "shared"):
+            rowids = [rowid for (rowid,) in connection.execute(f"SELECT rowid FROM {table}")]
+            for rowid in rowids:
+                query = f"SELECT coalesce(CAST(body AS BLOB), x'') FROM {table} WHERE rowid = ?"
+                (body,) = connection.execute(query, (rowid,)).fetchone()
+                changed = encrypt(body)
+                if changed != body:
+                    connection.execute(f"UPDATE {table} SET body = ? WHERE rowid = ?", (changed, rowid))
 
 
 def quarantined(connection: sqlite3.Connection) -> list[tuple[Key, str]]:

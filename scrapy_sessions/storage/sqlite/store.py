@@ -25,6 +25,7 @@ from scrapy_sessions.storage.base import (
     SessionStore,
     SharedStore,
 )
+from scrapy_sessions.storage.encryption import check_key
 from scrapy_sessions.storage.retention import PruneSchedule
 from scrapy_sessions.storage.sqlite import analytics, listing
 from scrapy_sessions.storage.sqlite import rows as row_statements
@@ -111,6 +112,12 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         executor.shutdown(wait=False)  # it takes no new calls, and completes the pending ones in order
         # Shielded, because a cancelled close() would otherwise leave the connection open, to a thread that has ended.
         await asyncio.shield(asyncio.wrap_future(closed))
+
+    async def check_key(self) -> None:
+        """Nothing: :meth:`open` has checked it, before it changed the file."""
+
+    async def encrypt_rest(self, encrypt: Callable[[bytes], bytes]) -> None:
+        await self._call(self._erasing, row_statements.encrypt_rest, encrypt)
 
     async def epoch(self) -> str:
         return await self._call(self._epoch)
@@ -236,7 +243,10 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
                 raise explain(error, self.location, self._busy_timeout) from error
 
     def _connect(self, path: Path, replaced: Places | None) -> sqlite3.Connection:
-        return open_file(path, busy_timeout=self._busy_timeout, replaced=replaced)
+        return open_file(path, busy_timeout=self._busy_timeout, check=self._check_body, replaced=replaced)
+
+    def _check_body(self, body: bytes) -> None:
+        check_key(body, self.cipher, f"The session store {self.location}")
 
     def _epoch(self, connection: sqlite3.Connection) -> str:
         path = Path(self.location).resolve()
