@@ -23,7 +23,6 @@ class Format(NamedTuple):
     """One format.
 
     :param title: the name of a file of this format
-    :param purpose: the description in the list of formats
     :param misfit: returns why a file isn't of this format, ``None`` if it is. The registry checks whether it is JSON
     :param read: returns the contents of a file. Raises :exc:`~scrapy_sessions.exceptions.FormatError`, which contains
         the place in the file, but no value
@@ -34,7 +33,6 @@ class Format(NamedTuple):
     """
 
     title: str
-    purpose: str
     suffix: str
     misfit: Callable[[Source, Reading], str | None]
     read: Callable[[Source, Reading], Contents]
@@ -135,9 +133,7 @@ def _write_header(record: PersistentSession, url: str | None) -> str:
     return cookie_header.dump(record.cookies, url=url)
 
 
-def _list(
-    name: str, purpose: str, convert: Callable[[Cookie], dict[str, Any]] | None = None, *, partitions: bool = True
-) -> Format:
+def _list(name: str, convert: Callable[[Cookie], dict[str, Any]] | None = None, *, partitions: bool = True) -> Format:
     """Return the format of the lists of the shape *name*. *convert* returns an entry; ``None``: for import only."""
 
     def write_list(record: PersistentSession, url: str | None) -> str:
@@ -146,7 +142,6 @@ def _list(
 
     return Format(
         cookie_list.SHAPES[name].title,
-        purpose,
         ".json",
         lambda source, reading: cookie_list.misfit(source, name),
         cookie_list.read,
@@ -158,52 +153,34 @@ def _list(
 
 FORMATS: Mapping[str, Format] = {
     "json": Format(
-        "our own JSON",
-        "our own JSON, complete",
-        ".json",
-        records.misfit,
-        records.read,
-        lambda record, url: records.dump([record]),
-        whole=True,
+        "our own JSON", ".json", records.misfit, records.read, lambda record, url: records.dump([record]), whole=True
     ),
-    "har": Format("a HAR", "a browser's recording of its requests", ".har", har.misfit, har.read),
+    "har": Format("a HAR", ".har", har.misfit, har.read),
     "storage-state": Format(
         "a storage state of Playwright",
-        "Playwright's storage_state: cookies and local storage",
         ".json",
         storage_state.misfit,
         storage_state.read,
         lambda record, url: storage_state.dump(_live(record.cookies), record.local_storage),
     ),
-    "extension": _list("extension", "the JSON of browsers' cookie extensions", to_extension),
-    "selenium": _list("selenium", "Selenium's driver.get_cookies(), as JSON or pickle", to_selenium, partitions=False),
-    "playwright": _list("playwright", "Playwright's context.cookies()", to_playwright),
-    "puppeteer": _list("puppeteer", "Puppeteer's browser.cookies(), and those of the DevTools protocol", to_puppeteer),
-    "cookiejar": _list("cookiejar", "vars() of the cookies of requests or http.cookiejar"),
-    "rookiepy": _list("rookiepy", "the cookies of rookiepy"),
-    "name-value": Format(
-        "a JSON object",
-        "a JSON object of names and values",
-        ".json",
-        cookie_header.pairs_misfit,
-        cookie_header.read_pairs,
-        placed=True,
-    ),
+    "extension": _list("extension", to_extension),
+    "selenium": _list("selenium", to_selenium, partitions=False),
+    "playwright": _list("playwright", to_playwright),
+    "puppeteer": _list("puppeteer", to_puppeteer),
+    "cookiejar": _list("cookiejar"),
+    "rookiepy": _list("rookiepy"),
+    "name-value": Format("a JSON object", ".json", cookie_header.pairs_misfit, cookie_header.read_pairs, placed=True),
     "netscape": Format(
         "a cookies.txt",
-        "cookies.txt, as curl and yt-dlp read it",
         ".txt",
         netscape.misfit,
         netscape.read,
         lambda record, url: netscape.dump(_plain_cookies(record)),
         partitions=False,
     ),
-    "curl": Format(
-        "a copied request", "a copied request: curl of bash or cmd, or PowerShell", ".txt", curl.misfit, curl.read
-    ),
+    "curl": Format("a copied request", ".txt", curl.misfit, curl.read),
     "header": Format(
         "a Cookie header",
-        "a Cookie header, or document.cookie",
         ".txt",
         cookie_header.misfit,
         cookie_header.read,

@@ -199,7 +199,6 @@ class Report:
     pool: str | None = None
     since: float | None = None
     analytics: bool = False
-    events: int = 0
     totals: Totals = field(default_factory=Totals)
     sessions: list[Session] = field(default_factory=list)
     pools: list[Pool] = field(default_factory=list)

@@ -130,7 +130,6 @@ class _Gathering:
             hours = [row for row in hours if row.pool == report.pool]
             members = {(row.namespace, row.session_id) for row in hours}
             events = [e for e in events if e.pool == report.pool or (e.namespace, e.session_id) in members]
-        report.events = len(events)
         self._add_hours(hours)
         report.logins, report.logins_left_out = slowest_logins(filter(self._in_buckets, events), MOST_LOGINS)
         for event in events:
