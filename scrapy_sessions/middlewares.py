@@ -347,7 +347,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             logger.warning(
                 "The cookies of %s are not sent: its session_id is None, so there is no session to keep them. Name a "
                 "session, or set a Cookie header",
-                request,
+                safe_request(request),
                 extra={"spider": self._router.crawler.spider},
             )
 

@@ -226,7 +226,8 @@ class PersistentSession(_Record):
     :param headers: by origin (``"https://shop.example"``, ``"http://shop.example:8080"``); the key ``"*"`` has the
         profile's headers, which are sent to every origin
     :param actions_performed: ``"GET https://shop.example/p/1 200"``, the newest last, bounded by
-        ``SESSIONS_HISTORY_LIMIT``
+        ``SESSIONS_HISTORY_LIMIT``; URLs in it, and ``last_url``, have the names of their query parameters, but the
+        values only with ``SESSIONS_HISTORY_QUERY``
     :param data: JSON data of the spider
     :param logged_in: its logins, by the name of the site (``SessionConfig.site``)
     :param generation: grows at every login

@@ -190,6 +190,15 @@ class SessionsSettings(BaseModel):
     history_limit: Count = Field(
         100, description="How many actions a session remembers; the oldest are dropped. 0: no limit."
     )
+    history_query: bool = Field(
+        False,
+        description=(
+            "Whether URLs in a session's history, its ``last_url`` and its ``retired_reason`` keep everything. Off: "
+            "they are stored without the values of query parameters, path parameters, fragment, user and password, "
+            "which may be tokens of a login. On: whoever can read the store, or an export of it, can read them. "
+            "Analytics, events, stats and log lines never contain them."
+        ),
+    )
     cache_size: Count = Field(
         10000,
         description=(

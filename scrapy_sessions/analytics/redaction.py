@@ -24,6 +24,8 @@ URL = re.compile(rf"(?<='){_SCHEME}[^\s<>']+|(?<=\"){_SCHEME}[^\s<>\"]+|{_SCHEME
 _RELATIVE = re.compile(r"(?:(?<![^\s(\[,=:'\"])/|;[^\s/?#;=]+=|\?[^\s?=]*=)[^\s<>]*")
 _ADDRESS = re.compile(f"{URL.pattern}|{_RELATIVE.pattern}")
 _PARAMETERS = re.compile(r";[^/]*")  # ";jsessionid=..." in a path
+# A URL that has a query at most. It is not the form of one with a password, a parameter in its path or a fragment.
+_USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::[1-5]?[0-9]{1,4})?(?:/[^?;#@\s\\]*)?)(?:\?([^;#@\s]*))?")
 _LONGEST = 300  # characters of a detail
 
 
@@ -71,6 +73,10 @@ def safe_url(url: str, *, names: bool = True) -> str:
     >>> safe_url("/cart?token=2", names=False)
     '/cart?…'
     """
+    usual = _USUAL.fullmatch(url)  # the URL of a page: this runs at each response
+    if usual is not None:
+        place, query = usual.groups()
+        return place + _safe_query(query, names) if query else place
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -81,6 +87,9 @@ def safe_url(url: str, *, names: bool = True) -> str:
         origin = f"{origin or '//'}{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
     elif parts.netloc or (parts.scheme and "://" not in url):
         return f"{parts.scheme}:…"  # the rest may be anything: data:, mailto:
-    kept = [pair.partition("=")[0] for pair in parts.query.split("&") if "=" in pair] if names else []
-    query = "?" + "&".join(f"{name}=…" for name in kept) if kept else "?…" if parts.query else ""
-    return f"{origin}{_PARAMETERS.sub('', parts.path)}{query}"
+    return f"{origin}{_PARAMETERS.sub('', parts.path)}{_safe_query(parts.query, names)}"
+
+
+def _safe_query(query: str, names: bool) -> str:
+    kept = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair] if names else []
+    return "?" + "&".join([f"{name}=…" for name in kept]) if kept else "?…" if query else ""

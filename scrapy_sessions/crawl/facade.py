@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.exceptions import SessionError, SessionRetired
 from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of, view_of
 from scrapy_sessions.sessions.shared import SharedData
@@ -45,7 +46,7 @@ class SpiderSessions:
         """
         session = self._router.session_of(response)
         if session is None:
-            raise SessionError(f"{response} was received in no session")
+            raise SessionError(f"<{response.status} {safe_url(response.url)}> was received in no session")
         return view_of(session)
 
     async def get(self, session_id: str) -> BrowserSession:

@@ -244,10 +244,11 @@ class InFlight:
         session.responses[status] = session.responses.get(status, 0) + 1
         session.bytes += len(response.body)
         session.latency += request.meta.get("download_latency", 0.0)
+        url = session.history.url(request.url)
         if page and status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
             session.pages_visited += 1
-            session.last_url = request.url
-        session.history.add(f"{request.method} {request.url} {status}")
+            session.last_url = url
+        session.history.add(f"{request.method} {url} {status}")
         if not session.dirty:
             session.changed()
 

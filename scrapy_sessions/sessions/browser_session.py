@@ -169,7 +169,7 @@ class BrowserSession:
 
     @property
     def last_url(self) -> str | None:
-        """The URL of its latest page."""
+        """The URL of its latest page, without the values of its query unless ``SESSIONS_HISTORY_QUERY`` is set."""
         return self._runtime.last_url
 
     @property
@@ -179,7 +179,10 @@ class BrowserSession:
 
     @property
     def actions(self) -> list[str]:
-        """What it did, oldest first: ``"GET https://shop.example/p/1 200"``, and what :meth:`record` added."""
+        """What it did, oldest first: ``"GET https://shop.example/p/1 200"``, and what :meth:`record` added.
+
+        URLs in it have the names of their query parameters, not the values, unless ``SESSIONS_HISTORY_QUERY`` is set.
+        """
         return self._runtime.history.texts()
 
     # Cookies, headers, data
@@ -222,7 +225,7 @@ class BrowserSession:
     # What a spider does with it
 
     def record(self, text: str) -> None:
-        """Add *text* to :attr:`actions`."""
+        """Add *text* to :attr:`actions`, its URLs without values."""
         self._runtime.record(text)
 
     async def fetch(self, request: Request) -> Response:

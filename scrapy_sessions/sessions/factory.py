@@ -77,6 +77,7 @@ class SessionFactory:
             delay=None if declared is None else declared.delay,
             concurrency=policy.concurrency,
             history_limit=self._settings.history_limit,
+            history_query=self._settings.history_query,
             transient=transient,
             owner=self._owner,
             clock=self._clock,
@@ -98,6 +99,7 @@ class SessionFactory:
             delay=None if declared is None else declared.delay,
             concurrency=(declared or self._settings).concurrency,
             history_limit=self._settings.history_limit,
+            history_query=self._settings.history_query,
             owner=self._owner,
             clock=self._clock,
         )

@@ -8,6 +8,8 @@ from itertools import islice
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from scrapy_sessions.analytics.redaction import safe_url, without_secrets
+
 __all__ = ["History", "storable"]
 
 _NEW = 64  # texts that are kept unencoded: encoding each one at once would copy all texts before it
@@ -18,18 +20,30 @@ _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",')
 class History:
     """The last *limit* actions of a session, oldest first (0: all of them).
 
+    URLs in them keep the names of their query parameters, not the values, unless *query* is true: values may be tokens.
+
     They are kept as JSON in one bytes object, as they are saved: a third of the memory of as many strings, and saving
     them again costs nothing.
     """
 
-    __slots__ = ("_count", "_encoded", "_limit", "_new", "_total")
+    __slots__ = ("_count", "_encoded", "_limit", "_new", "_query", "_total")
 
-    def __init__(self, texts: Iterable[str] = (), *, limit: int = 0) -> None:
+    def __init__(self, texts: Iterable[str] = (), *, limit: int = 0, query: bool = False) -> None:
         self._limit = limit
+        self._query = query
         self.restore(texts)
 
+    def url(self, url: str) -> str:
+        """Return *url* as it may be stored."""
+        return url if self._query else safe_url(url)
+
+    def text(self, text: str) -> str:
+        """Return *text*, which may contain URLs, as it may be stored."""
+        text = storable(text)
+        return text if self._query else without_secrets(text)
+
     def add(self, text: str) -> None:
-        """Add *text*, as the newest."""
+        """Add *text*, as the newest. Its URLs are those of :meth:`url`, or it is a :meth:`text`."""
         new = self._new
         new.append(text)
         if len(new) >= _NEW:

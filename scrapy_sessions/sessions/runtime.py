@@ -22,7 +22,7 @@ from scrapy_sessions.models import (
     check_session_id,
 )
 from scrapy_sessions.sessions.counters import ZERO, CounterSnapshot
-from scrapy_sessions.sessions.history import History, storable
+from scrapy_sessions.sessions.history import History
 from scrapy_sessions.sessions.json_data import WatchedData
 from scrapy_sessions.sessions.record_fields import RECORD
 from scrapy_sessions.sessions.tracked import TrackedHeaders, TrackedJar
@@ -178,6 +178,7 @@ class SessionRuntime:
         delay: float | None = None,
         concurrency: int = 0,
         history_limit: int = 100,
+        history_query: bool = False,
         transient: bool = False,
         owner: SessionOwner | None = None,
         clock: Callable[[], float] = time.time,
@@ -202,7 +203,7 @@ class SessionRuntime:
         self.last_activity = now
         self.last_url: str | None = None
         self.pages_visited = 0
-        self.history = History(limit=history_limit)
+        self.history = History(limit=history_limit, query=history_query)
         self._data: WatchedData | None = None  # None: empty, and nobody has asked for it
         self.settled: tuple[tuple[Any, ...], bytes] | None = None  # cache of RecordFields.encode_settled()
         self.status: Status = "new"  # changed by the three transitions only
@@ -289,7 +290,7 @@ class SessionRuntime:
         """Take the session out of use for good. Its record stays, with *reason*; that of the first call counts."""
         if self.status == "retired":
             return
-        self.retired_reason = storable(reason)
+        self.retired_reason = self.history.text(reason)
         self._change_status("retired", "retired", self.retired_reason)
         self.wake_first()
 
@@ -346,7 +347,7 @@ class SessionRuntime:
 
     def record(self, text: str) -> None:
         """Add *text* to the history."""
-        self.history.add(storable(text))
+        self.history.add(self.history.text(text))
         self.changed()
 
     # The owner

@@ -55,6 +55,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             SPIDER.replace("SITE", repr(site.url("").rstrip("/"))),
             SESSIONS_PROFILES={"desk": {"user_agent": "Browser/1", "language": "de", "proxy": None}},
             SESSIONS_IDLE_TIMEOUT=86400,
+            SESSIONS_HISTORY_QUERY=True,
         )
         command = [sys.executable, "-m", "scrapy", "crawl", "shop", "--logfile", "crawl.log"]
         subprocess.run(command, cwd=folder, env=environment(), check=True, timeout=HANG)

@@ -86,6 +86,7 @@ def kill_one(number: int, folder: Path, site: Site, crawls: Crawls) -> Killed:
         "SESSIONS_STORE": sqlite_url(path),
         "SESSIONS_SAVE_INTERVAL": SAVE_INTERVAL,
         "SESSIONS_HISTORY_LIMIT": 20,
+        "SESSIONS_HISTORY_QUERY": True,
         "LOG_ENABLED": False,
     }
     pages = round(LONGEST ** random.Random(number).random())

@@ -63,5 +63,5 @@ def test_it_is_compact() -> None:
     """A hundred actions take little more than their text: no object stands for each."""
     history = History((f"GET https://shop.example/p/{number} 200" for number in range(100)), limit=100)
     assert len(history.encoded()) < 100 * 45
-    assert History.__slots__ == ("_count", "_encoded", "_limit", "_new", "_total")
+    assert History.__slots__ == ("_count", "_encoded", "_limit", "_new", "_query", "_total")
     assert history.texts()[-1] == "GET https://shop.example/p/99 200"
