@@ -29,6 +29,7 @@ _ANSI = re.compile(
 )
 # Browsers write every backslash twice, even where Windows would keep both.
 _ARGUMENT = re.compile(r'(?P<gap>[ \t\n]+)|\\[\\"]|"|(?P<plain>[^ \t\n"\\]+|\\)')
+_CMD = re.compile(r'(?P<quoted>"[^"]*"?)|(?P<end>[&|<>])|\^\n?(?P<escaped>.?)', re.DOTALL)
 _END = "\0"
 _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -104,22 +105,12 @@ def split_cmd(text: str) -> list[list[str]]:
 
 def _without_carets(text: str) -> str:
     # Outside of quotation marks, a caret escapes the next character; before the end of a line, that of the next line.
-    kept = []
-    quoted = False
-    position = 0
-    while position < len(text):
-        character = text[position]
-        position += 1
-        if character == "^" and not quoted:
-            position += text.startswith("\n", position)
-            character = text[position : position + 1]
-            position += 1
-        elif character == '"':
-            quoted = not quoted
-        elif character in "&|<>" and not quoted:
-            character = _END
-        kept.append(character)
-    return "".join(kept)
+    def replaced(found: re.Match[str]) -> str:
+        if found["end"]:
+            return _END
+        return found[0] if found["quoted"] else found["escaped"]
+
+    return _CMD.sub(replaced, text)
 
 
 def _split_arguments(text: str) -> list[str]:

@@ -167,8 +167,9 @@ class _Replay:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._now = reading.now
-        self._guessed: dict[tuple[str, str], str] = {}
-        self._guessed_values: dict[tuple[str, str], str] = {}
+        self._guessed: dict[
+            tuple[str, str], tuple[str, str]
+        ] = {}  # by host and name: URL of the last request, and value
         # A cache: by name, the schemes and hosts to which the jar sends such a cookie on every path.
         self._known: dict[str, set[tuple[str, str]]] = {}
         self.redacted = 0
@@ -189,7 +190,7 @@ class _Replay:
         self._now = self._reading.now
         cookies = self._jar.dump()
         kept = {(cookie.domain, cookie.name) for cookie in cookies}
-        return cookies, {key: url for key, url in self._guessed.items() if key in kept}
+        return cookies, {key: url for key, (url, _) in self._guessed.items() if key in kept}
 
     def _is_redacted(self, header: str) -> bool:
         value = header.partition(";")[0].partition("=")[2].strip()
@@ -257,8 +258,8 @@ class _Replay:
         for name, value in pairs:
             guess = (event.host, name)
             if guess in self._guessed:
-                if self._guessed_values[guess] == value:
-                    self._guessed[guess] = url
+                if self._guessed[guess][1] == value:
+                    self._guessed[guess] = url, value
                     continue
             elif not name or self._is_known(event, name):
                 continue
@@ -272,7 +273,7 @@ class _Replay:
             except (InvalidCookie, FormatError) as error:
                 self.refusals.append(getattr(error, "reason", "malformed"))
             else:
-                self._guessed[guess], self._guessed_values[guess] = url, value
+                self._guessed[guess] = url, value
 
     def _is_known(self, event: _Event, name: str) -> bool:
         """Whether the jar sends a cookie called *name* with the request."""
