@@ -12,7 +12,6 @@ from scrapy_sessions.sessions.parts import Parts
 from scrapy_sessions.sessions.record_fields import RECORD, Unencodable
 from scrapy_sessions.storage.base import Row
 from scrapy_sessions.storage.codec import decode, read
-from scrapy_sessions.storage.encryption import Cipher, encrypt
 
 if TYPE_CHECKING:
     from scrapy_sessions.sessions.runtime import SessionRuntime
@@ -34,8 +33,8 @@ def encode_parts(session: SessionRuntime) -> Parts:
     return Parts(settled, moving, cookies, session.history.total)
 
 
-def row_of(session: SessionRuntime, parts: Parts, cipher: Cipher | None = None) -> Row:
-    """Return the row of *session*, of which *parts* is the present content, encrypted by *cipher*.
+def row_of(session: SessionRuntime, parts: Parts) -> Row:
+    """Return the row of *session*, of which *parts* is the present content.
 
     Raises :exc:`Unencodable` if it is larger than a record may be.
     """
@@ -56,7 +55,7 @@ def row_of(session: SessionRuntime, parts: Parts, cipher: Cipher | None = None) 
         session.pages_visited,
         len(session.history),
         session.revision + 1,
-        encrypt(body, cipher),
+        body,
     )
 
 
