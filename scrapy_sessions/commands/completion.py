@@ -53,13 +53,11 @@ async def run(context: Context) -> int:
         script = script.replace('"(*)::', '"*:')  # several ids, of which shtab completes only the first
         script = f"eval {shlex.quote(script)}"  # where it registers its function instead of calling it
     elif shell == "fish":  # without the lines that remove other completions of scrapy, and its file names
-        script = "\n".join(line for line in script.splitlines() if line not in {"complete -c scrapy -e", _NO_FILES})
+        removed = {"complete -c scrapy -e", "complete -c scrapy -f"}
+        script = "\n".join(line for line in script.splitlines() if line not in removed)
     wrapper = resources.files(__package__).joinpath(f"completion.{shell}").read_text(encoding="utf-8")
     context.stdout.write(wrapper.replace("@SHTAB@", script))
     return 0
-
-
-_NO_FILES = "complete -c scrapy -f"
 
 
 def _set_values(action: argparse.Action, subcommand: str, file: Any) -> None:

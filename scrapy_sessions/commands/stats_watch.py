@@ -7,6 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from typing import Any, TypeAlias
 
 from rich.console import Console
@@ -54,16 +55,15 @@ async def watch(context: Context, store: AnalyticsStore, read: _Read) -> int:
     # A handler of the loop: the signal ends a wait, and doesn't interrupt a query.
     loop.add_signal_handler(signal.SIGINT, stop.set)
     snapshots: deque[_Snapshot] = deque()
+    screen = console(context.stdout)
+    is_live = context.on_terminal and not context.options.json
     try:
-        if context.on_terminal and not context.options.json:
-            with Live(console=(screen := console(context.stdout)), auto_refresh=False) as live:
-                while not stop.is_set():
-                    live.update(_table(await _rows(context, store, read, snapshots), screen), refresh=True)
-                    await _pause(stop, context.options.interval)
-        else:
+        with Live(console=screen, auto_refresh=False) if is_live else nullcontext() as live:
             while not stop.is_set():
                 rows = await _rows(context, store, read, snapshots)
-                if context.options.json:
+                if live is not None:
+                    live.update(_table(rows, screen), refresh=True)
+                elif context.options.json:
                     context.write_json({"time": time.time(), "pools": rows})
                 else:
                     totals = ((name, sum(row[name] for row in rows)) for name in ("live", *_STATUSES, *_COUNTS))
@@ -71,17 +71,11 @@ async def watch(context: Context, store: AnalyticsStore, read: _Read) -> int:
                     counts = "  ".join(f"{name} {total}" for name, total in totals)
                     context.write(f"{moment(time.time())}  {counts}  requests/s {rate:.1f}")
                 context.stdout.flush()
-                await _pause(stop, context.options.interval)
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(stop.wait(), context.options.interval)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
     return 0
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except asyncio.TimeoutError:
-        return
 
 
 async def _rows(context: Context, store: AnalyticsStore, read: _Read, snapshots: deque[_Snapshot]) -> list[_Row]:

@@ -113,7 +113,8 @@ class CookieAggregate:
     def add(self, cookies: Iterable[Cookie], now: float) -> None:
         """Add the cookies of one session at the time *now*. Their values are not read."""
         for cookie in cookies:
-            stats = self._cookies.get((cookie.domain, cookie.name), _cookie_stats)
+            key = (cookie.domain, cookie.name)
+            stats = self._cookies.get(key, lambda key: CookieStats(shortened(key[0]), shortened(key[1], 80)))
             set_at = cookie.updated or cookie.created
             age = max(now - set_at, 0.0)
             stats.count += 1
@@ -143,10 +144,6 @@ def slowest_logins(events: Iterable[Event], number: int) -> tuple[list[Login], i
     ]
     slowest = heapq.nlargest(number, found, key=lambda login: (login.seconds, login.time))
     return slowest, len(found) - len(slowest)
-
-
-def _cookie_stats(key: tuple[str, str]) -> CookieStats:
-    return CookieStats(shortened(key[0]), shortened(key[1], 80))
 
 
 def _age_range(seconds: float) -> str:

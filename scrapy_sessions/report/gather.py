@@ -204,8 +204,9 @@ class _Gathering:
             for key, row in zip(page, await self._store.load_many(page), strict=True):
                 session = self._hours.get(key) or Session()
                 session.key = key
-                if key.session_id == FOLDED:
-                    self._add_folded(session)
+                if key.session_id == FOLDED:  # the other numbers are in the records of the pool's sessions
+                    for counts in (self._report.totals, self._pool(session)):
+                        counts.add_unrecorded(session)
                 elif row is None:
                     self._count_removed(session, self._events.get(key) or SessionEvents())
 
@@ -217,11 +218,6 @@ class _Gathering:
         session.last = max(session.last, events.last or 0.0)
         session.marks = events.marks[-_MARKS:]
         self._count(session)
-
-    def _add_folded(self, folded: Session) -> None:
-        """Add what only the folded hours of a pool contain: the other numbers are in the records of its sessions."""
-        for counts in (self._report.totals, self._pool(folded)):
-            counts.add_unrecorded(folded)
 
     def _pool(self, session: Session) -> Pool:
         place = (session.key.namespace, session.pool)

@@ -31,24 +31,23 @@ def logins(report: Report) -> list[Part]:
         Point(login.time, login.seconds, "p one", _titled(login))
         for login in reversed(report.logins)  # the slowest is drawn last, in front of the others
     ]
-    entries = [("login", "seconds per login, on average")] if known else []
+    entries, hints = [], []
+    if known:
+        entries.append(("login", "seconds per login, on average"))
+        total = sum(bucket.timed_logins for bucket in known)
+        mean, width = sum(bucket.login_seconds for bucket in known) / total, duration(report.bucket_seconds)
+        average = f"{count(total)} logins, {duration(mean)} on average"
+        hints.append(Hint(f"{average}. One bar is {width}, from the counters by hour."))
     if points:
         entries.append(("p one", "a single login"))
     return [
         Legend(entries),
         bars("Duration of logins over time", series, width=report.bucket_seconds, points=points, seconds=True),
-        *([Hint(_averages(report))] if known else []),
+        *hints,
         Hint(_single(report)),
         *details("The slowest logins", "Logins by duration", _slowest_logins(report)),
         *details("The slowest sessions", "Sessions by login time", _slowest_sessions(report)),
     ]
-
-
-def _averages(report: Report) -> str:
-    total = sum(bucket.timed_logins for bucket in report.buckets)
-    mean = sum(bucket.login_seconds for bucket in report.buckets) / total
-    width = duration(report.bucket_seconds)
-    return f"{count(total)} logins, {duration(mean)} on average. One bar is {width}, from the counters by hour."
 
 
 def _single(report: Report) -> str:
