@@ -33,9 +33,9 @@ from scrapy_sessions.exceptions import FormatError, NewerSchema
 from scrapy_sessions.formats.contents import Contents, Reading, Skipping, Source, host_of
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
 from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
-from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile, check_session_id
+from scrapy_sessions.models import EVERYWHERE, Profile, check_session_id
 from scrapy_sessions.pools.claim import check_profile
-from scrapy_sessions.sessions.manager import SessionManager, registry_of
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import Key, SessionStore
@@ -78,15 +78,6 @@ class _File(NamedTuple):
     reading: Reading
     format: str
     contents: Contents
-
-
-class _Target(NamedTuple):
-    """The session that gets the cookies. *expired*: its previous record, which a new session replaces."""
-
-    key: Key
-    manager: SessionManager
-    record: PersistentSession | None
-    expired: PersistentSession | None
 
 
 async def run(context: Context) -> int:
@@ -171,15 +162,13 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
             if not await registry.save(session):
                 raise CommandError(f"The session {options.id!r} was just deleted: import again", 1)
     output.show_changes(context, merged.changes)
-    output.show_cookies(
-        context, contents, merged, namespace=target.key.namespace, record=target.record, expired=target.expired
-    )
-    output.show_agent(context, contents, record=target.record, profile=profile)
+    output.show_cookies(context, contents, merged, target)
+    output.show_agent(context, contents, target, profile)
     _check_afterwards(context, target.key)
     return 1 if any(change.reason == "evicted" for change in merged.changes) else 0
 
 
-async def _target(context: Context, now: float, exists: bool) -> _Target:
+async def _target(context: Context, now: float, exists: bool) -> output.Target:
     options = context.options
     namespace = options.namespace or context.session_settings.namespace
     if namespace is None and exists:
@@ -198,10 +187,10 @@ async def _target(context: Context, now: float, exists: bool) -> _Target:
             f"The session {options.id!r} is retired, no request is sent in it: delete it, or import into another", 1
         )
     expired = record if record is not None and record.expiry is not None and record.expiry[0] <= now else None
-    return _Target(key, context.manager_of(namespace), None if expired is not None else record, expired)
+    return output.Target(key, context.manager_of(namespace), None if expired is not None else record, expired)
 
 
-def _identity(context: Context, contents: Contents, target: _Target) -> Profile | None:
+def _identity(context: Context, contents: Contents, target: output.Target) -> Profile | None:
     """Return the identity of a new session; ``None``: that of its profile."""
     options = context.options
     asked = {"--user-agent": options.user_agent, "--session-profile": options.session_profile, "--pool": options.pool}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from scrapy_sessions.commands.support.context import STANDARD, Context
 from scrapy_sessions.commands.support.tables import print_table
@@ -15,8 +16,11 @@ from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.cookie_fields import dotted_domain
 from scrapy_sessions.formats.importing import Change, Merge, RecordPlan
 from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile
+from scrapy_sessions.sessions.manager import SessionManager
+from scrapy_sessions.storage.base import Key
 
 __all__ = [
+    "Target",
     "file_name",
     "show_agent",
     "show_changes",
@@ -29,6 +33,15 @@ __all__ = [
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MOST_SKIPPED = 50  # lines
+
+
+class Target(NamedTuple):
+    """The session that gets the cookies. *expired*: its previous record, which a new session replaces."""
+
+    key: Key
+    manager: SessionManager
+    record: PersistentSession | None
+    expired: PersistentSession | None
 
 
 def file_name(file: str) -> str:
@@ -54,22 +67,13 @@ def show_skipped(context: Context, faults: Sequence[FormatError]) -> None:
 
 def show_changes(context: Context, changes: Sequence[Change]) -> None:
     """Print a table of the cookies that change, and why others are refused."""
-    shown = [change for change in changes if change.what != "same"]
-    if shown:
-        print_table(
-            context,
-            ("CHANGE", "COOKIE", "DOMAIN", "PATH", "EXPIRES"),
-            [
-                (
-                    change.what,
-                    change.cookie.name,
-                    dotted_domain(change.cookie),
-                    change.cookie.path,
-                    "with the session" if change.cookie.expires is None else moment(change.cookie.expires),
-                )
-                for change in shown
-            ],
-        )
+    rows = []
+    for what, cookie, _ in changes:
+        if what != "same":
+            expires = "with the session" if cookie.expires is None else moment(cookie.expires)
+            rows.append((what, cookie.name, dotted_domain(cookie), cookie.path, expires))
+    if rows:
+        print_table(context, ("CHANGE", "COOKIE", "DOMAIN", "PATH", "EXPIRES"), rows)
     for cookie in (change.cookie for change in changes if change.reason == "malformed"):
         odd = [field for field in ("name", "value", "path") if _CONTROL.search(getattr(cookie, field))]
         if odd:
@@ -78,24 +82,18 @@ def show_changes(context: Context, changes: Sequence[Change]) -> None:
         context.note(f"{number} refused ({reason}): {REFUSAL_REASONS[reason]}")
 
 
-def show_cookies(
-    context: Context,
-    contents: Contents,
-    merged: Merge,
-    *,
-    namespace: str,
-    record: PersistentSession | None,
-    expired: PersistentSession | None,
-) -> None:
-    """Print one line about the session *record* (``None``: a new one, which may replace *expired*)."""
-    options = context.options
+def show_cookies(context: Context, contents: Contents, merged: Merge, target: Target) -> None:
+    """Print one line about the session."""
+    options, expired = context.options, target.expired
     would = "would be " if options.dry_run else ""
     counts = Counter(change.what for change in merged.changes)
-    done = "changed" if record is not None else "created" if expired is None else "replaced"
+    done = "changed" if target.record is not None else "created" if expired is None else "replaced"
     parts = [f"{number} {what}" for what, number in counts.items()]
     origins = len(contents.local_storage)
     storage = f", local storage of {count(origins, 'origin')}" if origins else ""
-    context.write(f"{options.id} of {namespace} {would}{done}: cookies {', '.join(parts) or 'none'}{storage}")
+    context.write(
+        f"{options.id} of {target.key.namespace} {would}{done}: cookies {', '.join(parts) or 'none'}{storage}"
+    )
     if expired is not None and expired.expiry is not None:
         context.note(
             f"The previous session had expired (by its {expired.expiry[1]}): the new one keeps none of its "
@@ -103,13 +101,11 @@ def show_cookies(
         )
 
 
-def show_agent(
-    context: Context, contents: Contents, *, record: PersistentSession | None, profile: Profile | None
-) -> None:
-    """Print where the user agent of a new session is from, or that the session *record* keeps its own."""
+def show_agent(context: Context, contents: Contents, target: Target, profile: Profile | None) -> None:
+    """Print where the user agent of a new session is from, or that an existing session keeps its own."""
     options = context.options
-    if record is not None:
-        if contents.user_agent not in {None, record.user_agent}:
+    if target.record is not None:
+        if contents.user_agent not in {None, target.record.user_agent}:
             context.note("The file has another user agent than the session, which keeps its own")
     elif profile is not None and profile.user_agent is not None:
         if options.user_agent is None:
