@@ -16,8 +16,8 @@ MAX_DIGITS = 640
 MAX_SIZE = 64 * 1024 * 1024
 """How many bytes a record may have. SQLite and Redis refuse values that are several times as large."""
 
-MAX_COUNT = 2**63 - 1
-"""The largest number that a store's column takes."""
+MAX_COUNT = 2**53 - 1
+"""The largest count. The columns of a store, and every reader of JSON, take it exactly."""
 
 _TOO_LARGE: int = 10**MAX_DIGITS
 

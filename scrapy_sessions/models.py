@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from typing_extensions import TypedDict
 
 from scrapy_sessions.exceptions import InvalidSessionId
+from scrapy_sessions.json_limits import MAX_COUNT
 
 __all__ = [
     "EVERYWHERE",
@@ -116,7 +117,7 @@ def _hidden(pairs: Iterable[tuple[str | None, Any]], shown: frozenset[str]) -> l
 
 
 # Larger numbers are no counts: stores have 64 bits for the next one, and JSON elsewhere has 53 for this one.
-Count = Annotated[int, Field(ge=0, lt=2**53)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class _Record(BaseModel):

@@ -6,6 +6,7 @@ import copy
 import math
 import operator
 import pickle
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from scrapy_sessions import BrowserSession, Cookie, InvalidData, PersistentSession, SessionManager
 from scrapy_sessions.exceptions import CorruptRecord, InvalidCookie, StoreError
-from scrapy_sessions.json_limits import MAX_DEPTH, MAX_DIGITS
+from scrapy_sessions.json_limits import MAX_COUNT, MAX_DEPTH, MAX_DIGITS
 from scrapy_sessions.sessions import encoding
 from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.storage import Key, MemoryStore, codec
@@ -205,19 +206,35 @@ def test_a_body_beyond_a_limit_is_not_decoded(field: str, text: str, reason: str
 def test_a_time_that_is_infinite_is_not_decoded(field: str) -> None:
     """An infinite time could be read by the parser, but never be saved again."""
     row = encode(PersistentSession(session_id="alice", **{field: 5.5}))
-    with pytest.raises(CorruptRecord, match=r"finite|isn't JSON"):
+    with pytest.raises(CorruptRecord, match=r"finite|isn't JSON|don't validate|isn't that of its row"):
         decode(row._replace(body=row.body.replace(b'"%b":5.5' % field.encode(), b'"%b":1e999' % field.encode())))
+
+
+@pytest.mark.parametrize("field", ["expires", "created", "updated"])
+def test_the_times_of_cookies_are_finite_on_both_sides(field: str) -> None:
+    """A cookie of a record with an infinite time is neither written nor read."""
+    times: dict[str, Any] = {field: 5.5}
+    record = PersistentSession(
+        session_id="alice", cookies=[Cookie(name="a", value="1", domain="shop.example", **times)]
+    )
+    row = encode(record)
+    with pytest.raises(CorruptRecord, match=r"finite|isn't JSON"):
+        decode(row._replace(body=row.body.replace(b"5.5", b"1e999")))
+    infinite = record.cookies[0].model_copy(update={field: math.inf})
+    with pytest.raises(StoreError, match="times of cookies must be finite"):
+        encode(record.model_copy(update={"cookies": [infinite]}))
 
 
 @pytest.mark.parametrize("field", ["pages_visited", "max_uses", "viewport_width"])
 def test_counts_fit_a_column(field: str) -> None:
-    """A count that no database column takes is refused on both sides."""
-    record = PersistentSession(session_id="alice", **{field: 2**63})
+    """A count that not every database column and reader of JSON takes is refused on both sides."""
+    counts: dict[str, Any] = {field: 2**53}
+    record = PersistentSession.model_construct(session_id="alice", **counts)
     with pytest.raises(StoreError, match="counts and limits must be below"):
         encode(record)
     row = encode(PersistentSession(session_id="alice", **{field: 5}))
-    with pytest.raises(CorruptRecord, match="counts and limits must be below"):
-        decode(row._replace(body=row.body.replace(b'"%b":5' % field.encode(), b'"%b":%d' % (field.encode(), 2**63))))
+    with pytest.raises(CorruptRecord, match=r"counts and limits must be below|don't validate"):
+        decode(row._replace(body=row.body.replace(b'"%b":5' % field.encode(), b'"%b":%d' % (field.encode(), 2**53))))
 
 
 async def test_a_session_that_grows_too_large_keeps_its_data_as_saved(
@@ -294,3 +311,16 @@ async def test_shared_data_is_read_with_the_same_limits(body: bytes) -> None:
     assert await store.write_shared("shop", 0, body)
     with pytest.raises(CorruptRecord, match="'shop'"):
         await SharedData(store, "shop", store.open).get()
+
+
+async def test_a_revision_at_its_limit_is_not_written_beyond_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A crafted record with the largest revision stays as it is: the next one couldn't be read back."""
+    store = MemoryStore()
+    await store.open()
+    row = encode(PersistentSession(session_id="alice", namespace="shop", revision=MAX_COUNT, last_activity=time.time()))
+    await store.replace([row], [None])
+    async with SessionManager(store=store, namespace="shop") as manager:
+        (await manager.get("alice")).record("came")
+        await manager.flush()
+        assert await store.load(Key("shop", "alice")) == row
+    assert "'alice'" in caplog.text

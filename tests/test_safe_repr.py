@@ -42,7 +42,7 @@ NAMES = set(
 namespace session_id pool name names profile profile_name profiles sessions kind status expires_by reason what
 format domain host path same_site partition_key user_agent language timezone by_status marks ignored title
 suffix level check text remedy fields picked avoid before transient key part detail retired_reason
-default_id config item_field prometheus_file fallback_fingerprinter strategy guess
+types default_id config item_field prometheus_file fallback_fingerprinter strategy guess
 """,
     )
 )

@@ -10,8 +10,8 @@ from scrapy import Request, Spider
 from scrapy.crawler import CrawlerProcess
 from scrapy.http import Response, TextResponse
 
+from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.commands.support.context import Context
-from scrapy_sessions.commands.support.text import url_without_password
 from scrapy_sessions.storage import SQLiteStore
 
 __all__ = ["check_login"]
@@ -52,7 +52,7 @@ class _CheckSpider(Spider):
         yield self._request
 
     def _judge(self, response: Response) -> None:
-        verdict = f"{response.status} at {url_without_password(response.url)}"
+        verdict = f"{response.status} at {safe_url(response.url)}"
         if isinstance(response, TextResponse) and response.xpath(_PASSWORD):
             verdict += ", with a password field"
         self._verdict.append(verdict)

@@ -117,7 +117,7 @@ def _check(record: PersistentSession, path: str) -> None:
             raise FormatError(f"{path}.{name}", "it must be UNIX seconds, from 1970 to the year 9999")
     for name, number in _counts(record):
         if not 0 <= number <= MAX_COUNT:
-            raise FormatError(f"{path}.{name}", "it must be a number from 0 to 2**63 - 1")
+            raise FormatError(f"{path}.{name}", "it must be a number from 0 to 2**53 - 1")
     encode(record)
 
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
-from scrapy_sessions.json_limits import fault_of
+from scrapy_sessions.json_limits import MAX_COUNT, fault_of
 from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
 from scrapy_sessions.sessions.json_data import WATCHED, copy_json
 from scrapy_sessions.sessions.merging import (
@@ -253,6 +253,8 @@ class RecordFields:
         moving = dict(zip(self._moving, self._moving_values(session), strict=True))
         moving["metrics"] = dict(zip(self._counters, self._counter_values(session), strict=True))
         moving["revision"] += 1
+        if moving["revision"] > MAX_COUNT:  # a crafted record
+            raise Unencodable
         # "error", because the default writes a value of a wrong type and logs a warning that quotes it.
         encoded = self._dump_moving(moving, warnings="error", exclude_none=True)
         if session.unknown_metrics:  # fields of a newer version

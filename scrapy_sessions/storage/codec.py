@@ -151,8 +151,10 @@ def _fault_in(record: PersistentSession) -> str:
     # JSON has no infinity: pydantic writes null, which isn't valid in these fields.
     if not all(map(math.isfinite, _floats(record))):
         return "times and limits must be finite numbers of seconds (0 in a limit means no limit)"
+    if not all(math.isfinite((cookie.expires or 0.0) + cookie.created + cookie.updated) for cookie in record.cookies):
+        return "the times of cookies must be finite numbers of seconds"
     if any(isinstance(count, int) and count > MAX_COUNT for count in _counts(record)):
-        return "counts and limits must be below 2**63"
+        return "counts and limits must be below 2**53"
     for name in _mappings:
         for key, value in getattr(record, name).items():
             fault = fault_of(key) or fault_of(value, 1)
