@@ -44,20 +44,15 @@ class PrometheusFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).absolute()
         folder = self._path.parent
+        fault = ""
         if self._path.is_dir():
-            raise SessionConfigurationError(
-                f"SESSIONS_PROMETHEUS_FILE: {self._path} is a folder: name a file in it, for example "
-                f"{self._path / 'scrapy.prom'}"
-            )
-        if not folder.is_dir():
-            raise SessionConfigurationError(
-                f"SESSIONS_PROMETHEUS_FILE: there is no folder {folder}: make it, or name a file elsewhere"
-            )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise SessionConfigurationError(
-                f"SESSIONS_PROMETHEUS_FILE: this user can't write to the folder {folder}: change its rights, or name a "
-                f"file elsewhere"
-            )
+            fault = f"{self._path} is a folder: name a file in it, for example {self._path / 'scrapy.prom'}"
+        elif not folder.is_dir():
+            fault = f"there is no folder {folder}: make it, or name a file elsewhere"
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            fault = f"this user can't write to the folder {folder}: change its rights, or name a file elsewhere"
+        if fault:
+            raise SessionConfigurationError(f"SESSIONS_PROMETHEUS_FILE: {fault}")
         try:
             import prometheus_client  # noqa: F401, PLC0415  # an extra, needed with this setting only
         except ImportError:

@@ -37,25 +37,25 @@ _ADDON = "scrapy_sessions.SessionsAddon"
 class _CheckSpider(Spider):
     name = "check"
 
-    def __init__(self, url: str, session_id: str, verdict: list[str]) -> None:
-        super().__init__()
-        self._request = Request(
-            url,
-            callback=self._judge,
-            errback=lambda failure: verdict.append(f"no answer ({type(failure.value).__name__})"),
-            meta={"session_id": session_id},
-            dont_filter=True,
-        )
-        self._verdict = verdict
+    # Set by Spider.__init__() from its arguments.
+    url: str
+    session_id: str
+    verdict: list[str]
 
     async def start(self) -> AsyncIterator[Any]:
-        yield self._request
+        yield Request(
+            self.url,
+            callback=self._judge,
+            errback=lambda failure: self.verdict.append(f"no answer ({type(failure.value).__name__})"),
+            meta={"session_id": self.session_id},
+            dont_filter=True,
+        )
 
     def _judge(self, response: Response) -> None:
         verdict = f"{response.status} at {safe_url(response.url)}"
         if isinstance(response, TextResponse) and response.xpath(_PASSWORD):
             verdict += ", with a password field"
-        self._verdict.append(verdict)
+        self.verdict.append(verdict)
 
 
 def check_login(context: Context, url: str, *, namespace: str, session_id: str) -> int:

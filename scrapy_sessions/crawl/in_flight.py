@@ -167,19 +167,14 @@ class InFlight:
             meta.update(self._cookiejar)
             self._cookiejar = None
         if meta.get("playwright"):
-            self._leave_browser(request)
+            pop_header(headers, b"Cookie", None)  # set by scrapy-playwright
+            if self._context is not None and meta.get(CONTEXT) == self._context:
+                del meta[CONTEXT]
+            page = meta.get("playwright_page")
+            if page is not None:
+                _pages[page] = self.session.id
         meta.pop(APPLIED, None)
         meta.pop(SLOT, None)
-
-    def _leave_browser(self, request: Request) -> None:
-        """Remove from *request* what scrapy-playwright and this class put there for the session."""
-        meta = request.meta
-        pop_header(request.headers, b"Cookie", None)
-        if self._context is not None and meta.get(CONTEXT) == self._context:
-            del meta[CONTEXT]
-        page = meta.get("playwright_page")
-        if page is not None:
-            _pages[page] = self.session.id
 
     def mark_sent(self, now: float) -> None:
         """Record that the request is sent at *now* (UNIX seconds), in the session's current generation.

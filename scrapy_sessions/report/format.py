@@ -53,11 +53,12 @@ def iso(time: float) -> str:
     return f"{_utc(time):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def time_ticks(start: float, end: float, most: int = 5) -> list[tuple[float, str]]:
-    """Return up to *most* times between *start* and *end* (UNIX seconds), with their labels."""
-    step = next((step for step in _TIME_STEPS if (end - start) / step <= most), (end - start) / most)
+def time_ticks(start: float, end: float) -> list[tuple[float, str]]:
+    """Return up to five times between *start* and *end* (UNIX seconds), with their labels."""
+    step = next((step for step in _TIME_STEPS if (end - start) / step <= 5), (end - start) / 5)
     first = math.ceil(start / step) * step
-    return [(first + i * step, _label(first + i * step, step)) for i in range(most + 1) if first + i * step <= end]
+    times = [first + i * step for i in range(6)]
+    return [(time, _label(time, step)) for time in times if time <= end]
 
 
 def duration_ticks(end: float, most: int = 5) -> list[tuple[float, str]]:
