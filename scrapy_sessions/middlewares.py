@@ -10,11 +10,11 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
-from scrapy.exceptions import CloseSpider, NotConfigured
+from scrapy.exceptions import NotConfigured
 from scrapy.http import Request, Response
 from scrapy.utils.httpobj import urlparse_cached
 
-from scrapy_sessions.analytics.redaction import describe_fault, safe_request
+from scrapy_sessions.analytics.redaction import safe_request
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import is_question
 from scrapy_sessions.crawl.deferral import is_deferred
@@ -31,7 +31,6 @@ from scrapy_sessions.crawl.scrapy_internals import (
     header_values,
     is_proxy_failure,
 )
-from scrapy_sessions.crawl.user_code import replacement_of
 from scrapy_sessions.crawl.verdicts import PAUSES, pause_of
 from scrapy_sessions.exceptions import ConfigFailed, CrawlClosing, RequestNotSent
 from scrapy_sessions.sessions.browser_session import view_of
@@ -111,8 +110,7 @@ class SessionMiddleware:
                 try:
                     config.process_request(request, view_of(inflight.session))
                 except Exception as e:  # noqa: BLE001  # the spider's own code
-                    router = self._router
-                    error = replacement_of(e, "process_request", close_spider=router.close_spider, count=router.count)
+                    error = self._router.user_code.replacement_of(e, "process_request")
             if error is not None:
                 if isinstance(error, RequestNotSent):
                     self._log(request, error)
@@ -203,19 +201,8 @@ class SessionVerdictMiddleware:
         try:
             return config.check(response, request)
         except Exception as e:  # noqa: BLE001  # the spider's own code: logged and counted
-            return self._fault(e, request)
-
-    def _fault(self, error: Exception, request: Request) -> Verdict:
-        if isinstance(error, CloseSpider):
-            self._router.close_spider(error.reason)
+            self._router.user_code.check_raised(e, request)
             return Verdict.OK
-        return self._no_verdict(f"raised {describe_fault(error)}", request)
-
-    def _no_verdict(self, what: str, request: Request) -> Verdict:
-        self._router.count("check_errors")
-        extra = {"spider": self._router.crawler.spider}
-        logger.error("check() %s for %s, which counts as OK", what, safe_request(request), extra=extra)
-        return Verdict.OK
 
     async def _apply_later(
         self,
@@ -229,9 +216,11 @@ class SessionVerdictMiddleware:
         try:
             settled = await check if isawaitable(check) else check
         except Exception as e:  # noqa: BLE001  # as above
-            settled = self._fault(e, request)
+            self._router.user_code.check_raised(e, request)
+            settled = Verdict.OK
         if not isinstance(settled, Verdict):
-            settled = self._no_verdict(f"returned {type(settled).__name__}, not a Verdict", request)
+            self._router.user_code.check_returned(settled, request)
+            settled = Verdict.OK
         result = self._apply(inflight, settled, request, response, config)
         return result if isinstance(result, Request | Response) else await result
 

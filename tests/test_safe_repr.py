@@ -88,7 +88,7 @@ def marked(hint: Any, mark: str) -> Any:
     if origin is tuple:
         values = tuple(marked(each, mark) for each in inner if each is not ...)
         return (b"a name", values[1]) if len(values) == 2 else values
-    if isinstance(hint, type) and fields_of(hint):
+    if origin is None and isinstance(hint, type) and fields_of(hint):
         return instance_of(hint)
     if hint is bytes:
         return mark.encode()

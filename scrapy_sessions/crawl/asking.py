@@ -20,6 +20,7 @@ from scrapy_sessions.models import EVERYWHERE
 
 if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
+    from scrapy_sessions.crawl.user_code import UserCode
     from scrapy_sessions.sessions.runtime import SessionRuntime
 
 __all__ = ["QUESTION", "Questions", "is_question"]
@@ -42,11 +43,15 @@ class Questions:
     """Asks: past every cache, without retries, redirects and callback. The answers count as no page.
 
     :param download: downloads a request through the downloader middlewares
+    :param user_code: gets the faults of ``check()``, whose answer then says nothing
     """
 
-    def __init__(self, download: Callable[[Request], Awaitable[Response]], closing: ShutdownGuard) -> None:
+    def __init__(
+        self, download: Callable[[Request], Awaitable[Response]], closing: ShutdownGuard, user_code: UserCode
+    ) -> None:
         self._download = download
         self._closing = closing
+        self._user_code = user_code
 
     async def ask(self, session: SessionRuntime, url: str, config: SessionConfig, *, anonymous: bool) -> Answer:
         """Ask for *url* in *session*, or with its identity alone. Raises CrawlClosing."""
@@ -59,15 +64,24 @@ class Questions:
                 request.meta["session_pool"] = session.pool
         try:
             response = await self._closing.wait(self._download(request))
+        except CrawlClosing:
+            raise
+        except Exception as e:  # noqa: BLE001  # whatever the download raises
+            if session.proxy is not None and is_proxy_failure(e) and not config.can_log_in:
+                return Answer.REFUSED
+            logger.debug("No answer to the question for %s: %s", safe_url(url), describe_fault(e))
+            return Answer.NOTHING
+        try:
             verdict = config.check(response, request)
             if inspect.isawaitable(verdict):
                 verdict = await verdict
         except CrawlClosing:
             raise
-        except Exception as e:  # noqa: BLE001  # the download's, or the spider's own code: it says nothing
-            if session.proxy is not None and is_proxy_failure(e) and not config.can_log_in:
-                return Answer.REFUSED
-            logger.debug("No answer to the question for %s: %s", safe_url(url), describe_fault(e))
+        except Exception as e:  # noqa: BLE001  # the spider's own code: it says nothing
+            self._user_code.check_raised(e, request)
+            return Answer.NOTHING
+        if not isinstance(verdict, Verdict):
+            self._user_code.check_returned(verdict, request)
             return Answer.NOTHING
         if verdict is not Verdict.OK:
             return Answer.REFUSED

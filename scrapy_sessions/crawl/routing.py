@@ -26,7 +26,7 @@ from scrapy_sessions.crawl.login import LoginForbidden, Logins, must_log_in
 from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
-from scrapy_sessions.crawl.user_code import replacement_of
+from scrapy_sessions.crawl.user_code import UserCode
 from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError, SessionLost
 from scrapy_sessions.pools.claim import FLOW, PICKED, Claim, read_claim, take_alias
@@ -88,6 +88,7 @@ class SessionRouter:
         self.deferral = Deferral(crawler)
         self.configs = Configs(crawler, settings.config, store)
         self.guard = ShutdownGuard(lambda: is_closing(crawler.engine))
+        self.user_code = UserCode(crawler, self.close_spider, self.count)
         self.in_shell = False
         self.facade: Callable[[SessionRouter], SpiderSessions] = SpiderSessions  # makes ``spider.sessions``
         self._manager = manager
@@ -147,7 +148,7 @@ class SessionRouter:
     @cached_property
     def verdicts(self) -> VerdictHandler:
         """What follows from verdicts."""
-        questions = Questions(self._download, self.guard)
+        questions = Questions(self._download, self.guard, self.user_code)
         return VerdictHandler(self.registry, questions, self.guard, self.count)
 
     def count(self, event: str, n: int = 1) -> None:
@@ -212,11 +213,11 @@ class SessionRouter:
         return claim
 
     def _call(self, name: str, method: Callable[[_Argument], _Result], argument: _Argument) -> _Result:
-        """Call *method* of a config. Raises :func:`~scrapy_sessions.crawl.user_code.replacement_of` its exception."""
+        """Call *method* of a config. Raises the replacement of its exception."""
         try:
             return method(argument)
         except Exception as e:  # noqa: BLE001  # the spider's own code
-            error = replacement_of(e, name, close_spider=self.close_spider, count=self.count)
+            error = self.user_code.replacement_of(e, name)
         raise error
 
     def _begin(self, request: Request, claim: Claim, session: SessionRuntime, config: SessionConfig) -> InFlight:

@@ -127,7 +127,7 @@ async def test_a_check_that_fails_means_ok(shop: Shop, caplog: pytest.LogCapture
     assert pages(crawler) == [(401, "Not today")]
     assert failures(crawler) == []
     assert stat(crawler, "check_errors") == 1
-    (logged,) = [record for record in caplog.records if record.name == "scrapy_sessions.middlewares"]
+    (logged,) = [record for record in caplog.records if record.name == "scrapy_sessions.crawl.user_code"]
     assert logged.levelname == "ERROR"
     raises = fault in (_raises, _raises_late)
     words = f"ValueError at {__file__}:" if raises else "not a Verdict"

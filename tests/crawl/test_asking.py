@@ -1,0 +1,92 @@
+"""A question is asked to find out about a session: a fault of the spider's own check() answers it with nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from scrapy import Request
+from scrapy.exceptions import CloseSpider
+from scrapy.http import Response
+from scrapy.utils.test import get_crawler
+
+from scrapy_sessions import SessionConfig, Verdict
+from scrapy_sessions.crawl.asking import Questions
+from scrapy_sessions.crawl.blame import Answer
+from scrapy_sessions.crawl.shutdown import ShutdownGuard
+from scrapy_sessions.crawl.user_code import UserCode
+from scrapy_sessions.sessions.runtime import SessionRuntime
+
+SECRET = "hunter2"
+URL = f"https://shop.example/account?token={SECRET}"
+
+
+class World:
+    """Questions to a site that answers 200, and what follows from a check() that is at fault."""
+
+    def __init__(self, answer: Any) -> None:
+        class Checks(SessionConfig):
+            def check(self, response: Response, request: Request) -> Any:
+                return answer()
+
+        crawler = get_crawler()
+        self.closed: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.config = Checks.from_crawler(crawler)
+        user_code = UserCode(crawler, self.closed.append, lambda name: self.counts.update([name]))
+        self.questions = Questions(self._download, ShutdownGuard(lambda: False), user_code)
+
+    def _download(self, request: Request) -> Awaitable[Response]:
+        async def download() -> Response:
+            return Response(request.url, request=request)
+
+        return download()
+
+    async def ask(self) -> Answer:
+        return await self.questions.ask(SessionRuntime("alice"), URL, self.config, anonymous=False)
+
+
+def raising(error: Exception) -> Any:
+    def answer() -> Verdict:
+        raise error
+
+    return answer
+
+
+def later(answer: Any) -> Any:
+    async def answers() -> Any:
+        return answer()
+
+    return answers
+
+
+@pytest.mark.parametrize(("verdict", "answer"), [(Verdict.OK, Answer.GOOD), (Verdict.EXPIRED, Answer.REFUSED)])
+async def test_a_verdict_answers_it(verdict: Verdict, answer: Answer) -> None:
+    """A good page is good, any other verdict is a refusal."""
+    assert await World(lambda: verdict).ask() is answer
+    assert await World(later(lambda: verdict)).ask() is answer
+
+
+@pytest.mark.parametrize(
+    "fault", [raising(ValueError(SECRET)), lambda: None, lambda: "ok"], ids=["raises", "None", "text"]
+)
+@pytest.mark.parametrize("wrap", [lambda fault: fault, later], ids=["at once", "awaited"])
+async def test_a_fault_of_check_says_nothing(wrap: Any, fault: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception or an answer that is no verdict blames no session; it is logged without its message, and counted."""
+    caplog.set_level(logging.DEBUG)
+    world = World(wrap(fault))
+    assert await world.ask() is Answer.NOTHING
+    assert world.counts == {"check_errors": 1}
+    assert [record.levelname for record in caplog.records if "check()" in record.getMessage()] == ["ERROR"]
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("wrap", [lambda fault: fault, later], ids=["at once", "awaited"])
+async def test_check_may_close_the_spider(wrap: Any) -> None:
+    """CloseSpider keeps its meaning."""
+    world = World(wrap(raising(CloseSpider("seen_enough"))))
+    assert await world.ask() is Answer.NOTHING
+    assert (world.closed, world.counts) == (["seen_enough"], {})
