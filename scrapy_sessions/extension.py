@@ -74,6 +74,9 @@ class SessionsExtension:
             raise NotConfigured
         try:
             return cls._create(crawler)
+        except StoreError:
+            crawler.spider = None  # otherwise the exit status is 0 before Scrapy 2.15
+            raise
         except NotConfigured as e:
             raise SessionConfigurationError(f"Sessions can't start: NotConfigured was raised ({e})") from e
 

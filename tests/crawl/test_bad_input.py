@@ -29,7 +29,7 @@ from scrapy_sessions import (
 from tests.support.crawl import Finished, crawl, run, session_stats, sqlite_url, status_of_a_failed_start
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
-from tests.support.stores import Full
+from tests.support.stores import NOBODY, Full
 
 needs_root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another")
 
@@ -190,7 +190,7 @@ def test_an_unwritable_folder(folder: Path, site: Site) -> None:
     """A folder that the user can't write to stops the crawl, is named with the remedy."""
     (folder / "closed").mkdir(mode=0o555)
     done = as_nobody(folder / "closed" / "s.db", site)
-    assert done.status == status_of_a_failed_start()
+    assert done.status == 1
     assert f"{folder}/closed/s.db can't be opened" in done.log
     assert "name a file in a folder that this user may write to" in done.log
     assert site.journal("/answer") == []
@@ -209,13 +209,16 @@ def test_a_read_only_file(folder: Path, site: Site) -> None:
     asyncio.run(prepare())
     Path(f"{path}.lock").unlink(missing_ok=True)
     path.chmod(0o444)
+    os.chown(path, NOBODY, NOBODY)
     (folder / "open").chmod(0o777)
     done = as_nobody(path, site)
-    assert done.status == status_of_a_failed_start()
+    assert done.status == 1
     assert f"{path} failed" in done.log
     assert "give this user write permission" in done.log
     assert site.journal("/answer") == []
-    path.chmod(0o644)
+    for file in path.parent.iterdir():
+        os.chown(file, 0, 0)
+    path.chmod(0o600)
     assert ids(path) == ["carol"]
 
 

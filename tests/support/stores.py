@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row, SQLiteStore
 
-__all__ = ["AsNobody", "Failing", "Full", "Unopenable"]
+__all__ = ["NOBODY", "AsNobody", "Failing", "Full", "Unopenable"]
 
 NOBODY = 65_534
 
