@@ -19,9 +19,9 @@ L7a  an older witness is good                                     closed; the wi
 L7b  the older witnesses are refused                              from the start after LOGIN_BACKOFF; then log in from
                                                                   the budget; then drop them
 L8a  no witness says anything, but another page was good          log in from the budget, send again
-L8b  … but the budget is empty                                    log in, send again, if so many pages are hardly ever
-                                                                  refused one after the other (once in 10,000 times, by
-                                                                  the share of closed pages so far)
+L8b  … but the budget is empty, and so many pages are hardly      wait until the budget grows, unless another page is
+     ever refused one after the other (once in 100 times, by the  good meanwhile
+     share of closed pages so far)
 L8c  … or the page was refused in an earlier generation, too      closed for now
 L8d  nothing was good in this generation                          send again once, after LOGIN_BACKOFF; log in from the
                                                                   budget after LOGIN_ATTEMPTS pages; else closed for now

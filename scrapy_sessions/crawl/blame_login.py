@@ -20,7 +20,7 @@ _MANY_PUBLIC = 12  # public answers, after which one candidate per hearing is as
 _MOSTLY_PUBLIC = 100  # public answers, after which none is asked for while the budget is empty
 _CLOSED_IN_A_ROW = 10
 _FEW = 3  # pages
-_IMPROBABLE = 0.0001
+_IMPROBABLE = 0.01
 _REMEMBERED = 1000  # closed or public pages
 _MINUTE = 60.0
 
@@ -47,6 +47,10 @@ class Budget:
             self._grows_at = self._clock() + self._pause
             self._pause *= 2
         return True
+
+    def seconds(self) -> float:
+        """Return how long an empty budget stays empty."""
+        return max(self._grows_at - self._clock(), 0.0)
 
     def give_back(self) -> None:
         """Give one login back: it was needed."""
@@ -299,15 +303,13 @@ class LoginBlame(Hearings):
             elif answer is Answer.GONE:
                 self._forget(witness)
         if not refused or not await self._doubt(refused):
-            self._decide_without_witness()
+            await self._decide_without_witness()
 
     async def _doubt(self, refused: list[_Witness]) -> bool:
         """The older witnesses were *refused*: return whether that decided, or needs another look. L7b."""
         if not self._backed_off:
             self._backed_off = True
-            generation = self._generation
-            await self._actions.sleep(self._limits.login_backoff)
-            self._is_over(generation)
+            await self._pause(self._limits.login_backoff)
             return True
         urls = {witness.url for witness in refused}
         pages = [each.page for each in self._waiting]
@@ -317,15 +319,23 @@ class LoginBlame(Hearings):
             self._drop(witness)
         return False
 
-    def _decide_without_witness(self) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Wait, while other pages may be good, or refused too."""
+        generation = self._generation
+        await self._actions.sleep(seconds)
+        self._is_over(generation)
+
+    async def _decide_without_witness(self) -> None:
         batch = list(self._waiting)
         if self._good:
             first = [each for each in batch if not each.refusal.again]
             if first and self._pay(first[0].page, [url_of(each.page) for each in first]):  # L8a
                 return
             if first and self._are_too_many_in_a_row():  # L8b
-                self._lose(first[0].page)
-                return
+                await self._pause(self._budget.seconds())
+                if self._refused_in_a_row:
+                    return
+            self._closed_ever += len(batch) - len(first)
             self._decide(batch, Decision.CLOSED)  # L8c
             return
         self._alert = True

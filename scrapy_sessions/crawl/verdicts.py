@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scrapy.utils.httpobj import urlparse_cached
 
@@ -182,7 +182,7 @@ class VerdictHandler:
         if decision is Decision.AGAIN and not retired:
             return self._send_again(inflight, request)
         if pool is not None and _may_move(request, retired=retired):
-            return self._move(decision, session, request, pool)
+            return self._move(decision, inflight, request, pool)
         if retired:
             return self._copied(request) if FLOW in request.meta else None  # the copy fails with SessionLost
         if decision in {Decision.TRIED, Decision.UNPROVED}:
@@ -191,9 +191,21 @@ class VerdictHandler:
             return replay
         return self._try_again(request) if decision is Decision.TRY_AGAIN else None
 
-    def _move(self, decision: Decision, session: SessionRuntime, request: Request, pool: Pool) -> Request | None:
-        """Send *request* to another session of *pool*, if there is one that it wasn't sent to."""
-        refused_by = _with(request, session, decision)
+    def _move(self, decision: Decision, inflight: InFlight, request: Request, pool: Pool) -> Request | None:
+        """Send *request* to another session of *pool*, if there is one that it wasn't sent to.
+
+        What an account refused may be open to it once it has logged in again.
+        """
+        refused_by = _with(request, inflight.session, decision)
+        refused_in = _with_generation(request, inflight)
+        if decision is Decision.CLOSED and len(refused_in) <= self._settings.retry_times + 1:
+            latest = {session_id: generation for session_id, generation in refused_in}
+            refused_by = [
+                (session_id, proved)
+                for session_id, proved in refused_by
+                if (other := self._registry.ready(session_id)) is None
+                or other.generation_at(inflight.site) == latest.get(session_id)
+            ]
         ids = {session_id for session_id, _ in refused_by}
         if decision in {Decision.CLOSED, Decision.TRY_AGAIN} and len(ids) > self._settings.retry_times:
             return None
@@ -201,6 +213,8 @@ class VerdictHandler:
             return None
         replay = self._copied(request)
         replay.meta[REFUSED_BY] = refused_by
+        if decision is Decision.CLOSED:
+            replay.meta[_REFUSED_IN] = refused_in
         del replay.meta["session_id"]
         tried = decision in {Decision.TRIED, Decision.UNPROVED, Decision.CLOSED}
         if decision is Decision.REFEREE or (tried and not pool.named and 1 < pool.size <= len(ids)):
@@ -308,7 +322,7 @@ class VerdictHandler:
         if request.meta.get("dont_retry") or len(generations) >= bound:
             return None
         replay = self._copied(request)
-        replay.meta[_REFUSED_IN] = [*before, [inflight.session.id, inflight.generation]]
+        replay.meta[_REFUSED_IN] = _with_generation(request, inflight)
         return replay
 
     def _try_again(self, request: Request) -> Request | None:
@@ -385,6 +399,11 @@ def _with(request: Request, session: SessionRuntime, decision: Decision) -> list
     if decision in {Decision.MOVE, Decision.AGAIN}:
         return [*before]
     return [*before, (session.id, decision is not Decision.UNPROVED)]
+
+
+def _with_generation(request: Request, inflight: InFlight) -> list[list[Any]]:
+    """Return the sessions and generations that refused *request*, with this one."""
+    return [*request.meta.get(_REFUSED_IN, ()), [inflight.session.id, inflight.generation]]
 
 
 def _may_move(request: Request, *, retired: bool) -> bool:

@@ -44,12 +44,14 @@ class Clock:
 class Actions:
     """*answers* and *anonymous* are what the site answers by name of the page; by default ``GOOD`` and ``REFUSED``."""
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, clock: Clock) -> None:
         self.session_id = session_id
+        self.clock = clock
         self.answers: dict[str, Answer] = {}
         self.anonymous: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.asking: Callable[[str], None] = lambda name: None
+        self.sleeping: Callable[[], None] = lambda: None
         self.lost: list[str] = []
         self.retired: list[str] = []
         self.slept: list[float] = []
@@ -96,6 +98,8 @@ class Actions:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.clock.now += seconds
+        self.sleeping()
         await asyncio.sleep(0)
 
     def warn(self, message: str) -> None:
@@ -107,7 +111,7 @@ class Account:
 
     def __init__(self, *, restored: bool = False, probe: str | None = None, **limits: float) -> None:
         self.clock = Clock()
-        self.actions = Actions("alice")
+        self.actions = Actions("alice", self.clock)
         given = Limits(**limits)  # type: ignore[arg-type]
         url = None if probe is None else SITE + probe
         self.blame = LoginBlame(given, self.actions, clock=self.clock, probe=url)
@@ -150,7 +154,7 @@ class Pool:
     def session(self, session_id: str) -> AnonymousBlame:
         """What is known of *session_id*."""
         if session_id not in self._sessions:
-            self.actions[session_id] = Actions(session_id)
+            self.actions[session_id] = Actions(session_id, self.clock)
             self._sessions[session_id] = AnonymousBlame(self.blame, self.actions[session_id], new=self._new)
         return self._sessions[session_id]
 
