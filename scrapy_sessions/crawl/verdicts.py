@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from scrapy.utils.httpobj import urlparse_cached
 
@@ -199,7 +199,7 @@ class VerdictHandler:
         refused_by = _with(request, inflight.session, decision)
         refused_in = _with_generation(request, inflight)
         if decision is Decision.CLOSED and len(refused_in) <= self._settings.retry_times + 1:
-            latest = {session_id: generation for session_id, generation in refused_in}
+            latest = dict(refused_in)
             refused_by = [
                 (session_id, proved)
                 for session_id, proved in refused_by
@@ -401,9 +401,9 @@ def _with(request: Request, session: SessionRuntime, decision: Decision) -> list
     return [*before, (session.id, decision is not Decision.UNPROVED)]
 
 
-def _with_generation(request: Request, inflight: InFlight) -> list[list[Any]]:
+def _with_generation(request: Request, inflight: InFlight) -> list[tuple[str, int]]:
     """Return the sessions and generations that refused *request*, with this one."""
-    return [*request.meta.get(_REFUSED_IN, ()), [inflight.session.id, inflight.generation]]
+    return [*request.meta.get(_REFUSED_IN, ()), (inflight.session.id, inflight.generation)]
 
 
 def _may_move(request: Request, *, retired: bool) -> bool:

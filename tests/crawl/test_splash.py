@@ -1,7 +1,7 @@
 """scrapy-splash: a page that Splash renders is that of the session, if its cookies are passed as the docs say.
 
 scrapy-splash 0.11 doesn't import on Scrapy 2.19, so the env ``min`` runs this. The package is the real one; the Splash
-server is a stand-in that fetches the page with the cookies of the request's arguments, as ``splash:init_cookies()`` does.
+server is a stand-in that fetches the page with the cookies of the arguments, as ``splash:init_cookies()`` does.
 """
 
 from __future__ import annotations
