@@ -19,8 +19,8 @@ from scrapy_sessions.keys import VARIABLE
 
 __all__ = ["Cipher", "check_key", "decrypt", "encrypt", "is_encrypted"]
 
-_MARK = b"\0"  # no JSON begins with it
-_ID = 4  # bytes
+_MARK = b"\0SCSS"  # no JSON begins with it
+_ID = slice(len(_MARK), len(_MARK) + 4)  # of the key's id
 _VERSION = b"\x80"  # of Fernet
 _BLOCK = 16  # bytes, of AES
 
@@ -63,12 +63,12 @@ class Cipher:
 
     def has_key_of(self, body: bytes) -> bool:
         """Whether the key of *body*, which is encrypted, is one of these."""
-        return body[1 : 1 + _ID] in self._fernets
+        return body[_ID] in self._fernets
 
     def decrypt(self, body: bytes) -> bytes | None:
         """Return *body* in plain; ``None`` if it was changed. Its key is one of these."""
         try:
-            return self._fernets[body[1 : 1 + _ID]].decrypt(urlsafe_b64encode(body[1 + _ID :]))
+            return self._fernets[body[_ID]].decrypt(urlsafe_b64encode(body[_ID.stop :]))
         except self._invalid:
             return None
 
@@ -113,4 +113,4 @@ def encrypt(body: bytes, cipher: Cipher | None) -> bytes:
 
 
 def _id(key: str) -> bytes:
-    return blake2b(key.encode(), digest_size=_ID, person=b"scrapy_sessions").digest()
+    return blake2b(key.encode(), digest_size=_ID.stop - _ID.start, person=b"scrapy_sessions").digest()

@@ -150,6 +150,27 @@ def test_replaced_by_what_is_no_store(tmp_path: Path) -> None:
     assert ids(path) == {"bob"}
 
 
+def test_deleted_wal_and_no_way_to_open_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that can't be opened again at once is tried at each call, and nothing saved is lost."""
+    path = tmp_path / "s.db"
+
+    def fail(*args: object, **options: object) -> sqlite3.Connection:
+        raise StoreError("The test lets it fail")
+
+    async def use(store: SQLiteStore) -> None:
+        before = await store.epoch()
+        Path(f"{path}-wal").unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr("scrapy_sessions.storage.sqlite.store.open_file", fail)
+            for call in (store.epoch(), store.load(ALICE.key)):
+                with pytest.raises(StoreError, match="The test lets it fail"):
+                    await call
+        assert await store.load(ALICE.key) == ALICE
+        assert await store.epoch() != before
+
+    with_alice(path, use)
+
+
 def test_two_processes_meet_in_the_new_file(tmp_path: Path) -> None:
     """Two stores whose file was deleted write into the same new one."""
     path = tmp_path / "s.db"

@@ -162,8 +162,10 @@ def _check_bodies(connection: sqlite3.Connection, check: CheckBody) -> None:
     """Call *check* with the body that was saved first and the one that was created last, if there are any."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'sessions'").fetchone()
     for order in ("ASC", "DESC") if tables else ():
-        for (body,) in connection.execute(f"SELECT CAST(body AS BLOB) FROM sessions ORDER BY rowid {order} LIMIT 1"):
-            check(body or b"")
+        with contextlib.suppress(sqlite3.DatabaseError):  # a damaged page: whoever needs what is on it is told
+            query = f"SELECT CAST(body AS BLOB) FROM sessions ORDER BY rowid {order} LIMIT 1"
+            for (body,) in connection.execute(query):
+                check(body or b"")
 
 
 def _remove_companions(path: Path, replaced: Places) -> None:

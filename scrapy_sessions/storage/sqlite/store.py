@@ -192,17 +192,16 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         self, operation: Callable[Concatenate[sqlite3.Connection, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         def run() -> _T:
-            if self._connection is None:
-                raise self._not_open()
+            connection = self._opened()
             try:
                 try:
-                    return operation(self._connection, *args, **kwargs)
+                    return operation(connection, *args, **kwargs)
                 except sqlite3.OperationalError as error:
-                    if not is_undecodable(error) or self._connection.text_factory is not str:
+                    if not is_undecodable(error) or connection.text_factory is not str:
                         raise
                     # Twice as slow, so only from now on. It was a read: nothing has been changed.
-                    self._connection.text_factory = decoded
-                    return operation(self._connection, *args, **kwargs)
+                    connection.text_factory = decoded
+                    return operation(connection, *args, **kwargs)
             except sqlite3.Error as error:
                 raise explain(error, self.location, self._busy_timeout) from error
             except (OverflowError, TypeError, ValueError) as error:  # a value that another program has put there
@@ -232,8 +231,16 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             self._connection = self._connect(path, None)
             self._places = places_of(path)
 
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None and self._places:  # it was open, and could not be opened again: see _open_again()
+            self._open()
+        if self._connection is None:
+            raise self._not_open()
+        return self._connection
+
     def _close(self) -> None:
         connection, self._connection = self._connection, None
+        self._places = ()
         if connection is not None:
             try:
                 if self._to_erase:  # now, because this may not be the last process, whose close() removes the WAL
@@ -252,8 +259,8 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         path = Path(self.location).resolve()
         there = places_of(path)
         if there != self._places:
-            self._open_again(connection, path, moved=there[0] != self._places[0])
             self._reopened += 1
+            self._open_again(connection, path, moved=there[0] != self._places[0])
         elif self._to_erase:
             self._erase(connection, _ERASE_SOON)
         return str(self._reopened)
