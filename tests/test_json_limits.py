@@ -94,6 +94,14 @@ def test_every_way_of_setting_is_checked(change: Callable[[dict[str, Any]], obje
     assert data == {}
 
 
+def test_an_update_is_made_as_a_whole() -> None:
+    """If one value of an update is refused, none of it is set."""
+    data = BrowserSession("alice").data
+    with pytest.raises(InvalidData, match="'cart'"):
+        data.update({"step": 1, "cart": object()})
+    assert data == {}
+
+
 def test_a_key_is_a_string() -> None:
     """The keys of session.data are strings, as those of a JSON object."""
     with pytest.raises(InvalidData, match=r"a key that isn't a string \(int\)"):

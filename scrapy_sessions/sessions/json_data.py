@@ -33,6 +33,10 @@ class CheckedDict(dict[str, Any]):
         self._name = name
 
     def __setitem__(self, key: str, value: Any) -> None:
+        self._check(key, value)
+        super().__setitem__(key, value)
+
+    def _check(self, key: str, value: Any) -> None:
         fault = fault_of({key: value})
         if fault is None and self._name != "data":
             fault = _fault_of_storage(value)
@@ -42,7 +46,6 @@ class CheckedDict(dict[str, Any]):
             raise InvalidData(
                 f"session.{self._name}[{key!r:.80}] of the session {self._session_id!r} can't be saved: {fault}"
             )
-        super().__setitem__(key, value)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         if key not in self:
@@ -50,8 +53,10 @@ class CheckedDict(dict[str, Any]):
         return self[key]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        for key, value in dict(*args, **kwargs).items():
-            self[key] = value
+        content = dict(*args, **kwargs)
+        for key, value in content.items():
+            self._check(key, value)
+        super().update(content)
 
     def __ior__(self, other: Any) -> CheckedDict:  # type: ignore[override,misc]  # dict's has two overloads
         self.update(other)
