@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row, SQLiteStore
 
-__all__ = ["NOBODY", "AsNobody", "Failing", "Full", "Unopenable"]
+__all__ = ["NOBODY", "AsNobody", "Chaotic", "Crumbling", "Failing", "Full", "Unopenable"]
 
 NOBODY = 65_534
 
@@ -93,3 +96,54 @@ class Unopenable(MemoryStore):
 
     async def open(self) -> None:
         raise StoreError("The test's server is down")
+
+
+CALLS = (
+    *("load", "load_many", "save", "replace", "delete", "find", "expired", "quarantine"),
+    *("lease", "renew", "release", "epoch", "add_analytics", "read_shared", "write_shared"),
+)
+
+
+class Chaotic(MemoryStore):
+    """Fails by chance: before a call, or after it was done, and is late by chance."""
+
+    def __init__(self, source: random.Random) -> None:
+        super().__init__()
+        self.source = source
+        self.rate = 0.0
+        self.faults: Counter[str] = Counter()
+
+
+def _chaotic(name: str) -> Any:
+    method = getattr(MemoryStore, name)
+
+    async def call(self: Chaotic, *args: Any, **kwargs: Any) -> Any:
+        draw = self.source.random() / self.rate if self.rate else 9.0
+        for _ in range(self.source.choice((0, 0, 1, 3)) if self.rate else 0):
+            await asyncio.sleep(0)
+        if draw < 0.5:
+            self.faults[f"{name} failed"] += 1
+            raise StoreError(f"{name}() fails")
+        result = await method(self, *args, **kwargs)
+        if draw < 1:
+            self.faults[f"{name} lost its answer"] += 1
+            raise StoreError(f"the answer of {name}() is lost")
+        return result
+
+    return call
+
+
+for _name in CALLS:
+    setattr(Chaotic, _name, _chaotic(_name))
+
+
+class Crumbling(Chaotic):
+    """Works when a crawl begins. Then every third call fails."""
+
+    def __init__(self) -> None:
+        super().__init__(random.Random(0))
+
+    async def load(self, key: Key) -> Row | None:
+        row = await super().load(key)
+        self.rate = 0.3
+        return row
