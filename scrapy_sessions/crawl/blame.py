@@ -42,8 +42,9 @@ A2   the last good page of the session, else of its pool, is      the session is
 A3   … is good                                                    another session; after three such tries: hand on
 A4   no witness says anything                                     as A3, but no try if the session is retired later
                                                                   (unless it is new, and nothing was good in the pool).
-                                                                  MAX_ERRORS pages retire the session, a status of
-                                                                  BLOCKED_STATUSES does so at once
+                                                                  MAX_ERRORS pages retire the session (twice as many if
+                                                                  it had a good response), a status of BLOCKED_STATUSES
+                                                                  does so at once
 A5   the page is good in another session                          MAX_ERRORS such pages without a good one retire the
                                                                   session
 A6   MAX_ERRORS pages in a row were closed to everybody           the next one is sent to a new session, once a minute.

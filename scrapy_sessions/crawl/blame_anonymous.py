@@ -154,8 +154,9 @@ class AnonymousBlame(Hearings):
         if (by_referee or self._is_many(self._opened)) and not self._actions.is_retired():
             self._retire(f"{safe_url(url_of(page))} was refused in it, and is good in another session")
 
-    def _is_many(self, pages: set[str]) -> bool:
-        return bool(self._limits.max_errors) and len(pages) >= self._limits.max_errors
+    def _is_many(self, pages: set[str], *, twice: bool = False) -> bool:
+        most = self._limits.max_errors * (2 if twice else 1)
+        return bool(most) and len(pages) >= most
 
     # Refusals
 
@@ -196,7 +197,8 @@ class AnonymousBlame(Hearings):
         batch = list(self._waiting)  # A4
         self._alert = True
         self._unproved.update(each.page for each in batch)
-        if self._is_many(self._unproved) or any(each.refusal.blocked for each in batch):
+        enough = self._is_many(self._unproved, twice=self._was_good)
+        if enough or any(each.refusal.blocked for each in batch):
             page = safe_url(url_of(batch[-1].page))
             self._retire(f"{len(self._unproved)} of its pages were refused, the last at {page}")
             if not self._counts_anyway():

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from scrapy_sessions.crawl.blame import Answer, Decision
-from tests.support.blame import Pool
+from tests.support.blame import SITE, Pool
 
 GOOD, REFUSED, NOTHING = Answer.GOOD, Answer.REFUSED, Answer.NOTHING
 
@@ -96,6 +96,16 @@ async def test_a4_a_good_page_clears() -> None:
     pool.good("1", "a")
     pool.answer("1", "a", NOTHING)
     assert await pool.refused("1", "z") is Decision.UNPROVED
+
+
+async def test_a4_a_session_that_was_good() -> None:
+    """Where a good response is no witness, as that to a POST, it takes twice as many pages."""
+    pool = Pool(max_errors=3)
+    pool.session("s").good(SITE + "posted", get=False)
+    for number in range(6):
+        assert not pool.is_retired("s")
+        await pool.refused("s", f"p{number}")
+    assert pool.is_retired("s")
 
 
 async def test_a4_with_max_errors_0() -> None:

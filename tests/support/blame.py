@@ -21,7 +21,7 @@ from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["Account", "Clock", "Handler", "Pool", "page"]
+__all__ = ["SITE", "Account", "Clock", "Handler", "Pool", "page"]
 
 SITE = "http://shop.test/"
 

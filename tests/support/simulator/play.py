@@ -15,6 +15,7 @@ from scrapy.http import Response, TextResponse
 
 from scrapy_sessions import SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import is_question
+from scrapy_sessions.crawl.blame_anonymous import AnonymousBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
@@ -201,7 +202,7 @@ class _Player:
         return False
 
     def _note_retired(self, session: BrowserSession) -> None:
-        if runtime_of(session).ok_count:
+        if any(blame._was_good for blame in runtime_of(session).blames.values() if isinstance(blame, AnonymousBlame)):
             self.retired_good.add(session.id)
 
     def _look_at_sessions(self) -> None:
