@@ -264,7 +264,7 @@ def test_a_crawl_encrypts_what_it_saves(tmp_path: Path, site: Site, by: str) -> 
     assert [visit.cookies for visit in site.journal("/answer")] == [{}, {"sid": MARK}]
 
 
-@pytest.mark.parametrize("key", [None, NEW])
+@pytest.mark.parametrize("key", [None, NEW], ids=["none", "another"])
 def test_a_crawl_without_the_key_sends_nothing(tmp_path: Path, site: Site, key: str | None) -> None:
     """Without the key, or with another, a crawl fails at its start, and leaves the file as it is."""
     fill(tmp_path / "s.db", OLD, "alice")

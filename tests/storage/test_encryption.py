@@ -180,7 +180,7 @@ async def test_several_keys(tmp_path: Path) -> None:
         assert (await after.get("alice")).data == {"a": 1, "b": 2}
 
 
-@pytest.mark.parametrize("keys", [(), (NEW,)])
+@pytest.mark.parametrize("keys", [(), (NEW,)], ids=["none", "another"])
 async def test_without_the_key_nothing_is_changed(tmp_path: Path, keys: tuple[str, ...]) -> None:
     """Without a key, and with another, opening fails with one error, and every file stays as it is."""
     async with manager(tmp_path / "s.db", OLD) as right:
@@ -315,7 +315,9 @@ def test_keys_are_separated_by_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["short", OLD[:-1], f"{OLD}x", OLD.replace("=", "!"), "é" * 43, f"{OLD[:20]} {OLD[20:]}"]
+    "bad",
+    ["short", OLD[:-1], f"{OLD}x", OLD.replace("=", "!"), "é" * 43, f"{OLD[:20]} {OLD[20:]}"],
+    ids=["short", "cut", "longer", "not base64", "not ASCII", "with a space"],
 )
 def test_what_is_no_key_is_refused_unseen(bad: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad key is refused by its number, in the setting and in the environment, and not quoted."""
