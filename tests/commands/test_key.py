@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sqlite3
@@ -14,7 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from scrapy_sessions import Cookie, PersistentSession, SessionManager
-from scrapy_sessions.keys import VARIABLE, new_key
+from scrapy_sessions.keys import VARIABLE
 from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key
@@ -26,7 +27,8 @@ from tests.support.crawl import run, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
 
-OLD, NEW = new_key(), new_key()
+# The same in every process: they are part of the names of tests.
+OLD, NEW = (base64.urlsafe_b64encode(bytes((number,)) * 32).decode() for number in (1, 2))
 MARK = "t0psecret"
 IDS = ["alice", "bob", "carol"]
 

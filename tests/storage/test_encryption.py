@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet
 
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionManager
 from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, SessionConfigurationError
-from scrapy_sessions.keys import VARIABLE, given_keys, new_key, parse_keys
+from scrapy_sessions.keys import VARIABLE, given_keys, parse_keys
 from scrapy_sessions.models import Metrics
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.sessions.record_fields import FIELDS
@@ -27,7 +27,8 @@ from scrapy_sessions.storage.codec import decode, encode
 from scrapy_sessions.storage.encryption import Cipher, is_encrypted
 from scrapy_sessions.storage.resolve import resolve_store
 
-OLD, NEW = new_key(), new_key()
+# The same in every process: they are part of the names of tests.
+OLD, NEW = (base64.urlsafe_b64encode(bytes((number,)) * 32).decode() for number in (1, 2))
 MARK = "t0psecret"
 
 IN_COLUMNS = {"session_id", "namespace", "pool", "profile_name", "status"}
