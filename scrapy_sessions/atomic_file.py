@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_write", "check_target"]
-
 _PREFIX = ".scrapy-sessions-"
 _INHERITED = ("/dev/stdout", "/dev/stderr", "/dev/fd/")  # descriptors that whoever started this process has given it
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["MAX_COUNT", "MAX_DEPTH", "MAX_DIGITS", "MAX_SIZE", "fault_of"]
-
 MAX_DEPTH = 100
 """How many lists and dicts may be nested in each other. pydantic's parser reads 200 levels, those of the record too."""
 

@@ -8,8 +8,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from scrapy_sessions.exceptions import SessionConfigurationError
 
-__all__ = ["VARIABLE", "given_keys", "new_key", "parse_keys"]
-
 VARIABLE = "SCRAPY_SESSIONS_KEY"
 """The environment variable with the keys, where the setting has none."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["safe_repr"]
-
 
 def safe_repr(instance: object, *names: str) -> str:
     """Return the ``repr()`` of *instance* with the attributes *names* only."""

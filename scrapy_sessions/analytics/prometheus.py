@@ -14,8 +14,6 @@ from scrapy_sessions.exceptions import SessionConfigurationError
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["PrometheusFile"]
-
 _METRICS = (
     ("requests", "requests", "Requests sent in sessions, redirects and retries included"),
     ("pages", "pages", "Pages received in sessions"),

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from scrapy import Request
 
-__all__ = ["describe_fault", "safe_request", "safe_url", "tidy", "without_secrets"]
-
 logger = logging.getLogger(__name__)
 
 _OWN = str(Path(__file__).parents[1])  # the folder of this package

@@ -14,8 +14,6 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.storage import SQLiteStore
 
-__all__ = ["check_login"]
-
 _PASSWORD = "//input[translate(@type, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz') = 'password']"  # noqa: S105
 # One request and its redirects, which are checked here. The config of the project is not used, as it would log in.
 _SETTINGS: dict[str, Any] = {

@@ -19,18 +19,6 @@ from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile
 from scrapy_sessions.sessions.manager import SessionManager
 from scrapy_sessions.storage.base import Key
 
-__all__ = [
-    "Target",
-    "file_name",
-    "show_agent",
-    "show_changes",
-    "show_cookies",
-    "show_identity",
-    "show_notes",
-    "show_records",
-    "show_skipped",
-]
-
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MOST_SKIPPED = 50  # lines
 

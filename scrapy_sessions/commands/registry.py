@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__all__ = ["SUBCOMMANDS", "load"]
-
 SUBCOMMANDS = {
     "list": "list_",
     "show": "show",

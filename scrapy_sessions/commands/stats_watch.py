@@ -22,8 +22,6 @@ from scrapy_sessions.commands.support.text import age, moment, printable
 from scrapy_sessions.models import Status
 from scrapy_sessions.storage import AnalyticsStore
 
-__all__ = ["watch"]
-
 # Seconds over which rates are computed. Counts reach the store every few seconds: from one update to the next, a rate
 # would be zero most of the time, and sometimes much too high.
 _SPAN = 15.0

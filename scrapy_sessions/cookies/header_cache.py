@@ -11,8 +11,6 @@ from scrapy_sessions.cookies.parse import encode
 from scrapy_sessions.cookies.rules import Origin, path_matches, request_path
 from scrapy_sessions.cookies.stored import StoredCookie, iter_linked
 
-__all__ = ["MAX_HEADER_SIZE", "HeaderCache", "ReportLeftOut"]
-
 MAX_HEADER_SIZE = 16 * 1024
 """The largest value of a ``Cookie`` header, in bytes. Beyond, common servers answer 400 or 431: nginx and Apache accept
 8 KiB by default, Node.js and IIS 16 KiB."""

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tldextract import TLDExtract
 
-__all__ = ["canonical_host", "is_canonical", "is_ip", "is_sharable", "site_of"]
-
 # The characters of host names and IP addresses. A host with other characters neither sets nor gets cookies: exported,
 # it could not be separated from the syntax around it. A colon is allowed in IPv6 addresses only: the domain of a cookie
 # has no port, so a cookie of "host:port" would never be sent.

@@ -17,8 +17,6 @@ from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.cookies.rules import Origin, parents_of, request_path
 from scrapy_sessions.cookies.stored import Identity, StoredCookie, iter_linked
 
-__all__ = ["MAX_COOKIES", "MAX_COOKIES_PER_SITE", "CookieIndex"]
-
 MAX_COOKIES = 3000
 """The maximum number of cookies in a jar."""
 

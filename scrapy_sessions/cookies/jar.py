@@ -20,8 +20,6 @@ from scrapy_sessions.exceptions import CookieConflict, InvalidCookie
 from scrapy_sessions.models import Cookie
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["SessionCookieJar"]
-
 _creation_order = attrgetter("created", "seq")
 
 

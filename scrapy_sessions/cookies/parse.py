@@ -11,17 +11,6 @@ from urllib.parse import quote
 from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = [
-    "MAX_ATTRIBUTE_SIZE",
-    "MAX_EXPIRES",
-    "MAX_PAIR_SIZE",
-    "SetCookie",
-    "decode",
-    "encode",
-    "parse_http_date",
-    "parse_set_cookie",
-]
-
 MAX_PAIR_SIZE = 4096
 """Name and value together, in bytes: a larger cookie is refused."""
 

@@ -8,8 +8,6 @@ from typing import Final
 
 from scrapy_sessions.exceptions import InvalidCookie
 
-__all__ = ["REFUSAL_REASONS", "refused"]
-
 REFUSAL_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "domain_mismatch": "its Domain is neither the host that set it nor a parent of it, or is no domain name",

@@ -10,21 +10,9 @@ from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.hosts import canonical_host, is_canonical, is_ip, is_sharable, site_of
 from scrapy_sessions.cookies.parse import MAX_PAIR_SIZE, encode, parse_set_cookie
-from scrapy_sessions.cookies.reasons import REFUSAL_REASONS, refused
+from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.cookies.stored import StoredCookie
 from scrapy_sessions.json_limits import fault_of
-
-__all__ = [
-    "REFUSAL_REASONS",
-    "Origin",
-    "accept",
-    "check",
-    "domain_matches",
-    "parents_of",
-    "path_matches",
-    "request_path",
-    "shadows",
-]
 
 _SCHEMES = {"http": False, "https": True, "ws": False, "wss": True}
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")

@@ -13,8 +13,6 @@ from pydantic_core import to_json
 from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.models import Cookie
 
-__all__ = ["ENCODED_FIELDS", "Identity", "StoredCookie", "encode_cookie", "encode_cookies", "iter_linked"]
-
 Identity = tuple[str, str, str, bool, "str | None", bool]
 """Domain, name, path, host_only, partition key, cross-site ancestor: cookies with the same six replace each other."""
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.crawl.user_code import UserCode
     from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["QUESTION", "Questions", "is_question"]
-
 logger = logging.getLogger(__name__)
 
 QUESTION = "_session_question"

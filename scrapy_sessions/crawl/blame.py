@@ -65,8 +65,6 @@ from typing import NamedTuple, Protocol
 
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["Actions", "Answer", "Decision", "Hearings", "Limits", "NoBlame", "Refusal", "Waiting", "may_ask", "url_of"]
-
 # Such a page may end the session, or change something, if it is asked for again.
 _UNSAFE = re.compile(r"(log|sign)[-_]?(out|off)|delete|remove|unsubscribe", re.IGNORECASE)
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Limits, Refusal, may_ask, url_of
 
-__all__ = ["TRIES", "AnonymousBlame", "Ban", "PoolBlame"]
-
 TRIES = 3
 """After so many a page counts as closed to everybody."""
 _RECENT = 3  # good pages of the pool that are remembered as witnesses

@@ -11,8 +11,6 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Limits, Refusal, Waiting, may_ask, url_of
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["Budget", "LoginBlame"]
-
 _CANDIDATES = 3  # pages asked for without the session, in one hearing
 _RECENT = 8  # good pages of a generation that are remembered as candidates
 _WITNESSES = 3

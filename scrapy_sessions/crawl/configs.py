@@ -13,8 +13,6 @@ from scrapy_sessions.storage.base import LeaseStore, SessionStore
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-__all__ = ["Configs"]
-
 
 class Configs:
     """The :class:`SessionConfig` of each URL in a crawl: one object of each class."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
-__all__ = ["PATIENCE", "Deferral", "is_deferred"]
-
 _T = TypeVar("_T")
 
 PATIENCE = 1.5  # seconds that a request waits in its place though others are queued

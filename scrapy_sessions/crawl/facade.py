@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.registry import SessionRegistry
     from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["SpiderSessions"]
-
 
 class Router(Protocol):
     """What is asked of the router of the crawl."""

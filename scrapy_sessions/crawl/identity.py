@@ -15,19 +15,6 @@ from scrapy_sessions.crawl.scrapy_internals import forget_proxy_credentials, nor
 from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = [
-    "APPLIED",
-    "CONTEXT",
-    "PROXY",
-    "Identity",
-    "browser_identity_of",
-    "digest",
-    "identity_of",
-    "remove_leftovers",
-    "remove_proxy",
-    "without_credentials",
-]
-
 APPLIED = "_session_applied"
 """The meta key that notes the applied identity, by digests. It exists while the request is on its way: in a copy that a
 middleware makes meanwhile, it says what to remove."""

@@ -34,8 +34,6 @@ from scrapy_sessions.crawl.scrapy_internals import (
 )
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["SLOT", "InFlight", "InFlightRequests"]
-
 SLOT = "_session_slot"
 """The meta key of a request that occupies one of a bounded number of places, only while it is in flight. A copy with
 the key, such as a retry, ends the request that it replaces."""

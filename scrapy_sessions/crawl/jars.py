@@ -13,8 +13,6 @@ from scrapy_sessions.models import Cookie
 if TYPE_CHECKING:
     from scrapy_sessions.sessions.registry import SessionRegistry
 
-__all__ = ["SessionJars"]
-
 
 class SessionJars(Mapping[Any, CookieJar]):
     """The cookies of the sessions in memory, read-only: by session id, and by ``cookiejar`` key as in Scrapy.

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.collector import Collector
     from scrapy_sessions.settings import SessionsSettings
 
-__all__ = ["LoginForbidden", "Logins", "must_log_in"]
-
 logger = logging.getLogger(__name__)
 
 

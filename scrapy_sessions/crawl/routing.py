@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage.base import SessionStore
 
-__all__ = ["LOGIN", "UNHEARD", "SessionRouter", "is_login"]
-
 logger = logging.getLogger(__name__)
 
 _Argument = TypeVar("_Argument")

@@ -22,30 +22,6 @@ if TYPE_CHECKING:
     from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
     from scrapy.http.request import VerboseCookie
 
-__all__ = [
-    "Decoder",
-    "at_thread_exit",
-    "debug_received",
-    "debug_sent",
-    "delete_header",
-    "disable_http_cache",
-    "forget_cached_response",
-    "forget_proxy_credentials",
-    "format_cookies",
-    "header_values",
-    "is_closing",
-    "is_default_proxy",
-    "is_proxy_failure",
-    "is_robots_fetch",
-    "is_robots_refusal",
-    "normalize_header_name",
-    "pop_header",
-    "queued_requests",
-    "set_header",
-    "setdefault_header",
-]
-
-
 # The engine
 
 

@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 from scrapy_sessions.exceptions import CrawlClosing
 
-__all__ = ["ShutdownGuard"]
-
 _T = TypeVar("_T")
 
 _INTERVAL = 1.0  # seconds between two checks

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.analytics.model import HourCounts
     from scrapy_sessions.sessions.browser_session import BrowserSession
 
-__all__ = ["CrawlSummary"]
-
 _ROW = "{:<20.20} {:>8} {:>8} {:>8} {:>8} {:>8}  {}"
 _HEADER = _ROW.format("pool", "sessions", "pages", "logins", "failures", "retired", "why").rstrip()
 _REASONS = 3  # reasons of retirement named per pool, the most frequent first

@@ -15,8 +15,6 @@ from scrapy_sessions.sessions.runtime import SessionRuntime, is_full
 if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
 
-__all__ = ["is_ready", "postpone", "wait_pause", "wait_turn"]
-
 
 def is_ready(session: SessionRuntime, now: float, host: str = "") -> bool:
     """Whether a request of *session* may go to *host* at *now* (``time.monotonic()``)."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
-__all__ = ["UserCode"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.pools.pool import Pool
     from scrapy_sessions.sessions.registry import SessionRegistry
 
-__all__ = ["PAUSES", "VerdictHandler", "pause_of"]
-
 logger = logging.getLogger(__name__)
 
 Blame: TypeAlias = LoginBlame | AnonymousBlame | NoBlame

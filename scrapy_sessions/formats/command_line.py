@@ -7,8 +7,6 @@ import re
 from scrapy_sessions.cookies.parse import decode, encode
 from scrapy_sessions.exceptions import FormatError
 
-__all__ = ["split_bash", "split_cmd"]
-
 _UNCLOSED = FormatError("the command", "a quotation mark is not closed: copy all of the command")
 _BASH = re.compile(
     r"""(?P<gap>[ \t\r\n]+)

@@ -18,8 +18,6 @@ from scrapy_sessions.formats.pickles import is_pickle, load_pickle
 from scrapy_sessions.models import Cookie, PersistentSession
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["Contents", "Reading", "Remarks", "Skipping", "Source", "host_of", "read_entries"]
-
 _T = TypeVar("_T")
 
 _PLACES = 3  # in one remark

@@ -15,19 +15,6 @@ from scrapy_sessions.formats.contents import Reading
 from scrapy_sessions.formats.fields import Fields
 from scrapy_sessions.models import Cookie
 
-__all__ = [
-    "SESSION_WORDS",
-    "dotted_domain",
-    "has_cross_site_ancestor",
-    "is_unpartitioned",
-    "make_cookie",
-    "parse_date",
-    "read_expiry",
-    "read_partition",
-    "read_same_site",
-    "to_seconds",
-]
-
 Partition = tuple["str | None", "bool | None"]
 """A partition key, and whether it has a cross-site ancestor."""
 

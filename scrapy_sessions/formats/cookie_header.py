@@ -14,8 +14,6 @@ from scrapy_sessions.formats.cookie_fields import make_cookie
 from scrapy_sessions.formats.fields import Fields
 from scrapy_sessions.models import Cookie
 
-__all__ = ["dump", "misfit", "pairs_misfit", "parse_pairs", "read", "read_pairs", "sent_cookies"]
-
 _NAME = "cookie:"
 _PROMISES = ("__host-", "__secure-")
 _HEADER = re.compile(r"\s*(?:cookie|set-cookie2?):", re.IGNORECASE)

@@ -15,8 +15,6 @@ from scrapy_sessions.formats.cookie_fields import make_cookie, read_expiry, read
 from scrapy_sessions.formats.fields import Fields, is_text, names
 from scrapy_sessions.models import Cookie
 
-__all__ = ["SHAPES", "Shape", "find_list", "misfit", "read", "read_cookies", "shape_of", "unread"]
-
 
 class Shape(NamedTuple):
     """The list of cookies of one tool: the fields that identify it, and those without meaning for a cookie."""

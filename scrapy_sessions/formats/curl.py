@@ -21,8 +21,6 @@ from scrapy_sessions.formats.powershell import is_powershell, read_powershell
 from scrapy_sessions.formats.request_headers import take_headers
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["misfit", "read"]
-
 _COMMAND = re.compile(r"\s*(?:[$%>]\s+)?curl(?:\.exe)?\s", re.IGNORECASE)
 _CMD = re.compile(r'\s*curl(?:\.exe)?\s+(?:-\S+\s+)*\^"|[^\n]*[ "]\^\r?\n', re.IGNORECASE)
 # The options of curl with a value, which must not be read as the URL.

@@ -8,8 +8,6 @@ from typing import Any, NoReturn
 
 from scrapy_sessions.exceptions import FormatError
 
-__all__ = ["Fields", "is_text", "names", "parse_json"]
-
 
 def parse_json(text: str) -> Any:
     """Return the content of the JSON document *text*. Raises :exc:`~scrapy_sessions.exceptions.FormatError`.

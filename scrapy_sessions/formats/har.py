@@ -24,8 +24,6 @@ from scrapy_sessions.formats.cookie_header import parse_pairs
 from scrapy_sessions.formats.fields import Fields, is_text
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["misfit", "read"]
-
 _SCHEMES = frozenset({"http", "https", "ws", "wss"})
 _REDACTED = re.compile(r"\[[^\[\]]*redacted\]|<redacted>|redacted|\*{3,}|(?:\u2022){3,}", re.IGNORECASE)
 _BAD_DATE = "its expiry can't be read: it counts as a session cookie"

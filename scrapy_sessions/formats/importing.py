@@ -20,8 +20,6 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import encode
 
-__all__ = ["Change", "Merge", "RecordPlan", "apply", "merge", "plan_records", "save_records"]
-
 What = Literal["added", "changed", "same", "older", "removed", "expired", "refused"]
 
 

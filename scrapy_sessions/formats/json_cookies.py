@@ -11,8 +11,6 @@ from scrapy_sessions.cookies.parse import SameSite
 from scrapy_sessions.formats.cookie_fields import dotted_domain, has_cross_site_ancestor
 from scrapy_sessions.models import Cookie
 
-__all__ = ["dump", "to_extension", "to_playwright", "to_puppeteer", "to_selenium"]
-
 _SAME_SITE: dict[SameSite | None, str] = {
     "None": "no_restriction",
     "Lax": "lax",

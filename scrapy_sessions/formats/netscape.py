@@ -16,8 +16,6 @@ from scrapy_sessions.formats.contents import Contents, Reading, Source
 from scrapy_sessions.formats.cookie_fields import dotted_domain, make_cookie
 from scrapy_sessions.models import Cookie
 
-__all__ = ["HEADER", "dump", "misfit", "read"]
-
 HEADER = "# Netscape HTTP Cookie File"
 """The first line, by which readers recognise the format."""
 

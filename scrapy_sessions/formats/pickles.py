@@ -14,8 +14,6 @@ from typing import Any, NoReturn
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.fields import names
 
-__all__ = ["is_pickle", "load_pickle"]
-
 _STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(l", b"(d", b"]q", b"}q")
 _ALLOWED = names(
     "PROTO FRAME STOP MARK POP POP_MARK DUP MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET "

@@ -10,8 +10,6 @@ from scrapy_sessions.formats.cookie_fields import make_cookie
 from scrapy_sessions.formats.cookie_header import parse_pairs, sent_cookies
 from scrapy_sessions.formats.request_headers import take_headers
 
-__all__ = ["is_powershell", "read_powershell"]
-
 _COMMAND = re.compile(
     r"^\s*(?:\$\w+\s*=\s*)?Invoke-(?:WebRequest|RestMethod)\b|^\s*\$session\.", re.IGNORECASE | re.MULTILINE
 )

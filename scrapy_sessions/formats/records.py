@@ -24,8 +24,6 @@ from scrapy_sessions.models import (
 from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.storage.codec import Unreadable, encode, up_to_date
 
-__all__ = ["NAME", "dump", "misfit", "piece", "read", "whole"]
-
 NAME = "scrapy-sessions"
 """The value of the field ``format`` of such a file."""
 

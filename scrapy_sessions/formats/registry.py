@@ -16,8 +16,6 @@ from scrapy_sessions.formats.cookie_fields import is_unpartitioned
 from scrapy_sessions.formats.json_cookies import dump, to_extension, to_playwright, to_puppeteer, to_selenium
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 
-__all__ = ["FORMATS", "TOOLS", "Format", "describe", "detect", "left_out", "read", "write"]
-
 
 class Format(NamedTuple):
     """One format.

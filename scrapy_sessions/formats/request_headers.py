@@ -10,8 +10,6 @@ from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.models import EVERYWHERE, check_header
 from scrapy_sessions.sessions.headers import origin_of
 
-__all__ = ["take_headers"]
-
 # Headers that a browser sends to every site.
 _IDENTITY = re.compile(r"sec-ch-.*|dnt|sec-gpc", re.IGNORECASE)
 # Headers that depend on the single request, or that its sender generates.

@@ -11,8 +11,6 @@ from scrapy_sessions.formats.fields import Fields, is_text
 from scrapy_sessions.formats.json_cookies import to_playwright
 from scrapy_sessions.models import Cookie
 
-__all__ = ["dump", "misfit", "read"]
-
 _KNOWN = frozenset({"cookies", "origins"})
 _ORIGIN = frozenset({"origin", "localStorage", "indexedDB"})
 

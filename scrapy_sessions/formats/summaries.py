@@ -13,8 +13,6 @@ from scrapy.utils.misc import load_object
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.models import SessionInfo
 
-__all__ = ["exporter_for", "write_summaries"]
-
 _FIELDS = [name for name in SessionInfo.__annotations__ if name != "storage"]
 
 

@@ -12,18 +12,6 @@ from scrapy_sessions.exceptions import InvalidSessionId, UnknownPool, UnknownPro
 from scrapy_sessions.models import check_session_id
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings, nearest
 
-__all__ = [
-    "FLOW",
-    "PICKED",
-    "REFUSED_BY",
-    "Claim",
-    "check_profile",
-    "cookiejar_id",
-    "is_named",
-    "read_claim",
-    "take_alias",
-]
-
 PICKED = "_session_picked"
 """The meta key that notes which ``session_id`` was put into the meta by us, not by the spider."""
 

@@ -10,12 +10,6 @@ from scrapy_sessions.exceptions import LoginFailed, PoolExhausted, UnknownPool
 from scrapy_sessions.pools.strategies import STRATEGIES
 from scrapy_sessions.settings import DEFAULT_POOL, PoolOptions, SessionsSettings, nearest
 
-__all__ = [
-    "NO_BACKLOG",
-    "Pool",
-]
-
-
 NO_BACKLOG = (0.0, 0)
 """What a session has that may go now."""
 

@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 
-__all__ = ["STRATEGIES", "LeastUsed", "RandomTurn", "RoundRobin", "Strategy"]
-
 
 class Strategy(ABC):
     """Says whose turn it is among the slots 0 to *size* - 1."""

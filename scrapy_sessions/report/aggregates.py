@@ -15,8 +15,6 @@ from scrapy_sessions.report.data import CookieStats, Login, Session, UrlErrors
 from scrapy_sessions.report.redact import action, shortened, url_without_query
 from scrapy_sessions.storage.base import Key
 
-__all__ = ["AGES", "Bounded", "CookieAggregate", "SessionSelection", "UrlAggregate", "balanced", "slowest_logins"]
-
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _KEPT = 5000  # distinct URLs, and distinct names and domains of cookies

@@ -11,8 +11,6 @@ from typing import Literal, NamedTuple
 
 from scrapy_sessions.report.format import duration, time_ticks, value_ticks
 
-__all__ = ["Bar", "Chart", "Lane", "Line", "Point", "Proportions", "bars", "curves", "lanes"]
-
 _TOP = 8.0  # pixels above the highest value
 _LANE = 36.0  # pixels from one lane to the next
 

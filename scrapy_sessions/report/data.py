@@ -9,20 +9,6 @@ from typing import Literal, NamedTuple
 from scrapy_sessions.analytics.model import HourCounts
 from scrapy_sessions.storage.base import Key
 
-__all__ = [
-    "Bucket",
-    "CookieStats",
-    "Lifetime",
-    "Login",
-    "Mark",
-    "Pool",
-    "Report",
-    "Session",
-    "State",
-    "Totals",
-    "UrlErrors",
-]
-
 State = Literal["new", "ready", "retired", "expired", "removed"]
 """The status of the record; ``"expired"`` after its expiry, and ``"removed"`` if only events and counters are left."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from datetime import datetime, timezone
 
-__all__ = ["count", "duration", "duration_ticks", "iso", "moment", "percent", "time_ticks", "value_ticks"]
-
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _UNITS = ((365 * _DAY, "y"), (_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1.0, "s"))
 _TIME_STEPS = (

@@ -17,8 +17,6 @@ from scrapy_sessions.report.redact import reason
 from scrapy_sessions.storage.base import AnalyticsStore, Key, SessionStore
 from scrapy_sessions.storage.codec import decode
 
-__all__ = ["MOST_COOKIES", "MOST_LOGINS", "MOST_POOLS", "MOST_SESSIONS", "MOST_URLS", "gather"]
-
 MOST_SESSIONS = 500
 """The number of sessions that are shown individually. All sessions are in the totals."""
 MOST_POOLS = 200

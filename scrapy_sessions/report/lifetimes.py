@@ -10,8 +10,6 @@ from scrapy_sessions.report.data import Mark
 from scrapy_sessions.report.redact import reason
 from scrapy_sessions.storage.base import Key
 
-__all__ = ["SessionEvents", "events_by_session"]
-
 
 @dataclass(slots=True)
 class _Span:

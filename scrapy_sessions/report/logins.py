@@ -8,8 +8,6 @@ from scrapy_sessions.report.format import count, duration, moment
 from scrapy_sessions.report.parts import Hint, Legend, Note, Part, Row, details, number, pool_name, seconds, text, time
 from scrapy_sessions.report.redact import shortened
 
-__all__ = ["logins"]
-
 _LISTED = 20
 
 

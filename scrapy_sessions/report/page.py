@@ -21,8 +21,6 @@ from scrapy_sessions.report.sections import sections
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["GENERATOR", "render", "templates"]
-
 GENERATOR = "scrapy_sessions report"
 """The generator in the first lines of the page."""
 

@@ -8,27 +8,6 @@ from typing import Literal, NamedTuple, TypeAlias
 from scrapy_sessions.report.charts import Chart, Proportions
 from scrapy_sessions.report.format import count, duration, moment
 
-__all__ = [
-    "NOT_KNOWN",
-    "Cell",
-    "Details",
-    "Hint",
-    "Legend",
-    "Note",
-    "Part",
-    "Row",
-    "Section",
-    "Table",
-    "Tiles",
-    "details",
-    "left_out",
-    "number",
-    "pool_name",
-    "seconds",
-    "text",
-    "time",
-]
-
 _ONE_LINE = 20  # characters of a text that is never wrapped
 
 NOT_KNOWN = "\N{EN DASH}"

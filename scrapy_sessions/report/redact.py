@@ -6,8 +6,6 @@ import re
 
 from scrapy_sessions.analytics.redaction import safe_url, without_secrets
 
-__all__ = ["action", "printable", "reason", "shortened", "url_without_query"]
-
 _LONGEST = 200  # characters of one URL or reason, which bounds the size of a report
 _ACTION = re.compile(r"[A-Z]+ (\S+) (\d{3})")
 

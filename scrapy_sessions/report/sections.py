@@ -27,8 +27,6 @@ from scrapy_sessions.report.parts import (
 from scrapy_sessions.report.survival import Step, median, survival
 from scrapy_sessions.report.tables import cookies, pools, sessions, urls
 
-__all__ = ["sections"]
-
 _LANES = 24
 _LISTED = 200  # events in the table below the lanes
 _MOST_ERRORS = 8

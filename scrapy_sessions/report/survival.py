@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Step", "median", "survival"]
-
 
 class Step(NamedTuple):
     """From the age *time* (seconds) on, *share* of the sessions survive. *at_risk* were observed just before."""

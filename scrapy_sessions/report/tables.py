@@ -21,8 +21,6 @@ from scrapy_sessions.report.parts import (
     time,
 )
 
-__all__ = ["cookies", "pools", "sessions", "urls"]
-
 
 def urls(report: Report) -> list[Part]:
     """The URLs with errors."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.models import PersistentSession, Profile, Status
     from scrapy_sessions.sessions.headers import SessionHeaders
 
-__all__ = ["BrowserSession", "runtime_of", "view_of"]
-
 
 class BrowserSession:
     """A session in use: its identity, state and cookies. Changes are saved while the crawl runs.

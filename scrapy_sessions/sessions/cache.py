@@ -9,8 +9,6 @@ from weakref import WeakValueDictionary
 
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["SessionCache"]
-
 _LOOK = 16  # the number of least recently used sessions among which one to evict is searched
 
 

@@ -16,8 +16,6 @@ from scrapy_sessions.sessions.counters import CounterSnapshot
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
 
-__all__ = ["Collector", "Listener", "flush_interval"]
-
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")

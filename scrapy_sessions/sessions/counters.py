@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-__all__ = ["ZERO", "CounterSnapshot"]
-
 
 class HasCounters(Protocol):
     """The counters of a live session."""

@@ -16,8 +16,6 @@ from scrapy_sessions.storage.codec import decode, read
 if TYPE_CHECKING:
     from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["Unencodable", "base_of", "encode_parts", "row_of"]
-
 
 def encode_parts(session: SessionRuntime) -> Parts:
     """Return *session* as it is now, under the next revision.

@@ -11,8 +11,6 @@ from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.sessions.runtime import SessionOwner, SessionRuntime
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings
 
-__all__ = ["SessionFactory"]
-
 logger = logging.getLogger(__name__)
 
 

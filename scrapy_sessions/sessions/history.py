@@ -10,8 +10,6 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from scrapy_sessions.analytics.redaction import safe_url, without_secrets
 
-__all__ = ["History", "storable"]
-
 _NEW = 64  # texts that are kept unencoded: encoding each one at once would copy all texts before it
 # An encoded text and the comma after it. Searching for `","` would be wrong: a text may be a comma, or end in `",`.
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",')

@@ -10,8 +10,6 @@ from pydantic_core import to_json
 from scrapy_sessions.exceptions import InvalidData
 from scrapy_sessions.json_limits import MAX_DEPTH, MAX_SIZE, fault_of
 
-__all__ = ["WATCHED", "WatchedData", "copy_json"]
-
 WATCHED = ("data", "local_storage", "session_storage")
 """The fields of the record that contain such data."""
 

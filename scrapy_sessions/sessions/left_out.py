@@ -10,8 +10,6 @@ from scrapy_sessions.cookies.header_cache import MAX_HEADER_SIZE
 from scrapy_sessions.cookies.hosts import site_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
-__all__ = ["LeftOutCookies"]
-
 logger = logging.getLogger(__name__)
 
 _SHOWN = 10  # names

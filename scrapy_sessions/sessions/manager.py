@@ -21,8 +21,6 @@ from scrapy_sessions.storage.resolve import resolve_store, use_key
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["SessionManager", "registry_of"]
-
 
 class SessionManager:
     """Keeps the sessions of one namespace.

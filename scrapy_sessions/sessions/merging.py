@@ -13,19 +13,6 @@ from typing import Any, TypeAlias, TypeVar
 
 from scrapy_sessions.models import Cookie, Metrics, PersistentSession
 
-__all__ = [
-    "Merge",
-    "merge_actions",
-    "merge_by_key",
-    "merge_cookies",
-    "merge_metrics",
-    "merge_status",
-    "of_latest_activity",
-    "of_stored",
-    "the_highest",
-    "the_sum",
-]
-
 Merge: TypeAlias = Callable[[str, PersistentSession, PersistentSession, PersistentSession], Any]
 
 _K = TypeVar("_K")

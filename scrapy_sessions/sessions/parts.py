@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from scrapy_sessions.safe_repr import safe_repr
 
-__all__ = ["Parts"]
-
 
 class Parts(NamedTuple):
     """An encoded session. The one that was saved last is the base of a merge.

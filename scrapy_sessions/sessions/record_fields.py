@@ -33,8 +33,6 @@ from scrapy_sessions.sessions.merging import (
     the_sum,
 )
 
-__all__ = ["FIELDS", "RECORD", "Field", "Part", "RecordFields", "Unencodable"]
-
 _STATUSES = frozenset(get_args(Status))
 _NO_FIELDS: dict[str, Any] = {}
 

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
-__all__ = ["SessionRegistry", "Signaller", "retired"]
-
 Signaller: TypeAlias = Callable[[object, BrowserSession | None, str, str], None]
 """Takes a signal, its session (``None``: not in memory), the session's id and a reason."""
 

@@ -12,8 +12,6 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.sessions.write_behind import WriteBehind
 from scrapy_sessions.storage.base import Expired, Key, SessionStore
 
-__all__ = ["SessionRemover"]
-
 _PAGE = 500  # expired sessions that are deleted in one transaction
 
 

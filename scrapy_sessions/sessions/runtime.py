@@ -37,18 +37,6 @@ if TYPE_CHECKING:
     from scrapy_sessions.sessions.parts import Parts
     from scrapy_sessions.storage.base import Row
 
-__all__ = [
-    "ANY_SITE",
-    "Fetch",
-    "SessionOwner",
-    "SessionRuntime",
-    "Transition",
-    "backlog",
-    "expected_wait",
-    "is_full",
-    "must_go_alone",
-]
-
 Fetch: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 """Downloads a request in a session."""
 

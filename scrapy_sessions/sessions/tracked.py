@@ -14,8 +14,6 @@ from scrapy_sessions.cookies.rules import Origin
 from scrapy_sessions.cookies.stored import StoredCookie
 from scrapy_sessions.sessions.headers import SessionHeaders
 
-__all__ = ["TrackedHeaders", "TrackedJar"]
-
 
 class Tracker(Protocol):
     """What a jar and headers report to: a live session."""

@@ -17,15 +17,13 @@ from weakref import WeakSet
 from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema, SessionError, StoreError
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.collector import Collector
-from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.sessions.encoding import base_of, encode_parts, row_of
 from scrapy_sessions.sessions.json_data import WATCHED
 from scrapy_sessions.sessions.parts import Parts
-from scrapy_sessions.sessions.record_fields import RECORD
+from scrapy_sessions.sessions.record_fields import RECORD, Unencodable
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
 from scrapy_sessions.storage.codec import decode, encode, in_plain
-
-__all__ = ["WriteBehind"]
 
 logger = logging.getLogger(__name__)
 

@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     # It loads pydantic, which a store does without.
     from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
-__all__ = [
-    "AnalyticsStore",
-    "Expired",
-    "Key",
-    "Lease",
-    "LeaseStore",
-    "Outcome",
-    "Row",
-    "SessionStore",
-    "SharedStore",
-]
-
 _Page: TypeAlias = "list[tuple[SessionInfo, float | None]]"
 
 

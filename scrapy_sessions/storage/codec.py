@@ -17,8 +17,6 @@ from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, S
 from scrapy_sessions.storage.base import Row
 from scrapy_sessions.storage.encryption import Cipher, decrypt, encrypt, is_encrypted
 
-__all__ = ["RECORD_MIGRATIONS", "RecordMigration", "Unreadable", "decode", "encode", "in_plain", "read", "up_to_date"]
-
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
 
 _STATUSES = frozenset(get_args(Status))

@@ -17,8 +17,6 @@ from hashlib import blake2b
 from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError
 from scrapy_sessions.keys import VARIABLE
 
-__all__ = ["Cipher", "check_key", "decrypt", "encrypt", "is_encrypted"]
-
 _MARK = b"\0SCSS"  # no JSON begins with it
 _ID = slice(len(_MARK), len(_MARK) + 4)  # of the key's id
 _VERSION = b"\x80"  # of Fernet

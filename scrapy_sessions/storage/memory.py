@@ -25,8 +25,6 @@ from scrapy_sessions.storage.retention import PruneSchedule
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
     from scrapy_sessions.models import SessionInfo, Status
 
-__all__ = ["MemoryStore"]
-
 
 class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     """Stores rows in memory, as long as the instance exists. :meth:`close` keeps them.

@@ -20,8 +20,6 @@ from scrapy_sessions.storage.encryption import Cipher
 from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
-__all__ = ["resolve_store", "store_from_url", "use_key"]
-
 logger = logging.getLogger(__name__)
 
 _ACCEPTED = (

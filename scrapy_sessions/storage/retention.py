@@ -5,8 +5,6 @@ from __future__ import annotations
 from scrapy_sessions.analytics.model import hour_of
 from scrapy_sessions.storage.base import AnalyticsStore
 
-__all__ = ["PruneSchedule"]
-
 _SHARE = 20  # pruning is due after a twentieth of a bound was added: counting all rows at every write would cost more
 
 

@@ -10,8 +10,6 @@ from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, Event, HourC
 from scrapy_sessions.storage.base import AnalyticsStore
 from scrapy_sessions.testing._base import BaseContract, Clock, make_row, with_ability
 
-__all__ = ["AnalyticsContract"]
-
 _NOW = hour_of(Clock().now)
 
 

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from scrapy_sessions.storage.base import Row, SessionStore
 
-__all__ = ["BaseContract", "Clock", "make_row", "with_ability", "with_store"]
-
 Test = TypeVar("Test", bound="BaseContract")
 
 

@@ -7,8 +7,6 @@ import asyncio
 from scrapy_sessions.storage.base import Lease, LeaseStore
 from scrapy_sessions.testing._base import BaseContract, with_ability
 
-__all__ = ["LeaseContract"]
-
 
 class LeaseContract(BaseContract):
     """The tests of :class:`~scrapy_sessions.storage.LeaseStore`. They are skipped for other stores."""

@@ -8,8 +8,6 @@ from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import Expired, Key, SessionStore
 from scrapy_sessions.testing._base import BaseContract, make_row, with_store
 
-__all__ = ["ListingContract"]
-
 
 class ListingContract(BaseContract):
     """The tests of ``find``, ``list`` and ``expired``."""

@@ -7,8 +7,6 @@ import asyncio
 from scrapy_sessions.storage.base import Key, Outcome, SessionStore
 from scrapy_sessions.testing._base import BaseContract, make_row, with_store
 
-__all__ = ["RowContract"]
-
 SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from scrapy_sessions.storage.base import Key, Outcome, SharedStore
 from scrapy_sessions.testing._base import BaseContract, make_row, with_ability
 
-__all__ = ["SharedContract"]
-
 
 class SharedContract(BaseContract):
     """The tests of :class:`~scrapy_sessions.storage.SharedStore`. They are skipped for other stores."""

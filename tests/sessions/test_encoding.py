@@ -12,8 +12,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from scrapy_sessions import Cookie, PersistentSession, SessionManager
-from scrapy_sessions.sessions.encoding import Unencodable, base_of, encode_parts, row_of
+from scrapy_sessions.sessions.encoding import base_of, encode_parts, row_of
 from scrapy_sessions.sessions.manager import registry_of
+from scrapy_sessions.sessions.record_fields import Unencodable
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row

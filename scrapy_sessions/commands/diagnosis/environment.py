@@ -28,8 +28,6 @@ from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.base import Key
 
-__all__ = ["examine"]
-
 _ASYNCIO_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 _OTHER_PACKAGE = "scrapy-sessions"
 _LEEWAY = 60.0  # seconds by which the clocks of two machines may differ

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal, NamedTuple
 
-__all__ = ["Finding", "error", "ok", "warning"]
-
 
 class Finding(NamedTuple):
     """One finding of ``scrapy sessions doctor``.

@@ -11,8 +11,6 @@ from scrapy_sessions.storage import SessionStore
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
 
-__all__ = ["examine_records"]
-
 _NAMED = 5  # records at fault that are named
 
 

@@ -16,8 +16,6 @@ from scrapy_sessions.storage.sqlite.migrations import LATEST
 from scrapy_sessions.storage.sqlite.place import COMPANIONS, OTHERS, is_our_folder
 from scrapy_sessions.storage.sqlite.schema import check_schema
 
-__all__ = ["examine_file"]
-
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -6,8 +6,6 @@ import argparse
 import re
 from collections.abc import Callable
 
-__all__ = ["age", "seconds", "session_id", "whole_number"]
-
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _MAX_AGE = 36_500 * 86_400.0  # a hundred years: some clocks have no earlier times

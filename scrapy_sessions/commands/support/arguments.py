@@ -13,8 +13,6 @@ from typing import Any, NoReturn
 from scrapy_sessions.commands.registry import SUBCOMMANDS, load
 from scrapy_sessions.commands.support.text import printable
 
-__all__ = ["add_all", "add_subcommands", "overview", "subcommand", "usage_error"]
-
 PROGRAM = "scrapy sessions"
 
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:  # their modules load pydantic, which many subcommands do not 
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.settings import SessionsSettings
 
-__all__ = ["STANDARD", "CommandError", "Context", "as_json", "missing_store", "read_input"]
-
 STANDARD = "-"
 """The name of standard input or output in place of a file."""
 

@@ -17,8 +17,6 @@ from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import printable
 from scrapy_sessions.exceptions import AmbiguousSession, InvalidSessionId, SessionConfigurationError, SessionError
 
-__all__ = ["BROKEN_PIPE", "INTERRUPTED", "run_subcommand"]
-
 # As a shell reports a process that a signal ended: 128 plus the signal's number.
 INTERRUPTED = 130
 BROKEN_PIPE = 141

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import STYLES, printable, styled
 
-__all__ = ["Lines", "print_table"]
-
 
 class Lines:
     """Aligns rows page by page: no page waits for the next one.

@@ -9,8 +9,6 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-__all__ = ["console", "progress"]
-
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:

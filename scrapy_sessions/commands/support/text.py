@@ -9,8 +9,6 @@ import math
 from datetime import datetime, timezone
 from functools import lru_cache
 
-__all__ = ["HIDDEN", "STYLES", "age", "count", "duration", "moment", "printable", "styled", "url_without_password"]
-
 HIDDEN = "***"
 """Replaces a secret."""
 

@@ -20,8 +20,6 @@ from scrapy_sessions.storage.sqlite.values import (
     wrong_column,
 )
 
-__all__ = ["add", "drop", "read_events", "read_hours", "read_pools"]
-
 # "" stands for no pool: in a key, SQLite treats two NULLs as different.
 _PLACE = "hour, namespace, pool, session_id"
 _NUMBERS = ", ".join(COUNTERS)

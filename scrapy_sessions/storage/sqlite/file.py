@@ -16,18 +16,6 @@ from scrapy_sessions.storage.sqlite.place import COMPANIONS, make_file, make_fol
 from scrapy_sessions.storage.sqlite.schema import check_schema
 from scrapy_sessions.storage.sqlite.values import is_undecodable
 
-__all__ = [
-    "APPLICATION_ID",
-    "Places",
-    "erase",
-    "explain",
-    "harden",
-    "open_file",
-    "open_to_read",
-    "places_of",
-    "transaction",
-]
-
 APPLICATION_ID = 0x53435353
 """``PRAGMA application_id`` of our files: "SCSS"."""
 

@@ -29,8 +29,6 @@ from scrapy_sessions.storage.sqlite.values import (
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
     from scrapy_sessions.models import SessionInfo, Status
 
-__all__ = ["Found", "check_all", "find", "infos", "read_expired", "read_page"]
-
 Found: TypeAlias = tuple[Any, ...]
 """The columns of a session that a listing reads, and its rowid."""
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-__all__ = ["LATEST", "MIGRATIONS", "Migration", "migrate"]
-
 Migration = Callable[[sqlite3.Connection], None]
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from scrapy_sessions.exceptions import StoreError
 
-__all__ = ["COMPANIONS", "OTHERS", "is_our_folder", "make_file", "make_folder", "make_private", "refuse_foreign"]
-
 logger = logging.getLogger(__name__)
 
 COMPANIONS = ("-wal", "-shm", ".lock")

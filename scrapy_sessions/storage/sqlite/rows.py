@@ -10,18 +10,6 @@ from operator import attrgetter
 from scrapy_sessions.storage.base import Key, Outcome, Row
 from scrapy_sessions.storage.sqlite.file import transaction
 
-__all__ = [
-    "delete",
-    "encrypt_rest",
-    "load",
-    "load_many",
-    "quarantined",
-    "replace",
-    "save",
-    "set_aside",
-    "set_aside_rows",
-]
-
 _COLUMNS = (
     "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
     "pages_visited, actions_count, revision, body"

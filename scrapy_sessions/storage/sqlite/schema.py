@@ -10,8 +10,6 @@ from pathlib import Path
 from scrapy_sessions.exceptions import StoreError
 from scrapy_sessions.storage.sqlite.migrations import migrate
 
-__all__ = ["check_schema"]
-
 # Views and triggers run whatever their author wrote, in place of a table or beside it; virtual tables run modules.
 _SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'"
 _RUNS = frozenset({"view", "trigger"})

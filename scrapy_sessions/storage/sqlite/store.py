@@ -35,8 +35,6 @@ from scrapy_sessions.storage.sqlite.values import Malformed, decoded, is_undecod
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
     from scrapy_sessions.models import SessionInfo, Status
 
-__all__ = ["SQLiteStore"]
-
 logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")

@@ -6,22 +6,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-__all__ = [
-    "COUNT",
-    "NAME",
-    "NUMBER",
-    "REASON",
-    "STATUS",
-    "TEXT",
-    "TIME",
-    "Column",
-    "Malformed",
-    "check_rows",
-    "decoded",
-    "is_undecodable",
-    "wrong_column",
-]
-
 _TOGETHER = 500  # rows that are turned into columns at once: more don't fit the processor's cache
 _LONGEST = 10_000
 _LONGEST_NAME = 255
