@@ -8,7 +8,7 @@ from typing import Any
 
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, Event, HourCounts, hour_of
 from scrapy_sessions.storage.base import AnalyticsStore
-from scrapy_sessions.testing._base import BaseContract, Clock, make_row, with_ability
+from scrapy_sessions.testing._base import BaseContract, Clock, make_row
 
 _NOW = hour_of(Clock().now)
 
@@ -28,10 +28,9 @@ def _event(time: float, session_id: str = "alice", **columns: Any) -> Event:
     )
 
 
-class AnalyticsContract(BaseContract):
+class AnalyticsContract(BaseContract, ability=AnalyticsStore):
     """The tests of :class:`~scrapy_sessions.storage.AnalyticsStore`. They are skipped for other stores."""
 
-    @with_ability(AnalyticsStore)
     async def test_analytics_are_empty_at_first(self, store: AnalyticsStore) -> None:
         """A new store has no counters, events or pools, and adding nothing is allowed."""
         await store.add_analytics([], [])
@@ -39,7 +38,6 @@ class AnalyticsContract(BaseContract):
         assert await store.events(None) == []
         assert await store.pool_counts(None, now=0.0) == []
 
-    @with_ability(AnalyticsStore)
     async def test_hour_is_kept_as_it_is(self, store: AnalyticsStore) -> None:
         """Every counter is returned in its own field, and a missing pool is returned as None."""
         numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
@@ -47,7 +45,6 @@ class AnalyticsContract(BaseContract):
         await store.add_analytics(rows, [])
         assert await store.hour_counts("shop") == rows[::-1]
 
-    @with_ability(AnalyticsStore)
     async def test_hours_add_up(self, store: AnalyticsStore) -> None:
         """Counters of the same hour, pool and session are summed, by status too; other counters aren't."""
         numbers: dict[str, Any] = {name: number + 2 for number, name in enumerate(COUNTERS)}
@@ -60,7 +57,6 @@ class AnalyticsContract(BaseContract):
         await store.add_analytics([replace(other, requests=1) for other in others], [])
         assert [found.requests for found in await store.hour_counts(None)].count(1) == 5
 
-    @with_ability(AnalyticsStore)
     async def test_counters_are_copied(self, store: AnalyticsStore) -> None:
         """The store copies the counters: the caller may change its objects afterwards."""
         responses = {200: 1}
@@ -68,7 +64,6 @@ class AnalyticsContract(BaseContract):
         responses[200] = 99
         assert (await store.hour_counts("shop"))[0].responses == {200: 1}
 
-    @with_ability(AnalyticsStore)
     async def test_many_at_once_add_up(self, store: AnalyticsStore) -> None:
         """Fifty writes at once lose nothing."""
         writes = (store.add_analytics([_row(requests=1, responses={200: 2})], [_event(float(n))]) for n in range(50))
@@ -77,7 +72,6 @@ class AnalyticsContract(BaseContract):
         assert (row.requests, row.responses) == (50, {200: 100})
         assert len(await store.events("shop")) == 50
 
-    @with_ability(AnalyticsStore)
     async def test_hours_are_found_by_time_and_namespace(self, store: AnalyticsStore) -> None:
         """Hours are filtered by *since*, *until* and namespace, and ordered by hour, namespace, pool and id."""
         rows = [_row(hour=_NOW + n * HOUR, requests=n) for n in range(4)]
@@ -88,7 +82,6 @@ class AnalyticsContract(BaseContract):
         assert await store.hour_counts("shop", _NOW + HOUR, _NOW + 3 * HOUR) == rows[1:3]
         assert await store.hour_counts(None, _NOW + 1.0, _NOW + HOUR + 1.0) == [other, rows[1]]
 
-    @with_ability(AnalyticsStore)
     async def test_hours_by_pool(self, store: AnalyticsStore) -> None:
         """With by_session=False there is one row per hour and pool: the sum of its sessions, including folded rows."""
         rows = [_row("a", requests=1, responses={200: 1}), _row("b", requests=2, responses={200: 2, 404: 1})]
@@ -101,7 +94,6 @@ class AnalyticsContract(BaseContract):
         ]
         assert [row.requests for row in await store.hour_counts("shop", _NOW + HOUR, by_session=False)] == [8]
 
-    @with_ability(AnalyticsStore)
     async def test_events_are_kept_newest_first(self, store: AnalyticsStore) -> None:
         """Events are returned complete, the newest first; of one moment, the last written first."""
         first, second = _event(_NOW + 1.0, detail="one"), _event(_NOW + 1.0, kind="retired", pool=None)
@@ -113,7 +105,6 @@ class AnalyticsContract(BaseContract):
         assert await store.events("shop", _NOW + 1.5) == [later]
         assert await store.events(None, _NOW + 1.0, 2) == [other, later]
 
-    @with_ability(AnalyticsStore)
     async def test_old_hours_and_events_are_dropped(self, store: AnalyticsStore) -> None:
         """Rows and events older than the retention are deleted in a new hour; younger ones are kept."""
         store.hours_retention, store.events_retention = 2.0 * HOUR, 3.0 * HOUR
@@ -128,7 +119,6 @@ class AnalyticsContract(BaseContract):
         assert [row.hour for row in await store.hour_counts("shop")] == [now]
         assert [event.time for event in await store.events("shop")] == [now]
 
-    @with_ability(AnalyticsStore)
     async def test_oldest_sessions_are_folded_into_their_pool(self, store: AnalyticsStore) -> None:
         """Beyond the bound, the rows of the oldest hours are summed into one row per pool."""
         store.max_hour_rows = 20
@@ -154,7 +144,6 @@ class AnalyticsContract(BaseContract):
         assert sum(row.requests for row in found) == 4 * 28
         assert sum(row.responses[404] for row in found) == 32
 
-    @with_ability(AnalyticsStore)
     async def test_a_folded_hour_takes_more(self, store: AnalyticsStore) -> None:
         """Late counters of a folded hour are added to it, and folded again."""
         store.max_hour_rows = 2
@@ -162,7 +151,6 @@ class AnalyticsContract(BaseContract):
             await store.add_analytics([_row(f"s{n}", requests=1, responses={200: 1}) for n in range(5)], [])
         assert await store.hour_counts("shop") == [_row(FOLDED, requests=10, responses={200: 10})]
 
-    @with_ability(AnalyticsStore)
     async def test_more_pools_than_rows(self, store: AnalyticsStore) -> None:
         """When all rows are folded, the oldest hours are deleted."""
         store.max_hour_rows = 3
@@ -170,7 +158,6 @@ class AnalyticsContract(BaseContract):
             await store.add_analytics([_row("s", _NOW - (2 - hour) * HOUR, pool) for pool in ("p", "q")], [])
         assert [(row.hour, row.pool) for row in await store.hour_counts("shop")] == [(_NOW, "p"), (_NOW, "q")]
 
-    @with_ability(AnalyticsStore)
     async def test_only_the_newest_events_are_kept(self, store: AnalyticsStore) -> None:
         """Each namespace keeps its newest events, however many events another one writes."""
         store.max_events = 5
@@ -180,7 +167,6 @@ class AnalyticsContract(BaseContract):
         assert [event.session_id for event in await store.events("shop")] == ["s19", "s18", "s17", "s16", "s15"]
         assert len(await store.events("news")) == 1
 
-    @with_ability(AnalyticsStore)
     async def test_pools_are_counted(self, store: Any) -> None:
         """Sessions are counted by pool and status; expired sessions are not active."""
         await store.save(
@@ -199,7 +185,6 @@ class AnalyticsContract(BaseContract):
         assert [each.namespace for each in await store.pool_counts(None, now=8.0)] == ["news", "shop", "shop"]
         assert (await store.pool_counts("shop", now=8.0))[1].active == 2
 
-    @with_ability(AnalyticsStore)
     async def test_analytics_outlive_their_sessions(self, store: Any) -> None:
         """Deleting a session keeps its counters and events."""
         await store.save([make_row("alice")])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from scrapy_sessions.storage.base import Row, SessionStore
-
-Test = TypeVar("Test", bound="BaseContract")
 
 
 class Clock:
@@ -45,6 +43,17 @@ class BaseContract:
     clock: Clock
     """The clock of the running test."""
 
+    def __init_subclass__(cls, *, ability: type | None = None, **options: Any) -> None:
+        """Turn the coroutine methods of a contract, which take an open store, into tests that need no pytest plugin.
+
+        They are skipped for a store that is no *ability*.
+        """
+        super().__init_subclass__(**options)
+        if ability is not None:
+            for name, test in list(vars(cls).items()):
+                if name.startswith("test_"):
+                    setattr(cls, name, _runnable(test, ability))
+
     def make_store(self, clock: Clock) -> SessionStore:
         """Return a new, empty store, not opened, whose leases use *clock*. Called once for each test."""
         raise NotImplementedError(f"{type(self).__name__} must define make_store()")
@@ -54,35 +63,23 @@ class BaseContract:
         self.clock.now += seconds
 
 
-def with_ability(ability: type) -> Callable[[Callable[[Test, Any], Awaitable[None]]], Callable[[Test], None]]:
-    """Turn a coroutine method that takes an open store into a test that pytest can run without a plugin.
+def _runnable(test: Callable[[Any, Any], Awaitable[None]], ability: type) -> Callable[[BaseContract], None]:
+    def run(self: BaseContract) -> None:
+        async def scenario() -> None:
+            self.clock = Clock()
+            store = self.make_store(self.clock)
+            if not isinstance(store, ability):
+                import pytest  # noqa: PLC0415  # here, so that make_row() and Clock need no pytest
 
-    The test is skipped for a store that is no *ability*.
-    """
+                pytest.skip(f"{type(store).__name__} is no {ability.__name__}")
+            await store.open()
+            try:
+                await test(self, store)
+            finally:
+                await store.close()
 
-    def decorate(test: Callable[[Test, Any], Awaitable[None]]) -> Callable[[Test], None]:
-        def run(self: Test) -> None:
-            async def scenario() -> None:
-                self.clock = Clock()
-                store = self.make_store(self.clock)
-                if not isinstance(store, ability):
-                    import pytest  # noqa: PLC0415  # here, so that make_row() and Clock need no pytest
+        asyncio.run(scenario())
 
-                    pytest.skip(f"{type(store).__name__} is no {ability.__name__}")
-                await store.open()
-                try:
-                    await test(self, store)
-                finally:
-                    await store.close()
-
-            asyncio.run(scenario())
-
-        # Not functools.wraps: because of its __wrapped__, pytest would take the parameter `store` for a fixture.
-        run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-        return run
-
-    return decorate
-
-
-with_store = with_ability(SessionStore)
-"""As :func:`with_ability`, for what every store can do."""
+    # Not functools.wraps: because of its __wrapped__, pytest would take the parameter `store` for a fixture.
+    run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
+    return run

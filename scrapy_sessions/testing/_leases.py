@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 
 from scrapy_sessions.storage.base import Lease, LeaseStore
-from scrapy_sessions.testing._base import BaseContract, with_ability
+from scrapy_sessions.testing._base import BaseContract
 
 
-class LeaseContract(BaseContract):
+class LeaseContract(BaseContract, ability=LeaseStore):
     """The tests of :class:`~scrapy_sessions.storage.LeaseStore`. They are skipped for other stores."""
 
-    @with_ability(LeaseStore)
     async def test_lease_has_one_winner(self, store: LeaseStore) -> None:
         """Of a hundred calls that want a lease at once, one gets it."""
         leases = await asyncio.gather(*(store.lease("login", 30.0) for _ in range(100)))
         assert len([lease for lease in leases if lease is not None]) == 1
 
-    @with_ability(LeaseStore)
     async def test_leases_by_name(self, store: LeaseStore) -> None:
         """Leases of different names are independent."""
         assert await store.lease("alice", 30.0) is not None
         assert await store.lease("bob", 30.0) is not None
 
-    @with_ability(LeaseStore)
     async def test_lease_expires_by_itself(self, store: LeaseStore) -> None:
         """An expired lease can be taken by another holder, and not before it has expired."""
         first = await _taken(store, ttl=30.0)
@@ -33,7 +30,6 @@ class LeaseContract(BaseContract):
         await self.pass_time(5.0)
         assert await store.lease("login", 30.0) is not None
 
-    @with_ability(LeaseStore)
     async def test_tokens_grow(self, store: LeaseStore) -> None:
         """Each holder of a name has a higher token than the one before, after an expiry and after a release."""
         first = await _taken(store, ttl=30.0)
@@ -43,7 +39,6 @@ class LeaseContract(BaseContract):
         third = await _taken(store, ttl=30.0)
         assert first.token < second.token < third.token
 
-    @with_ability(LeaseStore)
     async def test_release_frees(self, store: LeaseStore) -> None:
         """A released lease can be taken at once, and is released only once."""
         lease = await _taken(store, ttl=30.0)
@@ -51,7 +46,6 @@ class LeaseContract(BaseContract):
         assert not await store.release(lease)
         assert await store.lease("login", 30.0) is not None
 
-    @with_ability(LeaseStore)
     async def test_release_needs_the_token(self, store: LeaseStore) -> None:
         """A holder that lost its lease can't release the lease of the next holder."""
         lost = await _taken(store, ttl=30.0)
@@ -60,7 +54,6 @@ class LeaseContract(BaseContract):
         assert not await store.release(lost)
         assert await store.lease("login", 30.0) is None
 
-    @with_ability(LeaseStore)
     async def test_renew_prolongs(self, store: LeaseStore) -> None:
         """A renewed lease is held for the new time, under the same token."""
         lease = await _taken(store, ttl=30.0)
@@ -73,7 +66,6 @@ class LeaseContract(BaseContract):
         assert await store.lease("login", 30.0) is None
         assert await store.release(lease)
 
-    @with_ability(LeaseStore)
     async def test_renew_of_a_lost_lease(self, store: LeaseStore) -> None:
         """A lease that expired, was taken over or never existed can't be renewed."""
         lost = await _taken(store, ttl=30.0)

@@ -6,13 +6,12 @@ from typing import Any
 
 from scrapy_sessions.models import SessionInfo, Status
 from scrapy_sessions.storage.base import Expired, Key, SessionStore
-from scrapy_sessions.testing._base import BaseContract, make_row, with_store
+from scrapy_sessions.testing._base import BaseContract, make_row
 
 
-class ListingContract(BaseContract):
+class ListingContract(BaseContract, ability=SessionStore):
     """The tests of ``find``, ``list`` and ``expired``."""
 
-    @with_store
     async def test_find(self, store: SessionStore) -> None:
         """Find returns the sessions with an id of all namespaces, ordered by namespace."""
         await store.save([make_row("alice", namespace=name) for name in ("shop", "blog", "news")])
@@ -25,7 +24,6 @@ class ListingContract(BaseContract):
         ]
         assert await store.find("nobody", now=0.0) == []
 
-    @with_store
     async def test_info(self, store: SessionStore) -> None:
         """An entry of find and of list contains the columns."""
         await store.save([make_row("alice", pool="staff", profile_name="de", pages_visited=3, actions_count=5)])
@@ -45,7 +43,6 @@ class ListingContract(BaseContract):
         assert await store.find("alice", now=0.0) == [info]
         assert await store.list(now=0.0) == [info]
 
-    @with_store
     async def test_is_active(self, store: SessionStore) -> None:
         """A session is active if it is neither retired nor expired at that moment."""
         ends: dict[str, Any] = {"expires_at": 3000.0, "expires_by": "max_age"}
@@ -54,7 +51,6 @@ class ListingContract(BaseContract):
             assert [info["is_active"] for info in await store.list(now=now)] == active
             assert [info["is_active"] for info in await store.find("a", now=now)] == active[:1]
 
-    @with_store
     async def test_list_with_expiry(self, store: SessionStore) -> None:
         """The list with expiry has the same sessions, filtered and in pages, each with the time when it expires."""
         ends: dict[str, Any] = {"expires_at": 3000.0, "expires_by": "max_age", "pool": "staff"}
@@ -66,7 +62,6 @@ class ListingContract(BaseContract):
         first, *rest = await store.list_with_expiry(now=2600.0)
         assert await store.list_with_expiry(now=2600.0, after=first[0]) == rest
 
-    @with_store
     async def test_list_order(self, store: SessionStore) -> None:
         """The newest activity comes first, then the namespaces in order, then the ids."""
         await store.save(
@@ -80,7 +75,6 @@ class ListingContract(BaseContract):
         )
         assert _ids(await store.list(now=0.0)) == ["new", "c", "a", "b", "old"]
 
-    @with_store
     async def test_list_follows_saves(self, store: SessionStore) -> None:
         """A save moves its session in the list."""
         await store.save([make_row("a", last_activity=1.0), make_row("b", last_activity=2.0)])
@@ -88,7 +82,6 @@ class ListingContract(BaseContract):
         assert _ids(await store.list(now=0.0)) == ["a", "b"]
         assert _ids(await store.list(now=0.0, pool="staff")) == ["a"]
 
-    @with_store
     async def test_list_filters(self, store: SessionStore) -> None:
         """Namespace, pool and status filter, alone and together; None lets everything through."""
         rows = [
@@ -111,7 +104,6 @@ class ListingContract(BaseContract):
                         and status in (None, row.status)
                     ]
 
-    @with_store
     async def test_list_limit(self, store: SessionStore) -> None:
         """A limit returns the first ones; 0 none; None all."""
         await store.save([make_row(f"s{number}", pool=("a", None)[number % 2]) for number in range(5)])
@@ -119,7 +111,6 @@ class ListingContract(BaseContract):
         everything = [f"s{number}" for number in range(5)]
         assert listed == [[], everything[:2], everything, everything]
 
-    @with_store
     async def test_paging(self, store: SessionStore) -> None:
         """The pages of any size make up the whole listing, also if many sessions have the same last_activity."""
         await store.save(
@@ -142,7 +133,6 @@ class ListingContract(BaseContract):
                     pages += page
                 assert pages == everything
 
-    @with_store
     async def test_paging_goes_on_after_a_deleted_entry(self, store: SessionStore) -> None:
         """The next page is found even if the last entry of the page before was deleted."""
         await store.save([make_row(f"s{number}") for number in range(4)])
@@ -150,7 +140,6 @@ class ListingContract(BaseContract):
         await store.delete([Key("shop", "s1")])
         assert _ids(await store.list(now=0.0, after=page[-1])) == ["s2", "s3"]
 
-    @with_store
     async def test_expired(self, store: SessionStore) -> None:
         """Expired sessions are found, the earliest first, with their revision and reason."""
         await store.save(
@@ -167,7 +156,6 @@ class ListingContract(BaseContract):
             Expired(Key("shop", "just"), 2, "idle_timeout"),
         ]
 
-    @with_store
     async def test_expired_by_namespace(self, store: SessionStore) -> None:
         """Only the sessions of the namespace are found; None means all namespaces, in one order."""
         for moment, name in enumerate(("shop", "blog", "shop", "blog")):
@@ -180,7 +168,6 @@ class ListingContract(BaseContract):
             ["s0", "s1", "s2", "s3"],
         ]
 
-    @with_store
     async def test_expired_limit(self, store: SessionStore) -> None:
         """At most the limit is returned: the earliest expired."""
         await store.save(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from scrapy_sessions.storage.base import Outcome, SessionStore
-from scrapy_sessions.testing._base import BaseContract, make_row, with_store
+from scrapy_sessions.testing._base import BaseContract, make_row
 
 SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
 
 
-class ReplaceContract(BaseContract):
+class ReplaceContract(BaseContract, ability=SessionStore):
     """The tests of ``replace``."""
 
-    @with_store
     async def test_replace_by_another_session(self, store: SessionStore) -> None:
         """A session with another start_time replaces all columns; a late save of the old one doesn't bring it back."""
         old = make_row("alice", pool="staff", profile_name="de", start_time=1000.0)
@@ -35,7 +34,6 @@ class ReplaceContract(BaseContract):
         assert [info["start_time"] for info in await store.list(now=0.0)] == [500.25]
         assert [expired.revision for expired in await store.expired(None, now=5000.0, limit=9)] == [1]
 
-    @with_store
     async def test_replace_by_the_next_revision(self, store: SessionStore) -> None:
         """The next revision of the same session is saved, and a save based on the old one is a conflict."""
         await store.save([make_row("alice")])
@@ -43,7 +41,6 @@ class ReplaceContract(BaseContract):
         assert await store.load(make_row("alice").key) == make_row("alice", 2, pool="staff")
         assert await store.save([make_row("alice", 2)]) == [CONFLICT]
 
-    @with_store
     async def test_replace_of_nothing(self, store: SessionStore) -> None:
         """Beside None a row is saved if its key is free, and never overwrites another one."""
         alice = make_row("alice")
@@ -52,7 +49,6 @@ class ReplaceContract(BaseContract):
         assert await store.replace([make_row("alice", start_time=5000.0)], [None]) == [CONFLICT]
         assert await store.load(alice.key) == alice
 
-    @with_store
     async def test_replace_of_what_has_changed(self, store: SessionStore) -> None:
         """A session that was saved, deleted or created again meanwhile is left unchanged."""
         saved, deleted, anew = rows = [make_row(name) for name in ("alice", "bob", "carol")]
@@ -65,7 +61,6 @@ class ReplaceContract(BaseContract):
         stored = [await store.load(row.key) for row in rows]
         assert stored == [saved._replace(revision=2), None, anew._replace(start_time=5000.0)]
 
-    @with_store
     async def test_outcomes_of_replace_are_in_order(self, store: SessionStore) -> None:
         """In a batch each row has its own outcome, and other namespaces are left unchanged."""
         alice, bob = make_row("alice"), make_row("bob")
@@ -81,7 +76,6 @@ class ReplaceContract(BaseContract):
         assert [await store.load(row.key) for row in new] == new
         assert [await store.load(row.key) for row in others] == others
 
-    @with_store
     async def test_concurrent_replaces_have_one_winner(self, store: SessionStore) -> None:
         """Of many replacements of one row, one succeeds."""
         old = make_row("alice")

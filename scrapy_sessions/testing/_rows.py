@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 
 from scrapy_sessions.storage.base import Key, Outcome, SessionStore
-from scrapy_sessions.testing._base import BaseContract, make_row, with_store
+from scrapy_sessions.testing._base import BaseContract, make_row
 
 SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
 
 
-class RowContract(BaseContract):
+class RowContract(BaseContract, ability=SessionStore):
     """The tests of ``open``, ``close``, ``save``, ``load``, ``delete`` and ``quarantine``."""
 
-    @with_store
     async def test_open_is_idempotent(self, store: SessionStore) -> None:
         """Opening an open store changes nothing."""
         await store.save([make_row("alice")])
         await store.open()
         assert await store.load(Key("shop", "alice")) is not None
 
-    @with_store
     async def test_close_is_idempotent(self, store: SessionStore) -> None:
         """A store may be closed twice."""
         await store.close()
         await store.close()
 
-    @with_store
     async def test_close_waits_for_operations(self, store: SessionStore) -> None:
         """A save in progress when the store closes takes place."""
         save = asyncio.ensure_future(store.save([make_row("alice")]))
@@ -34,19 +31,16 @@ class RowContract(BaseContract):
         await store.close()
         assert await save == [SAVED]
 
-    @with_store
     async def test_location_names_the_store(self, store: SessionStore) -> None:
         """The store has a location, and listings contain it."""
         await store.save([make_row("alice")])
         assert store.location
         assert [info["storage"] for info in await store.list(now=0.0)] == [store.location]
 
-    @with_store
     async def test_load_of_nothing(self, store: SessionStore) -> None:
         """A key without a row loads as None."""
         assert await store.load(Key("shop", "alice")) is None
 
-    @with_store
     async def test_load_returns_what_was_saved(self, store: SessionStore) -> None:
         """A loaded row equals the saved one in every column and every byte."""
         full = make_row(
@@ -65,7 +59,6 @@ class RowContract(BaseContract):
         assert await store.save([full]) == [SAVED]
         assert await store.load(full.key) == full
 
-    @with_store
     async def test_load_many(self, store: SessionStore) -> None:
         """Any number of keys, in any order, load as each of them does alone; a missing one as None."""
         rows = [make_row(f"s{number}", namespace=("shop", "news")[number % 2]) for number in range(1300)]
@@ -75,24 +68,20 @@ class RowContract(BaseContract):
         assert await store.load_many([absent, alice, elsewhere, alice]) == [None, rows[0], None, rows[0]]
         assert await store.load_many([]) == []
 
-    @with_store
     async def test_namespaces_are_apart(self, store: SessionStore) -> None:
         """One id in two namespaces names two sessions."""
         rows = [make_row("alice", namespace="shop", body=b"1"), make_row("alice", namespace="news", body=b"2")]
         assert await store.save(rows) == [SAVED, SAVED]
         assert [await store.load(row.key) for row in rows] == rows
 
-    @with_store
     async def test_ids_are_case_sensitive(self, store: SessionStore) -> None:
         """Ids that differ in case, or in trailing space, are different sessions."""
         assert await store.save([make_row("a"), make_row("A"), make_row("a ")]) == [SAVED] * 3
 
-    @with_store
     async def test_save_of_nothing(self, store: SessionStore) -> None:
         """Without rows there are no outcomes."""
         assert await store.save([]) == []
 
-    @with_store
     async def test_save_of_the_next_revision(self, store: SessionStore) -> None:
         """A row of revision N replaces the row of revision N - 1, columns and body."""
         await store.save([make_row("alice")])
@@ -100,7 +89,6 @@ class RowContract(BaseContract):
         assert await store.save([second]) == [SAVED]
         assert await store.load(second.key) == second
 
-    @with_store
     async def test_save_of_a_new_row_on_a_taken_key(self, store: SessionStore) -> None:
         """A new row never overwrites another one: it is a conflict."""
         first = make_row("alice")
@@ -108,7 +96,6 @@ class RowContract(BaseContract):
         assert await store.save([make_row("alice", body=b"other")]) == [CONFLICT]
         assert await store.load(first.key) == first
 
-    @with_store
     async def test_save_of_an_old_revision(self, store: SessionStore) -> None:
         """A row based on an older revision than the stored one is a conflict and changes nothing."""
         rows = [make_row("alice", revision) for revision in (1, 2, 3)]
@@ -118,19 +105,16 @@ class RowContract(BaseContract):
         assert await store.save([make_row("alice", 3, body=b"late")]) == [CONFLICT]
         assert await store.load(rows[0].key) == rows[2]
 
-    @with_store
     async def test_save_of_a_revision_too_far(self, store: SessionStore) -> None:
         """A row that skips a revision is a conflict."""
         await store.save([make_row("alice")])
         assert await store.save([make_row("alice", 3)]) == [CONFLICT]
 
-    @with_store
     async def test_save_of_a_row_that_is_not_there(self, store: SessionStore) -> None:
         """A later revision of a session that isn't stored is reported as deleted, and isn't saved."""
         assert await store.save([make_row("alice", 2)]) == [DELETED]
         assert await store.load(Key("shop", "alice")) is None
 
-    @with_store
     async def test_save_after_delete(self, store: SessionStore) -> None:
         """A late save doesn't bring back a deleted session."""
         await store.save([make_row("alice")])
@@ -138,7 +122,6 @@ class RowContract(BaseContract):
         assert await store.save([make_row("alice", 2)]) == [DELETED]
         assert await store.load(Key("shop", "alice")) is None
 
-    @with_store
     async def test_save_after_delete_and_create(self, store: SessionStore) -> None:
         """A late save of a deleted session leaves a new session with its id unchanged."""
         await store.save([make_row("alice", start_time=1000.0)])
@@ -148,7 +131,6 @@ class RowContract(BaseContract):
         assert await store.save([make_row("alice", 2, start_time=1000.0)]) == [DELETED]
         assert await store.load(anew.key) == anew
 
-    @with_store
     async def test_outcomes_are_in_order(self, store: SessionStore) -> None:
         """In a batch each row has its own outcome, and each row that can be saved is saved."""
         await store.save([make_row("alice"), make_row("bob")])
@@ -157,7 +139,6 @@ class RowContract(BaseContract):
         stored = [await store.load(row.key) for row in batch]
         assert [row and row.revision for row in stored] == [2, 1, None, 1]
 
-    @with_store
     async def test_one_key_twice_in_a_batch(self, store: SessionStore) -> None:
         """The rows of a batch are saved in their order."""
         await store.save([make_row("alice")])
@@ -165,7 +146,6 @@ class RowContract(BaseContract):
         assert await store.save(batch) == [DELETED, SAVED, SAVED, SAVED]
         assert await store.save([make_row("dave", 2), make_row("dave")]) == [DELETED, SAVED]
 
-    @with_store
     async def test_large_batch(self, store: SessionStore) -> None:
         """A thousand new and stored rows are saved at once."""
         await store.save([make_row(f"s{number}") for number in range(500)])
@@ -173,7 +153,6 @@ class RowContract(BaseContract):
         assert await store.save(batch) == [SAVED] * 1000
         assert len(await store.list(now=0.0)) == 1000
 
-    @with_store
     async def test_concurrent_saves_have_one_winner(self, store: SessionStore) -> None:
         """Of many saves based on one revision, one is saved; the others are conflicts."""
         await store.save([make_row("alice")])
@@ -181,7 +160,6 @@ class RowContract(BaseContract):
         outcomes = [outcome for (outcome,) in await asyncio.gather(*saves)]
         assert (outcomes.count(SAVED), outcomes.count(CONFLICT)) == (1, 19)
 
-    @with_store
     async def test_delete(self, store: SessionStore) -> None:
         """Delete returns for each key whether it was there, and deletes nothing else."""
         await store.save([make_row("alice"), make_row("bob")])
@@ -192,7 +170,6 @@ class RowContract(BaseContract):
         ]
         assert await _ids(store) == ["bob"]
 
-    @with_store
     async def test_delete_by_revision(self, store: SessionStore) -> None:
         """With revisions, delete leaves a row that was saved meanwhile."""
         await store.save([make_row("alice"), make_row("bob")])
@@ -200,7 +177,6 @@ class RowContract(BaseContract):
         assert await store.delete([Key("shop", "alice"), Key("shop", "bob")], [1, 1]) == [True, False]
         assert await _ids(store) == ["bob"]
 
-    @with_store
     async def test_quarantine(self, store: SessionStore) -> None:
         """No method reads a quarantined row; it is listed with its reason, the oldest first."""
         await store.save([make_row("b", expires_at=1.0, expires_by="max_age"), make_row("a"), make_row("c")])
@@ -212,7 +188,6 @@ class RowContract(BaseContract):
         assert await store.find("b", now=9.0) == []
         assert await store.expired(None, now=9.0, limit=9) == []
 
-    @with_store
     async def test_quarantine_of_another_revision(self, store: SessionStore) -> None:
         """A row that was saved meanwhile, or is missing, isn't quarantined."""
         await store.save([make_row("alice")])
@@ -222,7 +197,6 @@ class RowContract(BaseContract):
         assert await store.load(Key("shop", "alice")) is not None
         assert await store.quarantined() == []
 
-    @with_store
     async def test_quarantine_frees_the_key(self, store: SessionStore) -> None:
         """The id of a quarantined session can be used again, and quarantined again."""
         for _ in range(2):
@@ -230,7 +204,6 @@ class RowContract(BaseContract):
             assert await store.quarantine(Key("shop", "alice"), 1, "not JSON")
         assert len(await store.quarantined()) == 2
 
-    @with_store
     async def test_delete_empties_the_quarantine_of_the_key(self, store: SessionStore) -> None:
         """A deleted key is in the quarantine no more; others are, and those of a key deleted by revision."""
         for session_id in ("alice", "bob"):
@@ -241,7 +214,6 @@ class RowContract(BaseContract):
         await store.delete([Key("shop", "alice")])
         assert await store.quarantined() == [(Key("shop", "bob"), "not JSON")]
 
-    @with_store
     async def test_the_epoch_of_a_store_in_use(self, store: SessionStore) -> None:
         """The epoch stays the same while the store contains what was saved."""
         before = await store.epoch()
