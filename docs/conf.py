@@ -16,7 +16,8 @@ version = ".".join(release.split(".")[:2])
 # Gives autodoc, and the directives and roles of Scrapy's documentation: setting, reqmeta, signal, command, stat.
 # The second, in _ext, writes the reference pages out of the code.
 sys.path.append(str(Path(__file__).parent / "_ext"))
-extensions = ["sphinx_scrapy", "sessions_reference"]
+# The last one reads SECURITY.md.
+extensions = ["sphinx_scrapy", "sessions_reference", "myst_parser"]
 
 # sphinx_scrapy links to Python and Scrapy by inventories that it fetches. A build must not depend on the network.
 scrapy_intersphinx_disable = ["python", "scrapy"]
@@ -30,3 +31,5 @@ html_theme = "furo"
 html_title = f"scrapy_sessions {release}"
 # Without a base, sphinx_scrapy makes up a host for the sitemap.
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "/")
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
