@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrapy_sessions.cookies import REFUSAL_REASONS, SessionCookieJar
-from scrapy_sessions.cookies.hosts import is_sharable
-from scrapy_sessions.cookies.parse import encode
 from scrapy_sessions.models import Cookie
+from tests.support.fuzzing import check_cookie
 
 PARTS = st.sampled_from(
     [
@@ -39,7 +38,7 @@ def test_any_header(headers: list[bytes | str], url: str, explicit: bool) -> Non
     assert set(refusals) <= set(REFUSAL_REASONS)
     assert len(jar) + len(refusals) <= len(headers)
     for cookie in jar:
-        _check(cookie, split.scheme, explicit)
+        check_cookie(cookie, split.scheme, explicit)
     header = jar.header(split)
     assert header is None or not set(header) & {*range(9), *range(10, 32), 127}
 
@@ -55,21 +54,3 @@ def test_what_is_kept_can_be_restored(headers: list[bytes | str], url: str) -> N
     assert refusals == []
     assert again.dump() == jar.dump()
     assert again.header(urlsplit(url)) == jar.header(urlsplit(url))
-
-
-def _check(cookie: Cookie, scheme: str, explicit: bool) -> None:
-    name, value = encode(cookie.name), encode(cookie.value)
-    assert 0 < len(name) + len(value) <= 4096
-    assert not set(name + value) & {*range(9), *range(10, 32), 127, ord(";")}
-    assert cookie.path.startswith("/")
-    assert cookie.host_only or is_sharable(cookie.domain)
-    assert not cookie.secure or explicit or scheme in {"https", "wss"}
-    assert cookie.secure or cookie.partition_key is None
-    assert cookie.expires is None or cookie.expires > 1_700_000_000.0
-    shown = (cookie.name or cookie.value).lower()
-    if shown.startswith("__secure-"):
-        assert cookie.name
-        assert cookie.secure
-    if shown.startswith("__host-"):
-        assert cookie.name
-        assert (cookie.secure, cookie.host_only, cookie.path) == (True, True, "/")
