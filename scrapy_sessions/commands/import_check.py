@@ -28,6 +28,7 @@ _SETTINGS: dict[str, Any] = {
     "RETRY_ENABLED": False,
     "ROBOTSTXT_OBEY": False,
     "TELNETCONSOLE_ENABLED": False,
+    "REMOTE_CONTROL_ENABLED": False,
 }
 _ADDON = "scrapy_sessions.SessionsAddon"
 

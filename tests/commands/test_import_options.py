@@ -208,6 +208,17 @@ def test_a_check_saves_what_the_site_sets(site: Site, tmp_path: Path) -> None:
     assert [cookie.value for cookie in loaded(tmp_path, "alice").cookies] == ["new"]
 
 
+def test_a_check_opens_no_port(site: Site, tmp_path: Path) -> None:
+    """Neither Scrapy's remote control nor its telnet console, which reach the session, runs during the check."""
+    (tmp_path / "cookies.txt").write_text(LINE.format(HOST, "sid", "old"))
+    log, jobs = tmp_path / "log", tmp_path / "jobs"
+    options = ("-s", f"REMOTE_CONTROL_JOBS_DIR={jobs}", "--logfile", str(log), "--loglevel", "DEBUG")
+    sessions(tmp_path, "import", "cookies.txt", "alice", *NEW, "--check", site.url("/answer"), *options)
+    assert "Enabled extensions" in log.read_text()
+    assert "elnet" not in log.read_text()
+    assert not jobs.exists()
+
+
 def test_a_check_that_gets_no_answer_fails(tmp_path: Path) -> None:
     """A site that can't be reached is reported; the session is imported all the same."""
     (tmp_path / "cookies.txt").write_text(LINE.format(HOST, "sid", SECRET))
