@@ -52,14 +52,21 @@ class SessionsExtension:
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
         self.settings = SessionsSettings.from_settings(crawler.settings)
-        _check_asyncio()
+        if is_reactor_installed() and not is_asyncio_reactor_installed():
+            raise SessionConfigurationError(
+                "Sessions need Scrapy's asyncio reactor: remove TWISTED_REACTOR from the settings, or set it to "
+                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor'"
+            )
         self.store = resolve_store(url=self.settings.store, key=self.settings.encryption_key)
         self.router = SessionRouter(crawler, self.settings, self.store, lambda: self.manager)
         if crawler.spider is not None:
             self.router.configs.look_at_spider()
+        self._prometheus: PrometheusFile | None = None
         # The prompt of a shell must not overwrite the file of a crawl.
-        path = self.settings.prometheus_file if crawler.spider is not None else None
-        self._prometheus = None if path is None else _prometheus_file(path)
+        if self.settings.prometheus_file is not None and crawler.spider is not None:
+            from scrapy_sessions.analytics.prometheus import PrometheusFile  # noqa: PLC0415  # with this setting only
+
+            self._prometheus = PrometheusFile(self.settings.prometheus_file)
         self.store.prepare()
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
@@ -247,17 +254,3 @@ def _header_value(setting: str, value: str | bytes | None) -> str | None:
         return check_line(to_unicode(value).strip()) or None if value else None
     except ValueError as e:
         raise SessionConfigurationError(f"{setting} can't be sent by a session: {e}") from None
-
-
-def _prometheus_file(path: str) -> PrometheusFile:
-    from scrapy_sessions.analytics.prometheus import PrometheusFile  # noqa: PLC0415  # with this setting only
-
-    return PrometheusFile(path)
-
-
-def _check_asyncio() -> None:
-    if is_reactor_installed() and not is_asyncio_reactor_installed():
-        raise SessionConfigurationError(
-            "Sessions need Scrapy's asyncio reactor: remove TWISTED_REACTOR from the settings, or set it to "
-            "'twisted.internet.asyncioreactor.AsyncioSelectorReactor'"
-        )

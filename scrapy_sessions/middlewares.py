@@ -231,7 +231,7 @@ class SessionVerdictMiddleware:
             self._router.verdicts.good(inflight, request, response, config)
             return self._close(inflight, request, response, None, cacheable=True)
         if inflight.is_stale:
-            replay = self._router.verdicts.handle_stale(inflight, request)
+            replay = self._router.verdicts.send_again(inflight, request)  # nothing follows for the session
             return self._close(inflight, request, response, replay, cacheable=False)
         return self._apply_refusal(inflight, verdict, request, response, config)
 
@@ -294,8 +294,14 @@ class SessionCookiesMiddleware(CookiesMiddleware):
     def process_request(self, request: Request) -> None:  # type: ignore[override]
         inflight = self._router.get(request)
         if inflight is None or request.meta.get("dont_merge_cookies", False):
-            if request.cookies and inflight is None:
-                self._warn_of_cookies(request)
+            if request.cookies and inflight is None and not self._warned:
+                self._warned = True
+                logger.warning(
+                    "The cookies of %s are not sent: its session_id is None, so there is no session to keep them. Name "
+                    "a session, or set a Cookie header",
+                    safe_request(request),
+                    extra={"spider": self._router.crawler.spider},
+                )
             return
         if request.cookies:
             self._seed(request, inflight.session)
@@ -328,17 +334,6 @@ class SessionCookiesMiddleware(CookiesMiddleware):
     @jars.setter
     def jars(self, value: object) -> None:
         """Scrapy's middleware sets its own when it is created."""
-
-    def _warn_of_cookies(self, request: Request) -> None:
-        """Say once that the cookies of a request without a session are not sent."""
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "The cookies of %s are not sent: its session_id is None, so there is no session to keep them. Name a "
-                "session, or set a Cookie header",
-                safe_request(request),
-                extra={"spider": self._router.crawler.spider},
-            )
 
     def _seed(self, request: Request, session: SessionRuntime) -> None:
         """Put ``request.cookies`` into the jar, once per request, session and generation."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import ParseResult, SplitResult
 
 from scrapy_sessions.cookies.parse import encode
-from scrapy_sessions.cookies.rules import Origin, path_matches, request_path
+from scrapy_sessions.cookies.rules import Origin, parents_of, path_matches, request_path
 from scrapy_sessions.cookies.stored import StoredCookie, iter_linked
 
 MAX_HEADER_SIZE = 16 * 1024
@@ -85,7 +85,7 @@ class HeaderCache:
     ) -> list[StoredCookie]:
         over_tls, host = origin
         found: list[StoredCookie] = []
-        for domain in (host, *origin.parents):
+        for domain in (host, *parents_of(host)):
             for entry in iter_linked(domains[domain]) if domain in domains else ():
                 host_only, _, secure, _, partition_key, cross_site_ancestor = entry.traits
                 if (
@@ -145,7 +145,7 @@ def _choose(entries: Sequence[StoredCookie]) -> set[StoredCookie]:
     """
     kept: set[StoredCookie] = set()
     left = MAX_HEADER_SIZE + len("; ")
-    for entry in sorted(entries, key=lambda entry: (-entry.secure - entry.host_only, entry.created, entry.seq)):
+    for entry in sorted(entries, key=lambda entry: (-entry.secure - entry.traits.host_only, entry.created, entry.seq)):
         size = len(encode(_pair(entry))) + len("; ")
         if size <= left:
             kept.add(entry)

@@ -99,7 +99,7 @@ class CookieIndex:
         origin = Origin.of(url)
         if origin is None:
             return []
-        domains = [each for each in (origin.host, *origin.parents) if name in self._domains.get(each, ())]
+        domains = [each for each in (origin.host, *parents_of(origin.host)) if name in self._domains.get(each, ())]
         named = {domain: {name: self._domains[domain][name]} for domain in domains}
         return HeaderCache(named, origin, now).entries_for(request_path(url)) if named else []
 
@@ -247,7 +247,8 @@ class CookieIndex:
             domains = [domain for domain in self._domains if site_of(domain) == site]
             live = self._remove_expired(chain.from_iterable(iter_linked(self._domains[each]) for each in domains), now)
             evicted = nsmallest(len(live) - MAX_COOKIES_PER_SITE, live, key=_by_value)
-            self._remove_all(evicted)
+            for entry in evicted:
+                self.remove(entry)
         if self._count > MAX_COOKIES:
             live = self._remove_expired(self.entries(), now)
             # A tenth is removed at once: a crawl of many sites in one session would otherwise search the whole jar at
@@ -258,7 +259,8 @@ class CookieIndex:
                 number = min(number, len(live) // 10 + 1)
             surplus = _surplus(live)
             more = nsmallest(number, live, key=lambda entry: (entry.secure, entry not in surplus, entry.used))
-            self._remove_all(more)
+            for entry in more:
+                self.remove(entry)
             evicted += more
         return evicted
 
@@ -271,10 +273,6 @@ class CookieIndex:
             else:
                 live.append(entry)
         return live
-
-    def _remove_all(self, entries: Iterable[StoredCookie]) -> None:
-        for entry in entries:
-            self.remove(entry)
 
     def _drop_headers(self) -> None:
         for headers in self._headers.values():

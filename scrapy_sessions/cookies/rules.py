@@ -35,11 +35,6 @@ class Origin(NamedTuple):
         """The partition key of this origin. Partitioned cookies are Secure, so the scheme is always https."""
         return f"https://{site_of(self.host)}"
 
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """The parent domains, whose cookies may be sent to this host, nearest first."""
-        return parents_of(self.host)
-
 
 @lru_cache(maxsize=1024)
 def parents_of(host: str) -> tuple[str, ...]:
@@ -106,7 +101,7 @@ def check(entry: StoredCookie) -> str | None:
         return "malformed"
     if len(encode(name)) + len(encode(value)) > MAX_PAIR_SIZE:
         return "too_large"
-    if not entry.host_only and not is_sharable(entry.domain):
+    if not entry.traits.host_only and not is_sharable(entry.domain):
         return "public_suffix"
     return _violation(entry)
 
@@ -189,8 +184,8 @@ def _violation(entry: StoredCookie) -> str | None:
     if prefix is not None:
         if not entry.name or not entry.secure:
             return "prefix"
-        if prefix == "__host-" and not (entry.host_only and entry.path == "/"):
+        if prefix == "__host-" and not (entry.traits.host_only and entry.path == "/"):
             return "prefix"
-    if entry.partition_key is not None and not entry.secure:
+    if entry.traits.partition_key is not None and not entry.secure:
         return "partitioned"
     return None

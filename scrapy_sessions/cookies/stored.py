@@ -126,28 +126,13 @@ class StoredCookie:
         )
 
     @property
-    def host_only(self) -> bool:
-        return self.traits.host_only
-
-    @property
     def secure(self) -> bool:
         return self.traits.secure
 
     @property
-    def partition_key(self) -> str | None:
-        return self.traits.partition_key
-
-    @property
     def identity(self) -> Identity:
-        traits = self.traits
-        return (
-            self.domain,
-            self.name,
-            self.path,
-            traits.host_only,
-            traits.partition_key,
-            traits.cross_site_ancestor,
-        )
+        host_only, _, _, _, partition_key, cross_site_ancestor = self.traits
+        return self.domain, self.name, self.path, host_only, partition_key, cross_site_ancestor
 
     def is_expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now

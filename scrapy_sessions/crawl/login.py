@@ -18,7 +18,7 @@ from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, StoreError
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.signals import session_logged_in, session_login_failed
-from scrapy_sessions.storage.base import Lease, LeaseStore, SessionStore
+from scrapy_sessions.storage.base import Lease, LeaseStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
-    from scrapy_sessions.sessions.collector import Collector
-    from scrapy_sessions.settings import SessionsSettings
+    from scrapy_sessions.sessions.registry import SessionRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -59,47 +58,27 @@ class Logins:
     """Logs sessions in. However many requests wait for a session, one login runs.
 
     :param fetch: downloads a request in a session, as part of its login
-    :param save: saves a session now
-    :param refresh: takes what other processes saved of a session
     :param close_spider: closes the spider with a reason
-    :param count: counts an event in the stats
-    :param analytics: records what happens to a session
-    :param signal: reports a signal of a session with a reason
     :param succeeded: called with each session that has logged in
     """
 
     def __init__(
         self,
-        settings: SessionsSettings,
-        store: SessionStore,
+        registry: SessionRegistry,
         closing: ShutdownGuard,
         *,
         fetch: Callable[[SessionRuntime, Request], Awaitable[Response]],
-        save: Callable[[SessionRuntime], Awaitable[bool]],
-        refresh: Callable[[SessionRuntime], Awaitable[None]],
         close_spider: Callable[[str], None],
-        count: Callable[[str, int], None],
-        analytics: Collector,
-        signal: Callable[[object, SessionRuntime, str], None],
         succeeded: Callable[[SessionRuntime, SessionConfig], None],
     ) -> None:
-        self._settings = settings
-        self._store = store
+        self._registry = registry
+        self._settings = registry.settings
         self._closing = closing
         self._fetch = fetch
-        self._save = save
-        self._refresh = refresh
         self._close_spider = close_spider
-        self._count = count
-        self._analytics = analytics
-        self._signal = signal
         self._succeeded = succeeded
         self._running: dict[SessionRuntime, asyncio.Task[None]] = {}
         self._logins: dict[SessionRuntime, _Login] = {}
-
-    def running(self, session: SessionRuntime) -> bool:
-        """Whether *session* is logging in."""
-        return session in self._running
 
     def seconds(self, session: SessionRuntime) -> float:
         """Return for how long *session* has been logging in."""
@@ -154,7 +133,7 @@ class Logins:
 
     async def _run(self, session: SessionRuntime, config: SessionConfig) -> None:
         async with self._alone(session):
-            await self._refresh(session)
+            await self._registry.refresh_record(session)
             if session.is_logged_in(config.site):
                 self._succeeded(session, config)
                 return  # another process logged it in meanwhile
@@ -225,14 +204,14 @@ class Logins:
         session.logins += 1
         session.changed()
         self._succeeded(session, config)
-        self._count("logins", 1)
+        self._registry.count("logins", 1)
         seconds = time.monotonic() - begun
-        self._analytics.record_event("login", session, f"{seconds:.1f} s", seconds=seconds)
-        self._signal(session_logged_in, session, f"{seconds:.1f} s")
+        self._registry.analytics.record_event("login", session, f"{seconds:.1f} s", seconds=seconds)
+        self._registry.signal(session_logged_in, session, f"{seconds:.1f} s")
         try:
-            await self._save(session)
+            await self._registry.save(session)
         except StoreError as e:  # it stays in memory, to be saved later: the login itself has worked
-            self._count("save_errors", 1)
+            self._registry.count("save_errors", 1)
             logger.error("The login of session %r could not be saved yet: %s", session.id, e)
         return None
 
@@ -246,15 +225,15 @@ class Logins:
         return login.task.result()
 
     def _note_failure(self, session: SessionRuntime, reason: str) -> None:
-        self._analytics.record_event("login_failed", session, reason)
-        self._signal(session_login_failed, session, reason)
+        self._registry.analytics.record_event("login_failed", session, reason)
+        self._registry.signal(session_login_failed, session, reason)
         session.failures += 1
         session.changed()
-        self._count("login_failures", 1)
+        self._registry.count("login_failures", 1)
 
     def _give_up(self, session: SessionRuntime, reason: str) -> NoReturn:
         session.login_error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"
-        self._count("logins_given_up", 1)
+        self._registry.count("logins_given_up", 1)
         logger.error(session.login_error)
         raise LoginFailed(session.login_error)
 
@@ -264,7 +243,7 @@ class Logins:
         if session.transient:
             yield
             return
-        leases = LeaseStore.of(self._store, "a login")
+        leases = LeaseStore.of(self._registry.store, "a login")
         name = f"login:{session.namespace}:{session.id}"
         ttl = self._settings.lease_ttl
         lease = await leases.lease(name, ttl)

@@ -128,18 +128,11 @@ class SessionRouter:
     @cached_property
     def logins(self) -> Logins:
         """The logins in progress."""
-        registry = self.registry
         return Logins(
-            self.settings,
-            registry.store,
+            self.registry,
             self.guard,
             fetch=self.fetch_for_login,
-            save=registry.save,
-            refresh=registry.refresh_record,
             close_spider=self.close_spider,
-            count=self.count,
-            analytics=registry.analytics,
-            signal=registry.signal,
             succeeded=self.verdicts.logged_in,
         )
 
@@ -161,8 +154,10 @@ class SessionRouter:
         Returns ``None`` for a request without a session; a coroutine if its session has to be loaded, to log in, or to
         wait for its turn. The coroutine returns another request if that is to be scheduled instead.
         """
-        if SLOT in request.meta:
-            self._free_slot(request)
+        if SLOT in request.meta:  # end the request that this one replaces: something may still hold that one
+            replaced = self._slots.get(request.meta.pop(SLOT))
+            if replaced is not None:
+                replaced.end()
         deferrable = self.deferral.arrive(request)
         claim = self._claim_of(request)
         if claim is None:
@@ -236,12 +231,6 @@ class SessionRouter:
             self._slots[slot] = inflight
         return inflight
 
-    def _free_slot(self, request: Request) -> None:
-        """End the request that *request* replaces: something may still hold that one."""
-        inflight = self._slots.get(request.meta.pop(SLOT))
-        if inflight is not None:
-            inflight.end()
-
     # When it may go
 
     def _must_wait(self, session: SessionRuntime, config: SessionConfig) -> bool:
@@ -286,11 +275,10 @@ class SessionRouter:
         return expected_wait(session, time.monotonic(), urlparse_cached(request).netloc)
 
     async def _take(self, request: Request, claim: Claim, config: SessionConfig) -> InFlight:
-        """Wait for the session of *request*, and note that it is in flight. No other request goes in between."""
-        return self._begin(request, claim, await self._obtain(request, claim, config), config)
+        """Wait until the session for the settled *claim* is logged in and *request* may go, and note it as in flight.
 
-    async def _obtain(self, request: Request, claim: Claim, config: SessionConfig) -> SessionRuntime:
-        """Return the session for the settled *claim*, logged in, when its next request may go."""
+        No other request goes in between.
+        """
         registry = self.registry
         own = is_own(request)  # sent whether the session is logged in or not
         host = urlparse_cached(request).netloc
@@ -316,7 +304,7 @@ class SessionRouter:
             delay = self._call("delay", config.delay, view_of(session))
             if delay:
                 postpone(session, delay)
-            return session  # as obtained: even a limit of no time at all lets a new one go
+            return self._begin(request, claim, session, config)  # as obtained: a limit of no time lets a new one go
 
     async def _session_for(self, request: Request, claim: Claim) -> SessionRuntime:
         """Return the session for the settled *claim*.

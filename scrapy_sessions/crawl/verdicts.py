@@ -108,11 +108,7 @@ class VerdictHandler:
             if isinstance(blame, AnonymousBlame) and other is not session:
                 blame.opened(_page(request), by_referee=_REFEREE in request.meta)
 
-    # Pauses, and responses of an older generation
-
-    def handle_stale(self, inflight: InFlight, request: Request) -> Request | None:
-        """A bad response to *request*, which left under an older generation: nothing follows for the session."""
-        return self._send_again(inflight, request)
+    # Pauses
 
     def handle_pause(self, session: SessionRuntime, request: Request, seconds: float) -> Request | None:
         """The site asks *session* to come back in *seconds*."""
@@ -178,7 +174,7 @@ class VerdictHandler:
         if decision in {Decision.HAND_ON, Decision.CLOSED_TO_ALL}:
             return None
         if decision is Decision.AGAIN and not retired:
-            return self._send_again(inflight, request)
+            return self.send_again(inflight, request)
         if pool is not None and _may_move(request, retired=retired):
             return self._move(decision, inflight, request, pool)
         if retired:
@@ -312,7 +308,7 @@ class VerdictHandler:
 
     # Copies
 
-    def _send_again(self, inflight: InFlight, request: Request) -> Request | None:
+    def send_again(self, inflight: InFlight, request: Request) -> Request | None:
         """Send *request* again in its session. That is no try, but bounded by the generations it was refused in."""
         before = request.meta.get(_REFUSED_IN, [])
         generations = {generation for session_id, generation in before if session_id == inflight.session.id}

@@ -45,7 +45,6 @@ class Pool:
         self._failed: dict[str, str] = {}  # sessions whose login was given up, and why
         self.is_given_up = False
         """Whether no account is left, as logins were given up."""
-        self.ok_count = 0  # responses of its sessions that drew the verdict OK, in this crawl
 
     @classmethod
     def declared(cls, name: str, settings: SessionsSettings) -> Pool:

@@ -148,10 +148,6 @@ class Collector:
         if not session.transient:
             self.record_event_for(kind, session.namespace, session.id, session.pool, detail)
 
-    def record_created(self, session: SessionRuntime) -> None:
-        """Record that *session* was saved for the first time."""
-        self.record_event_for("created", session.namespace, session.id, session.pool, time=session.start_time)
-
     def record_event_for(
         self,
         kind: EventKind,

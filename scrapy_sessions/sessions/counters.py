@@ -50,15 +50,8 @@ class CounterSnapshot(NamedTuple):
         responses = tuple(
             (status, counted.get(status, 0) + count - stood.get(status, 0)) for status, count in after.responses
         )
-        return CounterSnapshot(
-            self.requests + after.requests - before.requests,
-            self.pages + after.pages - before.pages,
-            self.failures + after.failures - before.failures,
-            self.logins + after.logins - before.logins,
-            self.bytes + after.bytes - before.bytes,
-            self.latency + after.latency - before.latency,
-            responses,
-        )
+        numbers = [mine + now - old for mine, now, old in zip(self[:-1], after[:-1], before[:-1], strict=True)]
+        return CounterSnapshot._make((*numbers, responses))
 
 
 ZERO = CounterSnapshot(0, 0, 0, 0, 0, 0.0, ())

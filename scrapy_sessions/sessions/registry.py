@@ -326,27 +326,22 @@ class SessionRegistry:
         await self.writer.save(session)
         return session
 
-    # Called by the live sessions
+    # Called by the live sessions: see SessionOwner
 
     def changed(self, session: SessionRuntime) -> None:
-        """*session* differs from what was saved."""
         self.writer.add(session)
 
     def watch(self, session: SessionRuntime) -> None:
-        """The spider has the mutable data of *session*."""
         self.writer.watch(session)
 
     def refused(self, session: SessionRuntime, reason: str) -> None:
-        """The jar of *session* refused a cookie."""
         self.count("cookies/refused", 1)
         self.count(f"cookies/refused/{reason}", 1)
 
     def left_out(self, session: SessionRuntime, host: str, names: Sequence[str]) -> None:
-        """A ``Cookie`` header of *session* for *host* was built without the cookies *names*."""
         self._left_out.report(session, host, names)
 
     def status_changed(self, session: SessionRuntime, transition: Transition, reason: str) -> None:
-        """The status of *session* changed."""
         if transition == "retired":
             self.count("retired", 1)
             self.signal(session_retired, session, reason)
@@ -369,11 +364,9 @@ class SessionRegistry:
             self._on_signal(session_expired, view, session_id, reason)
 
     async def fetch(self, session: SessionRuntime, request: Request) -> Response:
-        """Download *request* in *session*."""
         return await self._running_downloader(session).fetch(session, request)
 
     def alone(self, session: SessionRuntime) -> AbstractAsyncContextManager[Fetch]:
-        """Return a context in which only its own requests are sent in *session*."""
         return self._running_downloader(session).alone(session)
 
     def _running_downloader(self, session: SessionRuntime) -> Downloader:

@@ -91,7 +91,6 @@ class SessionRuntime:
         "_base",
         "_data",
         "_ended",
-        "_owner",
         "alone",
         "blames",
         "bound_headers",
@@ -126,6 +125,7 @@ class SessionRuntime:
         "namespace",
         "not_before",
         "ok_count",
+        "owner",
         "pages_visited",
         "pauses",
         "pool",
@@ -173,7 +173,7 @@ class SessionRuntime:
     ) -> None:
         identity = profile or Profile()
         now = clock()
-        self._owner = owner
+        self.owner = owner  # the manager that keeps it
         self.view: ref[Any] | None = None  # the BrowserSession that a spider holds
         self.id = check_session_id(session_id)
         self.namespace = namespace
@@ -265,14 +265,8 @@ class SessionRuntime:
         """*site* does not know the session any more, ``None``: no site does. Without another login it is new again."""
         gone = (site, ANY_SITE)
         self.logged_in = {} if site is None else {k: v for k, v in self.logged_in.items() if k not in gone}
-        if self.status != "ready":
-            return
-        if not self.logged_in:
-            self._change_status("new", "login_lost", reason)
-            return
-        self.changed()
-        if self._owner is not None:
-            self._owner.status_changed(self, "login_lost", reason)
+        if self.status == "ready":
+            self._change_status("ready" if self.logged_in else "new", "login_lost", reason)
 
     def retire(self, reason: str) -> None:
         """Take the session out of use for good. Its record stays, with *reason*; that of the first call counts."""
@@ -285,8 +279,8 @@ class SessionRuntime:
     def _change_status(self, status: Status, transition: Transition, reason: str = "") -> None:
         self.status = status
         self.changed()
-        if self._owner is not None:
-            self._owner.status_changed(self, transition, reason)
+        if self.owner is not None:
+            self.owner.status_changed(self, transition, reason)
 
     def new_generation(self) -> None:
         """Begin a new generation: responses to requests that left before change nothing in the session any more."""
@@ -310,8 +304,8 @@ class SessionRuntime:
         if self._data is None:
             self._data = WatchedData(self.id)
         self._data.watch()
-        if self._owner is not None:
-            self._owner.watch(self)
+        if self.owner is not None:
+            self.owner.watch(self)
         return self._data
 
     def data_changed(self) -> bool:
@@ -344,29 +338,24 @@ class SessionRuntime:
         """Note that the session differs from what was saved."""
         if not self.dirty:
             self.dirty = True
-            if self._owner is not None and not self.closed and not self.transient:
-                self._owner.changed(self)
-
-    @property
-    def owner(self) -> SessionOwner | None:
-        """The manager that keeps the session."""
-        return self._owner
+            if self.owner is not None and not self.closed and not self.transient:
+                self.owner.changed(self)
 
     def adopt(self, owner: SessionOwner) -> None:
         """Let *owner* keep the session from now on."""
-        self._owner = owner
+        self.owner = owner
         if self._data is not None and self._data.watched:
             owner.watch(self)
 
     def refused(self, reason: str) -> None:
         """Report that the jar refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
-        if self._owner is not None:
-            self._owner.refused(self, reason)
+        if self.owner is not None:
+            self.owner.refused(self, reason)
 
     def left_out(self, host: str, names: Sequence[str]) -> None:
         """Report that the cookies *names* are not sent to *host*, because the header would be too large."""
-        if self._owner is not None:
-            self._owner.left_out(self, host, names)
+        if self.owner is not None:
+            self.owner.left_out(self, host, names)
 
     # Limits and turns
 

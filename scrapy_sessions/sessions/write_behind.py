@@ -256,7 +256,7 @@ class WriteBehind:
             del unsaved[session]
             if outcome is Outcome.SAVED:
                 if row.revision == 1 and session.merge_base is None:  # otherwise only the store is new
-                    self._analytics.record_created(session)
+                    self._analytics.record_event_for("created", *row.key, session.pool, time=session.start_time)
                 session.revision, session.merge_base = row.revision, base
                 saved += 1
             else:
