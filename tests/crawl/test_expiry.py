@@ -153,21 +153,21 @@ async def test_by_uses(
     """A session sends exactly MAX_USES requests, then another takes its id, also when they all come at once."""
     urls = [(site.url("/identity/x"), meta)] * 9
     given = {"SESSIONS_STORE": sqlite_url(tmp_path / "s.db"), "CONCURRENT_REQUESTS_PER_DOMAIN": concurrency}
-    born: list[BrowserSession] = []
+    created: list[BrowserSession] = []
 
     def watch(crawler: Crawler) -> None:
         def note(request: Any) -> None:
             extension = crawler.get_extension(SessionsExtension)
             assert extension is not None
             visit = extension.router.in_flight.get(request)  # a robots.txt fetch has none
-            if visit is not None and visit.session not in born:
-                born.append(visit.session)
+            if visit is not None and visit.session not in created:
+                created.append(visit.session)
 
         crawler.signals.connect(note, signals.request_reached_downloader, weak=False)
 
     crawler = await crawl(Pages, {**given, **settings, "ROBOTSTXT_OBEY": robots}, urls=urls, prepare=watch)
     assert len(crawler.spider.responses) == 9  # type: ignore[union-attr]
-    assert [session.requests for session in born] == [3, 3, 3]
+    assert [session.requests for session in created] == [3, 3, 3]
     stats = session_stats(crawler)
     assert stats["created"] == 3
     assert stats["expired/max_uses"] == 2

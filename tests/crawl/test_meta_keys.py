@@ -111,7 +111,7 @@ def test_none_is_no_session(run: Run, case: str) -> None:
         assert str(arrival.header("User-Agent")).startswith("Scrapy/")
 
 
-def test_a_profile_is_given_at_birth(run: Run) -> None:
+def test_a_profile_is_given_at_creation(run: Run) -> None:
     """session_profile says which profile a new session takes."""
     assert {arrival.header("User-Agent") for arrival in run.seen["profiled"]} == {"Heidi/1"}
 

@@ -1,4 +1,4 @@
-"""Pools: whose turn it is, who takes the place of a retired one, and which profile a session is born with."""
+"""Pools: whose turn it is, who takes the place of a retired one, and which profile a session is created with."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def test_retired_sessions_leave_their_pool() -> None:
 
 
 async def test_a_session_takes_the_policy_of_its_pool() -> None:
-    """A session is born under its pool's policy and profile; a named one under those of the settings."""
+    """A session is created under its pool's policy and profile; a named one under those of the settings."""
     settings = SessionsSettings(
         pools={"shop": {"max_age": 5, "profiles": ["desk"]}},
         profiles={"lap": {"user_agent": "L"}, "desk": {"user_agent": "D"}},

@@ -187,7 +187,7 @@ async def test_listing_by_pool_and_status() -> None:
 
 
 async def test_cleanup_goes_by_each_records_own_policy() -> None:
-    """cleanup_expired_sessions() deletes by the policy a session was born under, and returns how many."""
+    """cleanup_expired_sessions() deletes by the policy a session was created under, and returns how many."""
     store, clock = Failing(), Clock()
     policies = {"idle": {"idle_timeout": 10}, "old": {"max_age": 20}, "never": {}, "long": {"idle_timeout": 1000}}
     await fill(store, clock, **policies)

@@ -62,7 +62,7 @@ async def test_saving_without_namespace_goes_to_default(tmp_path: Path) -> None:
 
 
 async def test_saving_goes_to_the_managers_namespace(tmp_path: Path) -> None:
-    """A manager with a namespace saves in that one, wherever the session was born."""
+    """A manager with a namespace saves in that one, wherever the session was created."""
     async with SessionManager(tmp_path, namespace="shop") as manager:
         await manager.save_session("alice", BrowserSession("alice"))
         assert [info["namespace"] for info in await manager.list_sessions()] == ["shop"]

@@ -122,8 +122,8 @@ def test_a_higher_generation_beats_a_lower() -> None:
         assert merged.pages_visited == 5
 
 
-def test_identity_and_birth_are_those_stored() -> None:
-    """Identity, policy, birth and revision are settled by the stored record."""
+def test_identity_and_creation_are_those_stored() -> None:
+    """Identity, policy, time of creation and revision are settled by the stored record."""
     mine = record(user_agent="mine", start_time=9, max_uses=9, revision=1, pool="mine", proxy="mine", language="mine")
     theirs = record(user_agent="theirs", start_time=5, max_uses=5, revision=7)
     merged = RECORD.merge(None, mine, theirs)

@@ -1,4 +1,4 @@
-"""The SQLite file: its birth, and files that aren't ours or can't be used."""
+"""The SQLite file: its creation, and files that aren't ours or can't be used."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_modes_of_new_files(tmp_path: Path) -> None:
 
 
 @posix_modes
-def test_mode_from_birth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When SQLite first opens the file for writing it is there, empty, with its mode."""
     path = tmp_path / "s.db"
     seen = []
