@@ -159,7 +159,7 @@ class Pool:
             self._strategy.record_use(slot)
 
     def profile_of(self, session_id: str) -> str | None:
-        """Return the name of the profile that the pool gives *session_id* when it is created, by its number in the pool."""
+        """Return the name of the profile of the new session *session_id*, by its number in the pool."""
         if not self._profiles:
             return None
         if self.named:
