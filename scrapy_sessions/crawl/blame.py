@@ -102,16 +102,6 @@ class Decision(Enum):
     """Hand on."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The settings that bound what is tried."""
-
-    retry_times: int = 3
-    login_attempts: int = 3
-    login_backoff: float = 1.0
-    max_errors: int = 3
-
-
 class Refusal(NamedTuple):
     """A refused request.
 

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Limits, Refusal, may_ask, url_of
+from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Refusal, may_ask, url_of
+from scrapy_sessions.settings import SessionsSettings
 
 TRIES = 3
 """After so many a page counts as closed to everybody."""
@@ -60,8 +61,10 @@ class PoolBlame:
     :param changed: called when a ban begins or ends
     """
 
-    def __init__(self, limits: Limits, size: int, clock: Callable[[], float], changed: Callable[[bool], None]) -> None:
-        self.limits = limits
+    def __init__(
+        self, settings: SessionsSettings, size: int, clock: Callable[[], float], changed: Callable[[bool], None]
+    ) -> None:
+        self.settings = settings
         self.recent: deque[str] = deque(maxlen=_RECENT)
         self.alert = False
         """Whether :meth:`good` is to be called."""
@@ -89,7 +92,7 @@ class PoolBlame:
         self._fruitless += 1
         if self.ban is not None or self._fruitless < max(self._size, _FEWEST_BANNED):
             return False
-        self.ban = Ban(session_id, self.limits.retry_times, self._clock)
+        self.ban = Ban(session_id, self.settings.retry_times, self._clock)
         self._changed(True)
         return True
 
@@ -100,7 +103,7 @@ class PoolBlame:
     def needs_referee(self) -> bool:
         """Whether a page that was refused in enough sessions is sent to a new one. A6."""
         self._closed_in_a_row += 1
-        if not self.limits.max_errors or self._closed_in_a_row <= self.limits.max_errors:
+        if not self.settings.max_errors or self._closed_in_a_row <= self.settings.max_errors:
             return False
         if self._clock() < self._referee_at:
             return False
@@ -118,7 +121,7 @@ class AnonymousBlame(Hearings):
         super().__init__(actions)
         self._pool = pool
         self._new = new
-        self._limits = pool.limits
+        self._settings = pool.settings
         self._last: str | None = None  # the last good page
         self._was_good = False
         # Since the last good response:
@@ -153,7 +156,7 @@ class AnonymousBlame(Hearings):
             self._retire(f"{safe_url(url_of(page))} was refused in it, and is good in another session")
 
     def _is_many(self, pages: set[str], *, twice: bool = False) -> bool:
-        most = self._limits.max_errors * (2 if twice else 1)
+        most = self._settings.max_errors * (2 if twice else 1)
         return bool(most) and len(pages) >= most
 
     # Refusals
@@ -168,7 +171,7 @@ class AnonymousBlame(Hearings):
         if self._pool.ban is not None:  # A7
             return self._pool.ban.refused(self._actions.session_id)
         decision = await self._wait(refusal)
-        enough = min(TRIES, self._limits.retry_times + 1)
+        enough = min(TRIES, self._settings.retry_times + 1)
         if decision is Decision.MOVE or decision is Decision.HAND_ON or tries + 1 < enough:
             return decision
         if tries + 1 == enough and self._pool.needs_referee():

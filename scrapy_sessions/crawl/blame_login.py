@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Limits, Refusal, Waiting, may_ask, url_of
+from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Refusal, Waiting, may_ask, url_of
 from scrapy_sessions.safe_repr import safe_repr
+from scrapy_sessions.settings import SessionsSettings
 
 _CANDIDATES = 3  # pages asked for without the session, in one hearing
 _RECENT = 8  # good pages of a generation that are remembered as candidates
@@ -78,11 +79,11 @@ class LoginBlame(Hearings):
     """
 
     def __init__(
-        self, limits: Limits, actions: Actions, *, clock: Callable[[], float], probe: str | None = None
+        self, settings: SessionsSettings, actions: Actions, *, clock: Callable[[], float], probe: str | None = None
     ) -> None:
         super().__init__(actions)
-        self._limits = limits
-        self._budget = Budget(limits.login_attempts, clock)
+        self._settings = settings
+        self._budget = Budget(settings.login_attempts, clock)
         self._probe = None if probe is None else _Witness(probe, -1)
         self._witnesses: list[_Witness] = []
         self._useless: dict[str, None] = {}  # pages that are public or gone
@@ -216,7 +217,7 @@ class LoginBlame(Hearings):
             self._refused_in_a_row.add(refusal.page)
         decision = await self._wait(refusal)
         if decision is Decision.TRY_AGAIN:  # L8d
-            await self._actions.sleep(self._limits.login_backoff)
+            await self._actions.sleep(self._settings.login_backoff)
             return Decision.AGAIN
         return decision
 
@@ -307,7 +308,7 @@ class LoginBlame(Hearings):
         """The older witnesses were *refused*: return whether that decided, or needs another look. L7b."""
         if not self._backed_off:
             self._backed_off = True
-            await self._pause(self._limits.login_backoff)
+            await self._pause(self._settings.login_backoff)
             return True
         urls = {witness.url for witness in refused}
         pages = [each.page for each in self._waiting]
@@ -342,7 +343,7 @@ class LoginBlame(Hearings):
         self._resent.update(each.page for each in new)
         self._decide(new, Decision.TRY_AGAIN)  # L8d
         batch = [each for each in batch if each not in new]
-        enough = len(self._barren) >= self._limits.login_attempts
+        enough = len(self._barren) >= self._settings.login_attempts
         if batch and not (enough and self._pay(batch[0].page, map(url_of, self._barren))):
             self._decide(batch, Decision.CLOSED)
 
@@ -372,7 +373,7 @@ class LoginBlame(Hearings):
         self._decide(batch, Decision.CLOSED)
 
     def _is_in_doubt(self) -> bool:
-        return super()._is_in_doubt() or (not self._good and len(self._barren) >= self._limits.login_attempts)
+        return super()._is_in_doubt() or (not self._good and len(self._barren) >= self._settings.login_attempts)
 
     # Witnesses
 

@@ -19,7 +19,7 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.crawl.asking import is_question
-from scrapy_sessions.crawl.blame import Answer, Decision, Hearings, Limits, NoBlame, Refusal
+from scrapy_sessions.crawl.blame import Answer, Decision, Hearings, NoBlame, Refusal
 from scrapy_sessions.crawl.blame_anonymous import TRIES, AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
@@ -72,10 +72,7 @@ class VerdictHandler:
         self._questions = questions
         self._guard = guard
         self._count = count
-        settings = self._settings = registry.settings
-        self._limits = Limits(
-            settings.retry_times, settings.login_attempts, settings.login_backoff, settings.max_errors
-        )
+        self._settings = registry.settings
         self._began = time.time()
         self._pools: dict[str, PoolBlame] = {}
         self.banned: set[str] = set()
@@ -290,14 +287,14 @@ class VerdictHandler:
     def _new_blame(self, session: SessionRuntime, config: SessionConfig) -> Blame:
         actions = _Actions(self, session, config)
         if config.can_log_in:
-            return LoginBlame(self._limits, actions, clock=time.monotonic, probe=config.probe_url or None)
+            return LoginBlame(self._settings, actions, clock=time.monotonic, probe=config.probe_url or None)
         pool = self._registry.pool_of(session)
         if pool is None or pool.named:
             return NoBlame()
         blame = self._pools.get(pool.name)
         if blame is None:
             blame = self._pools[pool.name] = PoolBlame(
-                self._limits, pool.size, time.monotonic, lambda banned: self._change_ban(pool, banned)
+                self._settings, pool.size, time.monotonic, lambda banned: self._change_ban(pool, banned)
             )
         return AnonymousBlame(blame, actions, new=session.start_time >= self._began)
 

@@ -12,7 +12,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from scrapy_sessions import SessionConfig, SessionManager, Verdict
-from scrapy_sessions.crawl.blame import Answer, Decision, Limits, Refusal
+from scrapy_sessions.crawl.blame import Answer, Decision, Refusal
 from scrapy_sessions.crawl.blame_anonymous import AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.in_flight import InFlight
@@ -20,6 +20,7 @@ from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.verdicts import VerdictHandler
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
+from scrapy_sessions.settings import SessionsSettings
 
 __all__ = ["SITE", "Account", "Clock", "Handler", "Pool", "page"]
 
@@ -112,7 +113,7 @@ class Account:
     def __init__(self, *, restored: bool = False, probe: str | None = None, **limits: float) -> None:
         self.clock = Clock()
         self.actions = Actions("alice", self.clock)
-        given = Limits(**limits)  # type: ignore[arg-type]
+        given = SessionsSettings.model_validate(limits)
         url = None if probe is None else SITE + probe
         self.blame = LoginBlame(given, self.actions, clock=self.clock, probe=url)
         if not restored:
@@ -146,7 +147,7 @@ class Pool:
         self.clock = Clock()
         self._new = new
         self.bans: list[bool] = []
-        given = Limits(**limits)  # type: ignore[arg-type]
+        given = SessionsSettings.model_validate(limits)
         self.blame = PoolBlame(given, size, self.clock, self.bans.append)
         self._sessions: dict[str, AnonymousBlame] = {}
         self.actions: dict[str, Actions] = {}
