@@ -67,7 +67,7 @@ class Deferral:
         patient_until = time.monotonic() + (PATIENCE if expected <= PATIENCE else 0.0)
         try:
             while not task.done():
-                if not self._others_wait():
+                if queued_requests(self._crawler) <= self._deferred:  # none is queued that was not deferred
                     await self._wait_in_place(task)
                 elif (seconds := patient_until - time.monotonic()) > 0:
                     await asyncio.wait([task], timeout=seconds)
@@ -104,10 +104,6 @@ class Deferral:
         if self._in_place:
             needed, _ = self._in_place.popitem()
             needed.set_result(None)
-
-    def _others_wait(self) -> bool:
-        """Whether requests are queued that were not deferred."""
-        return queued_requests(self._crawler) > self._deferred
 
     def _defer(self, request: Request, expected: float) -> Request:
         self._deferred += 1

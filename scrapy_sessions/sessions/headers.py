@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import ParseResult, SplitResult, urlsplit
 
 from scrapy_sessions.cookies.hosts import canonical_host
@@ -39,16 +39,10 @@ class SessionHeaders:
         session.headers.set("Authorization", f"Bearer {token}", url="https://api.shop.example")
     """
 
-    __slots__ = ("_by_origin", "_on_change")
+    __slots__ = ("_by_origin",)
 
-    def __init__(
-        self,
-        by_origin: Mapping[str, Mapping[str, str]] | None = None,
-        *,
-        on_change: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, by_origin: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self._by_origin = {origin: dict(headers) for origin, headers in (by_origin or {}).items()}
-        self._on_change = on_change
 
     def set(self, name: str, value: str, *, url: str) -> None:
         """Send *name* with *value* to the origin of *url* from now on. Raises :exc:`ValueError` for a bad one."""
@@ -101,8 +95,7 @@ class SessionHeaders:
         return f"<SessionHeaders for {len(self.origins())} origins>"
 
     def _changed(self) -> None:
-        if self._on_change is not None:
-            self._on_change()
+        """Called after each change."""
 
     @staticmethod
     def _drop(headers: dict[str, str], name: str) -> int:

@@ -347,16 +347,6 @@ class SessionRuntime:
         if self._data is not None and self._data.watched:
             owner.watch(self)
 
-    def refused(self, reason: str) -> None:
-        """Report that the jar refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
-        if self.owner is not None:
-            self.owner.refused(self, reason)
-
-    def left_out(self, host: str, names: Sequence[str]) -> None:
-        """Report that the cookies *names* are not sent to *host*, because the header would be too large."""
-        if self.owner is not None:
-            self.owner.left_out(self, host, names)
-
     # Limits and turns
 
     def wake_first(self) -> None:

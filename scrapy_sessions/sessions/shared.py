@@ -33,7 +33,7 @@ class SharedData:
 
     async def get(self) -> dict[str, Any]:
         """Return a copy of the object; ``{}`` before the first update."""
-        data, _ = await self._read(await self._open())
+        data, _ = await self._read()
         return data
 
     async def update(self, function: Callable[[dict[str, Any]], dict[str, Any] | None]) -> dict[str, Any]:
@@ -44,25 +44,19 @@ class SharedData:
         effects. Raises :exc:`~scrapy_sessions.exceptions.InvalidData` for a result that can't be saved, and
         :exc:`~scrapy_sessions.exceptions.StoreError`.
         """
-        store = await self._open()
         async with self._lock:
-            return await self._update(store, function)
-
-    async def _update(
-        self, store: SharedStore, function: Callable[[dict[str, Any]], dict[str, Any] | None]
-    ) -> dict[str, Any]:
-        for _ in range(_TRIES):
-            data, version = await self._read(store)
-            changed = function(data)
-            if changed is None:
-                changed = data
-            if not isinstance(changed, dict):
-                raise SessionError(
-                    f"The shared data of {self._namespace!r} must be a dict, not {type(changed).__name__}"
-                )
-            body = encrypt(self._encode(changed), self._cipher)
-            if await store.write_shared(self._namespace, version, body):
-                return changed
+            for _ in range(_TRIES):
+                data, version = await self._read()
+                changed = function(data)
+                if changed is None:
+                    changed = data
+                if not isinstance(changed, dict):
+                    raise SessionError(
+                        f"The shared data of {self._namespace!r} must be a dict, not {type(changed).__name__}"
+                    )
+                body = encrypt(self._encode(changed), self._cipher)
+                if await self._store.write_shared(self._namespace, version, body):
+                    return changed
         raise StoreError(f"The shared data of {self._namespace!r} changes elsewhere faster than it can be saved")
 
     def _encode(self, data: dict[str, Any]) -> bytes:
@@ -78,12 +72,9 @@ class SharedData:
     def _cipher(self) -> Cipher | None:
         return self._store.cipher if isinstance(self._store, SessionStore) else None
 
-    async def _open(self) -> SharedStore:
+    async def _read(self) -> tuple[dict[str, Any], int]:
         await self._opened()
-        return self._store
-
-    async def _read(self, store: SharedStore) -> tuple[dict[str, Any], int]:
-        body, version = await store.read_shared(self._namespace)
+        body, version = await self._store.read_shared(self._namespace)
         if body is None:
             return {}, version
         body = decrypt(body, self._cipher, f"The shared data of {self._namespace!r}")

@@ -18,9 +18,9 @@ from scrapy_sessions.sessions.headers import SessionHeaders
 class Tracker(Protocol):
     """What a jar and headers report to: a live session."""
 
+    owner: Any  # a SessionOwner, or None
+
     def changed(self) -> None: ...
-    def refused(self, reason: str) -> None: ...
-    def left_out(self, host: str, names: Sequence[str]) -> None: ...
     def forget_identity(self) -> None: ...
 
 
@@ -42,13 +42,13 @@ class TrackedJar(SessionCookieJar):
 
     def _report_refused(self, reason: str) -> None:
         session = self._session()
-        if session is not None:
-            session.refused(reason)
+        if session is not None and session.owner is not None:
+            session.owner.refused(session, reason)
 
     def report_left_out(self, origin: Origin, entries: Sequence[StoredCookie]) -> None:
         session = self._session()
-        if session is not None:
-            session.left_out(origin.host, [entry.name for entry in entries])
+        if session is not None and session.owner is not None:
+            session.owner.left_out(session, origin.host, [entry.name for entry in entries])
 
 
 class TrackedHeaders(SessionHeaders):
