@@ -32,7 +32,7 @@ FIGURES = {
     "crawl": ("whole crawl of 20 pages, CPU",),
     "scale": ("CPU per request, 100 stored", "start-up to first request, 100 stored"),
     "saving": (
-        "saving 30 changed sessions ",
+        "saving 30 changed sessions  ",
         "saving 30 changed sessions, CPU",
         "slice of saving 30 sessions, p99.9",
         "slice of saving 30 sessions, CPU",
@@ -154,7 +154,20 @@ def test_what_was_not_measured_has_its_rows(tiny: subprocess.CompletedProcess[st
 def test_the_bounds_of_the_issue_are_in_the_table(tiny: subprocess.CompletedProcess[str]) -> None:
     """Each bound stands beside its figure, with whether it is held."""
     bounds = [cells[5].strip() for cells in (row.split("|") for row in rows(tiny.stdout)) if cells[6].strip()]
-    expected = ["0.6 x", "0.9 x", "1.2 x", "1.1 x", "1.2 x", "1.5 x", "2 ms", "10 ms", "1.2 x", "8 kB", "1000 ms"]
+    expected = [
+        "0.6 x",
+        "0.9 x",
+        "1.2 x",
+        "1.1 x",
+        "1.2 x",
+        "1.5 x",
+        "2 ms",
+        "1.5 x",
+        "10 ms",
+        "1.2 x",
+        "8 kB",
+        "1000 ms",
+    ]
     expected += ["1.2 x", "1.2 x", "3 x", "5 x"]
     assert bounds == expected
 

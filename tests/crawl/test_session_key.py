@@ -79,7 +79,7 @@ async def test_without_sessions_in_scrapy_it_is_the_spiders_own(shop: Shop) -> N
 
 
 def fingerprint(meta: dict[str, Any]) -> bytes:
-    crawler = get_crawler(settings_dict=PLAIN)
+    crawler = get_crawler(settings_dict={**PLAIN, "SESSIONS_STORE": "memory://"})
     return SessionFingerprinter.from_crawler(crawler).fingerprint(Request("http://shop.test/", meta=meta))
 
 

@@ -74,18 +74,22 @@ async def test_end_waits_for_the_extension(extension: Extension) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
-    [(TimeoutError(), "didn't answer within 0.01 seconds"), (RuntimeError("no disk"), "could not be closed")],
+    ("fault", "seconds", "said"),
+    [
+        (TimeoutError(), 0.01, "didn't answer within 0.01 seconds"),
+        (RuntimeError("no disk"), HANG, "could not be closed"),
+    ],
 )
 async def test_end_of_a_store_that_fails(
     extension: Extension,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     fault: Exception,
+    seconds: float,
     said: str,
 ) -> None:
     """A store that doesn't answer, or fails, is told of, and doesn't keep the shell from ending."""
-    monkeypatch.setattr(shell, "_LAST_SAVE", 0.01)
+    monkeypatch.setattr(shell, "_LAST_SAVE", seconds)
     extension.fault = fault
     await asyncio.to_thread(shell._close, weakref.WeakMethod(extension.close), asyncio.get_running_loop())
     ((_, level, message),) = caplog.record_tuples
