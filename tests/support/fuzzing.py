@@ -12,8 +12,10 @@ import io
 import json
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from scrapy.settings import Settings
@@ -205,10 +207,12 @@ def main(words: Sequence[str]) -> None:
     """Fuzz the target that the first of *words* names; the others are libFuzzer's options."""
     import atheris  # noqa: PLC0415  # installed by the env long only
 
-    target = TARGETS[words[1]]
     atheris.instrument_all()
-    atheris.Setup([words[0], *words[2:]], target)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(SEEDS[words[1]]):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        atheris.Setup([words[0], *words[2:], corpus], TARGETS[words[1]])
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":
