@@ -238,7 +238,8 @@ async def test_changed_content_is_set_aside(tmp_path: Path) -> None:
     async with manager(tmp_path / "s.db", OLD) as live:
         (await live.get("alice")).data["a"] = 1
     with contextlib.closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as connection:
-        connection.execute("UPDATE sessions SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB)")
+        (body,) = connection.execute("SELECT body FROM sessions").fetchone()
+        connection.execute("UPDATE sessions SET body = ?", (body[:-1] + bytes([body[-1] ^ 1]),))
     async with manager(tmp_path / "s.db", OLD) as live:
         with pytest.raises(CorruptRecord, match="session 'alice' in namespace 'shop' can't be read: its encrypted"):
             await live.load_session("alice")
