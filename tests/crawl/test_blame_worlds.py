@@ -53,6 +53,7 @@ def simulate(family: str) -> Totals:
     return totals
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("family", FAMILIES)
 def test_worlds(family: str) -> None:
     """In every world: no page under a wrong user, nobody wrongly ended, no page lost while a witness is known, and
