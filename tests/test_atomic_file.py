@@ -40,6 +40,19 @@ def refused(path: Path) -> str:
     return str(caught.value.strerror)
 
 
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_modes(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask, only the owner can read the file, and the temporary one before it."""
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "out.json") as file:
+            file.write(b"secret")
+            assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()] == [0o600]
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == 0o600
+
+
 @as_root
 def test_a_pipe_of_another_user_is_refused(shared: Path) -> None:
     """Nothing is written to another user's pipe, and nobody waits for its reader."""

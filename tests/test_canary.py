@@ -38,6 +38,8 @@ class Config(SessionConfig):
         session.headers.set("Authorization", "Bearer canary-header", url=site)
         session.cookies.set("edit", "canary-cookie", domain="127.0.0.1")
         session.data["token"] = {"deep": ["canary-data"]}
+        session.local_storage[site] = {"token": "canary-local-storage"}
+        session.session_storage[site] = {"token": "canary-session-storage"}
 
     def check(self, response, request):
         if "fault" in request.url:
@@ -87,7 +89,7 @@ IN_URLS = ("login-query", "login-fragment", "query", "fragment", "userinfo", "re
 """The URLs are the spider's own. Scrapy logs them, and keeps them in a job's queue and in the HTTP cache."""
 SECRETS = (
     *("login-fault", "login-cause", "check-fault", "process-fault"),
-    *("header", "cookie", "data", "seed", "refused", "proxy", "dead-proxy"),
+    *("header", "cookie", "data", "local-storage", "session-storage", "seed", "refused", "proxy", "dead-proxy"),
     *IN_URLS,
 )
 
@@ -184,7 +186,7 @@ def test_the_files(crawled: Crawled) -> None:
     if crawled.environment:
         assert in_the_store == set()
     else:
-        assert {"cookie", "header", "data", "proxy"} <= in_the_store
+        assert {"cookie", "header", "data", "proxy", "local-storage", "session-storage"} <= in_the_store
         assert not in_the_store & {*IN_URLS, "login-fault", "login-cause", "check-fault", "process-fault", "refused"}
 
 

@@ -46,7 +46,8 @@ def make_sqlite(path: Path, *statements: str) -> None:
 
 
 @posix_modes
-def test_modes_of_new_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_modes_of_new_files(tmp_path: Path, umask: int) -> None:
     """Whatever the umask, only the user can read the file, its companions and its new folder."""
     folder = tmp_path / "a" / "sessions"
 
@@ -56,7 +57,7 @@ def test_modes_of_new_files(tmp_path: Path) -> None:
         assert files == dict.fromkeys(("s.db", "s.db-shm", "s.db-wal", "s.db.lock"), 0o600)
         assert mode(folder) == 0o700
 
-    before = os.umask(0)
+    before = os.umask(umask)
     try:
         with_store(folder / "s.db", save)
     finally:
