@@ -25,6 +25,15 @@ DEFAULT_POOL = "default"
 _QUIET = frozenset({"encryption_key", "store", "profiles"})  # their values may hold passwords: no message quotes them
 
 
+def _is_damaged(value: object) -> bool:
+    """Whether the text of *value* can't be encoded."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _from_json(value: object) -> object:
     """Let a value of several parts come from the command line, as JSON, as Scrapy's ``getdict()`` does."""
     if isinstance(value, str):
@@ -317,6 +326,9 @@ class SessionsSettings(BaseModel):
             values = cls.model_validate(given) if given else cls.model_construct()
         except ValidationError as e:
             faults += [_explain(error) for error in e.errors(include_url=False)]
+        except UnicodeEncodeError:  # pydantic can't quote it
+            damaged = [setting_name(field) for field, value in given.items() if _is_damaged(value)]
+            faults.append(f"{', '.join(damaged)} contains text with half a character (a lone surrogate)")
         if faults:
             raise SessionConfigurationError("Bad session settings: " + "; ".join(faults))
         return values

@@ -47,6 +47,13 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in SessionsSettings.model_fields.items() if not field.description] == []
 
 
+def test_a_lone_surrogate_is_named() -> None:
+    """Where a message would quote half a character, it names the setting that contains it instead."""
+    settings = {"SESSIONS_PROFILES": {"\ud800a": {}}, "SESSIONS_POOLS": {"shop": {"size": 2, "profiles": ["a"]}}}
+    with pytest.raises(SessionConfigurationError, match="SESSIONS_PROFILES contains text with half a character"):
+        SessionsSettings.from_settings(settings)
+
+
 def test_none_is_unset() -> None:
     """A setting that is None has its default."""
     assert read(SESSIONS_IDLE_TIMEOUT=None) == read()

@@ -175,6 +175,7 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "settings": [
         b'{"POOLS": {"shop": {"size": 2, "profiles": ["a"]}}, "PROFILES": {"a": {"user_agent": "x"}}, "MAX_USES": 3}',
+        b'{"POOLS": {"shop": {"size": 2, "profiles": ["a"]}}, "PROFILES": {"\\ud800a": {"user_agent": "x"}}}',
         b'{"STORE": "sqlite:///x", "IDLE_TIMEOUT": 60, "EXPIRED_STATUSES": [401], "STICKY": true, "DEFAULT_ID": "a"}',
     ],
 }
