@@ -88,7 +88,7 @@ class PoolExhausted(RequestNotSent):
 
 
 class AmbiguousSession(SessionError, LookupError):
-    """A session id stands in several namespaces and none was given."""
+    """A session id exists in several namespaces and none was given."""
 
 
 class InvalidCookie(SessionError, ValueError):

@@ -21,7 +21,7 @@ _creation = attrgetter("created", "seq")
 
 
 class ReportLeftOut(Protocol):
-    """What is told of headers that leave cookies out: a jar."""
+    """Receives a report of each header that leaves cookies out: a jar."""
 
     def report_left_out(self, origin: Origin, entries: Sequence[StoredCookie]) -> None: ...
 

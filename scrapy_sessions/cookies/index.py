@@ -76,7 +76,7 @@ class CookieIndex:
     def header(self, url: SplitResult | ParseResult, now: float, jar: ReportLeftOut) -> bytes | None:
         """Return the value of the ``Cookie`` header for a request to *url* at *now*.
 
-        *jar* is told when a header is built that leaves cookies out.
+        Each header that leaves cookies out is reported to *jar*.
         """
         if not self._domains:
             return None

@@ -2,7 +2,7 @@
 
 A body is the whole record, so that every field is covered, also one that is added later. The columns of the row, which
 listing and expiry need, stay plain. An encrypted body is :data:`_MARK`, the id of its key, and a Fernet token in
-bytes. The id tells a missing key from a changed body, and rotation what is left to do.
+bytes. By the id a missing key differs from a changed body, and rotation finds the rest.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def full_jar(refusals: Counter[str] | None = None, **cookie: str) -> tuple[Sessi
 
 
 def test_bound_per_site() -> None:
-    """One cookie too many of a site makes the one set first leave, and is told."""
+    """One cookie too many of a site evicts the one set first, which is reported."""
     refusals = Counter[str]()
     jar, _ = full_jar(refusals)
     assert refusals == {}

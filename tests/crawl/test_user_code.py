@@ -87,7 +87,7 @@ async def test_all_frames_are_logged_at_debug(method: str, shop: Shop, caplog: p
 
 @pytest.mark.parametrize("method", BEFORE_THE_REQUEST)
 async def test_a_request_that_could_not_be_prepared_is_not_sent(method: str, shop: Shop) -> None:
-    """Without what the method would have set, the request isn't sent; its errback is told, and it is counted."""
+    """Without what the method would have set, the request isn't sent; its errback is called, and it is counted."""
     crawler = await crawl_with(method, shop)
     assert failures(crawler) == ["ConfigFailed"]
     assert stat(crawler, "config_errors") == 1

@@ -85,7 +85,7 @@ def _content(path: Path, connection: sqlite3.Connection) -> Iterator[Finding]:
     if application_id and version <= LATEST:
         try:
             check_schema(connection, path)
-        except StoreError as fault:  # the check below would run what stands there in place of our tables
+        except StoreError as fault:  # the check below would run what replaces our tables
             text, _, remedy = str(fault).partition(": another program")
             yield error("schema", text, f"Another program{remedy}")
             return

@@ -150,7 +150,7 @@ def _check_bodies(connection: sqlite3.Connection, check: CheckBody) -> None:
     """Call *check* with the body that was saved first and the one that was created last, if there are any."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'sessions'").fetchone()
     for order in ("ASC", "DESC") if tables else ():
-        with contextlib.suppress(sqlite3.DatabaseError):  # a damaged page: whoever needs what is on it is told
+        with contextlib.suppress(sqlite3.DatabaseError):  # a damaged page: the query that needs it raises
             query = f"SELECT CAST(body AS BLOB) FROM sessions ORDER BY rowid {order} LIMIT 1"
             for (body,) in connection.execute(query):
                 check(body or b"")
