@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 from benchmarks import (
+    browser,
     cost,
     crawl,
     files,
+    fleet,
     header,
     hold,
     instructions,
@@ -38,6 +40,8 @@ MEASURES = {
     "startup": startup.measure,
     "files": files.measure,
     "instructions": instructions.measure,
+    "fleet": fleet.measure,
+    "browser": browser.measure,
 }
 
 

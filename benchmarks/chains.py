@@ -17,6 +17,7 @@ __all__ = [
     "COOKIES",
     "OFF",
     "OURS",
+    "OURS_WITH_META",
     "PEERS",
     "SAVER",
     "SCRAPY",
@@ -106,6 +107,12 @@ def _instead(middleware: str, **settings: Any) -> dict[str, Any]:
 OFF = Side({"COOKIES_ENABLED": False}, bears=0)
 SCRAPY = Side({})
 OURS = Side(session_settings(), key="session_id", saver=SAVER)
+OURS_WITH_META = OURS._replace(
+    settings={
+        **OURS.settings,
+        "SESSIONS_PROFILES": {"one": {"meta": {"impersonate": "chrome", "impersonate_args": {"verify": False}}}},
+    }
+)
 PEERS = {
     "scrapy-sessions 0.9, which saves nothing": Side(
         _instead("scrapy_sessions.CookiesMiddleware"), key="session_id", peer=SCRAPY_SESSIONS

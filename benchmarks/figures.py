@@ -32,6 +32,8 @@ class Size(NamedTuple):
     :param live: sessions in memory whose size is measured
     :param recorded: bytes of an imported HAR
     :param imported: cookies of an imported cookies.txt
+    :param fleet: processes that share sessions on a server, simulated
+    :param competing: seconds for which they compete
     :param counted: requests, picks or saves whose instructions are counted
     :param peers: whether packages that are installed for it take part
     :param counts: whether instructions are counted
@@ -50,6 +52,8 @@ class Size(NamedTuple):
     live: int
     recorded: int
     imported: int
+    fleet: int
+    competing: float
     counted: int
     peers: bool = True
     counts: bool = True
@@ -69,6 +73,8 @@ FULL = Size(
     live=1000,
     recorded=50_000_000,
     imported=100_000,
+    fleet=1000,
+    competing=20.0,
     counted=400,
 )
 TINY = Size(
@@ -85,6 +91,8 @@ TINY = Size(
     live=20,
     recorded=50_000,
     imported=100,
+    fleet=20,
+    competing=1.0,
     counted=20,
 )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks import pool, saving
 from benchmarks.callgrind import WITHOUT_VALGRIND, CountedWorker, has_valgrind
-from benchmarks.chains import COOKIES, OFF, OURS, SCRAPY, Side
+from benchmarks.chains import COOKIES, OFF, OURS, OURS_WITH_META, SCRAPY, Side
 from benchmarks.crawl import crawl, website
 from benchmarks.environments import CRAWLEE, PeerUnavailable, python_of
 from benchmarks.figures import Figure, Missing, Row, Size
@@ -45,6 +45,13 @@ def measure(size: Size) -> list[Row]:
                 f"off {every}",
             )
             for every in (10, 1)
+        ),
+        _Comparison(
+            "instructions per request, all middlewares, with Profile.meta",
+            "meta 10",
+            "ours 10",
+            "without Profile.meta",
+            bound=1.05,
         ),
         _Comparison(
             f"instructions of a whole crawl of {size.pages} pages",
@@ -89,6 +96,7 @@ def _count(size: Size) -> tuple[Counts, str]:
         lambda: _crawl("ours", size.pages),
         lambda: _crawl("scrapy", size.pages),
         lambda: _chain("ours", OURS, size),
+        lambda: _chain("meta", OURS_WITH_META, size),
         lambda: _chain("scrapy", SCRAPY, size),
         lambda: _chain("off", OFF, size),
         lambda: _save(size.counted),

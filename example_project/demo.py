@@ -12,8 +12,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -41,15 +41,16 @@ class Run:
     restored: int
     replays: int
     items: int
+    in_browser: int
     log: str
 
 
 @contextmanager
-def shop() -> Iterator[str]:
-    """Run the shop in its own process, on a free port, and give its URL."""
+def shop(*options: str) -> Iterator[str]:
+    """Run the shop in its own process, on a free port, with *options* of its command line, and give its URL."""
     # The shop stops when its standard input ends, so it can't outlive the demo, however that ends.
     process = subprocess.Popen(
-        [sys.executable, "-m", "shop_site", "--stop-at-eof"],
+        [sys.executable, "-m", "shop_site", "--stop-at-eof", *options],
         cwd=HERE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -72,13 +73,13 @@ def shop() -> Iterator[str]:
         process.stdout.close()
 
 
-def crawl(url: str, folder: Path) -> Run:
-    """Run the spider once, with its sessions in *folder*. Raises :exc:`DemoError` if it fails."""
+def crawl(url: str, folder: Path, spider: str = "accounts", **more: str) -> Run:
+    """Run *spider* once, with its sessions in *folder* and *more* settings. Raises :exc:`DemoError` if it fails."""
     stats_file = folder / "stats.json"
     stats_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "scrapy", "crawl", "accounts"]
+    command = [sys.executable, "-m", "scrapy", "crawl", spider]
     settings = {"SHOP_SITE": url, "SESSIONS_STORE": f"sqlite:///{folder / 'sessions.db'}", "STATS_FILE": stats_file}
-    for name, value in settings.items():
+    for name, value in {**settings, **more}.items():
         command += ["-s", f"{name}={value}"]
     log_file = folder / "log.txt"
     with log_file.open("w", encoding="utf-8") as log:
@@ -101,29 +102,27 @@ def crawl(url: str, folder: Path) -> Run:
         restored=stats.get("sessions/restored", 0),
         replays=stats.get("sessions/replays", 0),
         items=stats.get("item_scraped_count", 0),
+        in_browser=stats.get("playwright/page_count", 0),
         log=text,
     )
 
 
+def ask(url: str, path: str, method: str = "GET") -> bytes:
+    """What the shop answers to somebody without a cookie."""
+    with closing(HTTPConnection(urlsplit(url).netloc, timeout=STOP_SECONDS)) as connection:
+        connection.request(method, path)
+        return connection.getresponse().read()
+
+
 def seen_by_shop(url: str) -> dict[str, int]:
     """The counts of the shop itself."""
-    connection = HTTPConnection(urlsplit(url).netloc, timeout=STOP_SECONDS)
-    try:
-        connection.request("GET", "/stats")
-        counts: dict[str, int] = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
+    counts: dict[str, int] = json.loads(ask(url, "/stats"))
     return counts
 
 
 def log_out(url: str, user: str, after: int) -> None:
     """Let the shop log *user* out once *after* more pages have been read."""
-    connection = HTTPConnection(urlsplit(url).netloc, timeout=STOP_SECONDS)
-    try:
-        connection.request("POST", f"/admin/expire?user={user}&after={after}")
-        connection.getresponse().read()
-    finally:
-        connection.close()
+    ask(url, f"/admin/expire?user={user}&after={after}", "POST")
 
 
 def show(number: int, run: Run) -> None:
@@ -164,7 +163,8 @@ def demonstrate(folder: Path) -> None:
     print(f"The shop counted {counts['logins']} logins in all. The second run walked straight in, the third recovered.")
 
 
-def main() -> int:
+def main(demonstrate: Callable[[Path], None]) -> int:
+    """Run *demonstrate* in an empty folder, and say what failed."""
     with tempfile.TemporaryDirectory(prefix="scrapy-sessions-demo-") as folder:
         try:
             demonstrate(Path(folder))
@@ -177,4 +177,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(demonstrate))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
@@ -23,7 +23,10 @@ _VERDICTS = "scrapy_sessions.middlewares.SessionVerdictMiddleware"
 _COOKIES = "scrapy_sessions.middlewares.SessionCookiesMiddleware"
 _SPIDER = "scrapy_sessions.spidermiddlewares.SessionSpiderMiddleware"
 _FINGERPRINTER = "scrapy_sessions.fingerprint.SessionFingerprinter"
+_DUPEFILTER = "scrapy_sessions.dupefilter.RedisDupeFilter"
+_PLAYWRIGHT = "scrapy_playwright.handler.ScrapyPlaywrightDownloadHandler"
 _SCRAPYS_COOKIES = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
+_SCRAPY_REDIS_DUPEFILTER = "scrapy_redis.dupefilter.RFPDupeFilter"
 
 
 class SessionsAddon:
@@ -48,7 +51,14 @@ class SessionsAddon:
         _set(settings, "DOWNLOADER_MIDDLEWARES", {**components, _SCRAPYS_COOKIES: None})
         for name, ours in (("EXTENSIONS", {_EXTENSION: 0}), ("SPIDER_MIDDLEWARES", {_SPIDER: 25})):
             _set(settings, name, _add(settings.getdict(name), ours))
+        handlers = settings.getdict("DOWNLOAD_HANDLERS")
+        with_sessions = {scheme: _with_sessions(handler) for scheme, handler in handlers.items()}
+        if with_sessions != handlers:
+            _set(settings, "DOWNLOAD_HANDLERS", with_sessions)
         self._wrap_fingerprinter(settings)
+        name = "DUPEFILTER_CLASS"
+        if settings.getpriority(name) and _is(settings[name], _SCRAPY_REDIS_DUPEFILTER):  # it ignores our fingerprints
+            _set(settings, name, _DUPEFILTER)
 
     @staticmethod
     def _wrap_fingerprinter(settings: BaseSettings) -> None:
@@ -60,6 +70,24 @@ class SessionsAddon:
         if priority and setting_of(settings, "fallback_fingerprinter") is None:  # else both have the same default
             settings.set(fallback, current, priority=priority)
         settings.set(name, _FINGERPRINTER, priority=max(priority, settings.getpriority("ADDONS") or 0))
+
+
+def _with_sessions(handler: Any) -> Any:
+    """Return *handler*, or ours in place of scrapy-playwright's; of a subclass of that, what it overrides is kept."""
+    if isinstance(handler, str):
+        if handler.startswith("scrapy."):  # Scrapy's own, which it imports at first use
+            return handler
+        try:
+            handler_class = load_object(handler)
+        except (ImportError, NameError, ValueError):  # Scrapy reports it
+            return handler
+    else:
+        handler_class = handler
+    if not isinstance(handler_class, type) or not any(_is(each, _PLAYWRIGHT) for each in handler_class.__mro__):
+        return handler
+    from scrapy_sessions.browser.handler import with_sessions  # noqa: PLC0415  # an extra
+
+    return with_sessions(handler_class)
 
 
 def _is(component: type | str, path: str) -> bool:
@@ -78,5 +106,5 @@ def _add(components: dict[type | str, int | None], ours: dict[str, int]) -> dict
     return components
 
 
-def _set(settings: BaseSettings, name: str, components: dict[type | str, int | None]) -> None:
-    settings.set(name, components, settings.getpriority(name) or 0)
+def _set(settings: BaseSettings, name: str, value: object) -> None:
+    settings.set(name, value, settings.getpriority(name) or 0)

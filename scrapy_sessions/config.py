@@ -27,17 +27,26 @@ if TYPE_CHECKING:
     from url_matcher import Patterns, URLMatcher
 
 
-__all__ = ["Fetch", "SessionConfig", "Verdict", "check_login", "is_config", "registered_config", "session_config"]
+__all__ = [
+    "PROXY_REFUSES",
+    "Fetch",
+    "SessionConfig",
+    "Verdict",
+    "check_login",
+    "is_config",
+    "registered_config",
+    "session_config",
+]
 
 Fetch = Callable[["Request"], Awaitable["TextResponse"]]
 """``response = await fetch(request)``, as :meth:`SessionConfig.login` gets it.
 
 The type says ``TextResponse``, as the pages of a login are text: a type checker then accepts ``response.json()`` and
-``FormRequest.from_response(response)``. A response of another kind, such as an image, is a plain ``Response``.
+``response.css("form")``. A response of another kind, such as an image, is a plain ``Response``.
 """
 _Config = TypeVar("_Config", bound="type[SessionConfig]")
 
-_PROXY_REFUSES = 407
+PROXY_REFUSES = 407
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -77,8 +86,9 @@ class SessionConfig:
     """A redirect to this URL means that the login is lost; its query is ignored. Relative to the URL that redirects."""
 
     probe_url: str = ""
-    """A page that only a logged-in session gets. It is asked for to find out whether a refused session is still logged
-    in. Empty: such a page is found by itself, if there is one."""
+    """A page that only a logged-in session gets, asked for to find out whether a session is still logged in: a refused
+    one, and each that ``scrapy sessions check`` looks at. It may be relative to :attr:`login_url`. Empty: such a
+    page is found by itself, if there is one."""
 
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
@@ -97,7 +107,7 @@ class SessionConfig:
         """The statuses that can have a verdict other than OK."""
         settings = self.settings
         listed = {*settings.expired_statuses, *settings.suspect_statuses, *settings.blocked_statuses}
-        return frozenset(listed | _REDIRECTS | {_PROXY_REFUSES})
+        return frozenset(listed | _REDIRECTS | {PROXY_REFUSES})
 
     @cached_property
     def site(self) -> str:
@@ -175,6 +185,19 @@ class SessionConfig:
         """
         raise NotImplementedError
 
+    def renew_at(self, session: BrowserSession) -> float | None:
+        """Return when *session* is to be logged in again, in UNIX seconds; ``None``: when the site has forgotten it.
+
+        Called after each :meth:`login`; not a coroutine function. From that moment on, requests wait until
+        :meth:`login` has renewed the login. A moment less than a second ahead is ignored, with a warning.
+
+        .. code-block:: python
+
+            def renew_at(self, session):
+                return session.data["token_expires"] - 60
+        """
+        return None
+
     # Any: an override may be a coroutine function, and one that isn't can still return what super().check() returns.
     def check(self, response: Response, request: Request) -> Verdict | Any:
         """Return the verdict for *response*. Override it to look at the page itself; it may be a coroutine function.
@@ -205,7 +228,7 @@ class SessionConfig:
         if status in settings.expired_statuses or (status in _REDIRECTS and self.leads_to_login(response)):
             return Verdict.EXPIRED
         # A status alone never retires a named session, whatever an override returns for it.
-        if blocked or status in settings.suspect_statuses or status == _PROXY_REFUSES:
+        if blocked or status in settings.suspect_statuses or status == PROXY_REFUSES:
             return Verdict.SUSPECT
         return Verdict.OK
 
@@ -305,13 +328,13 @@ def _comparable(url: str) -> tuple[object, ...]:
     """Return the parts of *url* by which a login is recognised. Raises :exc:`ValueError` for one that is malformed."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
-    path = _UNRESERVED.sub(lambda match: chr(int(match[1], 16)), _SESSION_ID.sub("", parts.path))
+    path = re.sub(_UNRESERVED, lambda match: chr(int(match[1], 16)), re.sub(_SESSION_ID, "", parts.path))
     return parts.scheme, parts.username, parts.password, parts.hostname, port, path.rstrip("/")
 
 
 _PORTS = {"http": 80, "https": 443}
-_SESSION_ID = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)
-_UNRESERVED = re.compile(r"%(2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])", re.IGNORECASE)  # RFC 3986, section 2.3
+_SESSION_ID = r"(?i);jsessionid=[^/;]*"
+_UNRESERVED = r"(?i)%(2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])"  # RFC 3986, section 2.3
 
 _registered: dict[type[SessionConfig], Patterns] = {}
 
@@ -323,7 +346,7 @@ def _matcher(scheme: str, port: int | None) -> URLMatcher:
     from url_matcher import Patterns, URLMatcher  # noqa: PLC0415
 
     def with_port(patterns: Iterable[str]) -> list[str]:
-        return [_PATTERN.sub(lambda m: f"{m[1] or scheme + '://'}{m[2]}:{port}", pattern) for pattern in patterns]
+        return [re.sub(_PATTERN, lambda m: f"{m[1] or scheme + '://'}{m[2]}:{port}", pattern) for pattern in patterns]
 
     if port is None or port == _PORTS.get(scheme):
         return URLMatcher(_registered)
@@ -335,7 +358,7 @@ def _matcher(scheme: str, port: int | None) -> URLMatcher:
     )
 
 
-_PATTERN = re.compile(r"^([a-zA-Z][a-zA-Z0-9.+-]*://)?(\[[^\]]*\]|[^/?#:\[]+)(?![^/?#])")
+_PATTERN = r"^([a-zA-Z][a-zA-Z0-9.+-]*://)?(\[[^\]]*\]|[^/?#:\[]+)(?![^/?#])"
 """The start of a pattern that names a host and no port."""
 
 
@@ -367,6 +390,11 @@ def session_config(
         return cls
 
     return register
+
+
+def registered_configs() -> list[type[SessionConfig]]:
+    """Return all classes that are registered."""
+    return list(_registered)
 
 
 @lru_cache(maxsize=4096)

@@ -6,6 +6,8 @@ or a token.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scrapy.exceptions import IgnoreRequest
 
 __all__ = [
@@ -20,7 +22,10 @@ __all__ = [
     "InvalidData",
     "InvalidSessionId",
     "LoginFailed",
+    "LoginImpossible",
+    "LoginRejected",
     "NewerSchema",
+    "PoolBusy",
     "PoolExhausted",
     "RequestNotSent",
     "SessionConfigurationError",
@@ -28,6 +33,7 @@ __all__ = [
     "SessionLost",
     "SessionRetired",
     "StoreError",
+    "StoreUnavailable",
     "UnknownPool",
     "UnknownProfile",
 ]
@@ -72,6 +78,17 @@ class LoginFailed(RequestNotSent):
     """The login of a session has failed as often as ``SESSIONS_LOGIN_ATTEMPTS`` allows. The session isn't used."""
 
 
+class LoginRejected(LoginFailed):
+    """A login has failed. Raise it in ``login()`` with a message that may be logged: it contains no secret.
+
+    Messages of other exceptions aren't logged. The login is tried again, up to ``SESSIONS_LOGIN_ATTEMPTS`` times.
+    """
+
+
+class LoginImpossible(LoginRejected):
+    """A login can't work as it is set up, without its credentials for example. It isn't tried again in this crawl."""
+
+
 class ConfigFailed(RequestNotSent):
     """``process_request()``, ``pool()`` or ``delay()`` of a :class:`~scrapy_sessions.SessionConfig` has failed.
 
@@ -83,12 +100,20 @@ class CrawlClosing(RequestNotSent):
     """The crawl is being closed: a request that waited for its session isn't sent."""
 
 
+class PoolBusy(RequestNotSent):
+    """Other processes had the sessions of an exclusive pool for longer than ``SESSIONS_CLAIM_TIMEOUT``."""
+
+
 class PoolExhausted(RequestNotSent):
     """Every named session of a pool is retired."""
 
 
 class AmbiguousSession(SessionError, LookupError):
-    """A session id exists in several namespaces and none was given."""
+    """A session id exists in several ``namespaces`` and none was given."""
+
+    def __init__(self, message: str, namespaces: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.namespaces = namespaces
 
 
 class InvalidCookie(SessionError, ValueError):
@@ -120,6 +145,10 @@ class FormatError(SessionError, ValueError):
 
 class StoreError(SessionError):
     """A store failed: disk, server, permissions, or a file that isn't a session store."""
+
+
+class StoreUnavailable(StoreError):
+    """The server of a store can't be reached, or doesn't answer. Requests that need it wait, and are tried again."""
 
 
 class CorruptRecord(StoreError):

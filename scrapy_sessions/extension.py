@@ -17,12 +17,19 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_instal
 
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.routing import SessionRouter
+from scrapy_sessions.crawl.scrapy_internals import before_download
 from scrapy_sessions.crawl.summary import CrawlSummary
-from scrapy_sessions.exceptions import InvalidSessionId, SessionConfigurationError, SessionError, StoreError
+from scrapy_sessions.exceptions import (
+    InvalidSessionId,
+    SessionConfigurationError,
+    SessionError,
+    StoreError,
+    StoreUnavailable,
+)
 from scrapy_sessions.models import Profile, check_line, check_session_id
 from scrapy_sessions.sessions.manager import SessionManager, registry_of
 from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name
-from scrapy_sessions.signals import session_logged_in, session_login_lost
+from scrapy_sessions.signals import session_logged_in, session_login_failed, session_login_lost, session_retired
 from scrapy_sessions.storage.resolve import resolve_store
 
 if TYPE_CHECKING:
@@ -33,11 +40,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from scrapy_sessions.analytics.prometheus import PrometheusFile
+    from scrapy_sessions.crawl.notify import Notifier
     from scrapy_sessions.sessions.browser_session import BrowserSession
+    from scrapy_sessions.storage.base import SessionStore
 
 __all__ = ["SessionsExtension"]
 
 logger = logging.getLogger(__name__)
+
+_TOLD = {session_login_lost: "login_lost", session_login_failed: "login_failed", session_retired: "retired"}
+"""The signals that ``SESSIONS_NOTIFY_COMMAND`` is run for, and the names of their events."""
 
 _IDLE_CLEANUP = 1.0  # seconds between two clean-ups on spider_idle, a signal that comes again and again
 
@@ -58,7 +70,12 @@ class SessionsExtension:
                 "'twisted.internet.asyncioreactor.AsyncioSelectorReactor'"
             )
         self.store = resolve_store(url=self.settings.store, key=self.settings.encryption_key)
+        wanted = self.store
+        if self.settings.store_fallback is not None:
+            self.store = self._reachable_store()
         self.router = SessionRouter(crawler, self.settings, self.store, lambda: self.manager)
+        if self.store is not wanted:
+            self.router.count("store_fallbacks")
         if crawler.spider is not None:
             self.router.configs.look_at_spider()
         self._prometheus: PrometheusFile | None = None
@@ -67,7 +84,13 @@ class SessionsExtension:
             from scrapy_sessions.analytics.prometheus import PrometheusFile  # noqa: PLC0415  # with this setting only
 
             self._prometheus = PrometheusFile(self.settings.prometheus_file)
-        self.store.prepare()
+        self._notifier: Notifier | None = None
+        if self.settings.notify_command is not None:
+            from scrapy_sessions.crawl.notify import Notifier  # noqa: PLC0415  # likewise
+
+            self._notifier = Notifier(self.settings.notify_command, self.router.count)
+        if self.settings.store_fallback is None:
+            self.store.prepare()
         self._cleaning: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._cleaned_at = 0.0
@@ -106,6 +129,19 @@ class SessionsExtension:
             crawler.signals.connect(handler, signal=signal)
         return extension
 
+    def _reachable_store(self) -> SessionStore:
+        """Prepare the store of the settings, and return it; the fallback, if its server can't be reached."""
+        try:
+            self.store.prepare()
+        except StoreUnavailable as e:
+            fallback = resolve_store(url=self.settings.store_fallback, key=self.settings.encryption_key)
+            logger.warning(
+                "%s. Sessions of this crawl are stored in %s (SESSIONS_STORE_FALLBACK)", e, fallback.location
+            )
+            fallback.prepare()
+            return fallback
+        return self.store
+
     @cached_property
     def manager(self) -> SessionManager:
         """The manager, in the namespace of the setting or spider."""
@@ -140,9 +176,20 @@ class SessionsExtension:
         if signal is session_logged_in:
             logger.info("%s logged in, %s", session_id, reason, extra={"spider": spider})
         elif signal is session_login_lost:
-            logger.info("%s: login lost %s, logging in again", session_id, reason, extra={"spider": spider})
+            then = ", logging in again" if self.router.logs_in else ""
+            logger.info("%s: login lost %s%s", session_id, reason, then, extra={"spider": spider})
         if session is not None:
             self._summary.count(signal, session, reason)
+            if self._notifier is not None and signal in _TOLD:
+                self._notifier.tell(
+                    event=_TOLD[signal],
+                    session_id=session_id,
+                    namespace=session.namespace,
+                    pool=session.pool,
+                    spider=spider.name if spider is not None else None,
+                    reason=reason,
+                    time=time.time(),
+                )
         self.crawler.signals.send_catch_log(
             signal, session=session, session_id=session_id, spider=spider, reason=reason
         )
@@ -172,6 +219,8 @@ class SessionsExtension:
 
     async def _spider_opened(self, spider: Spider) -> None:
         self._give_facade(spider)
+        if self.router.exclusive is not None:
+            before_download(self.crawler, self.router.may_send)
         try:
             await self.manager.open()
             self._report_expired(await self.manager.cleanup())
@@ -227,7 +276,11 @@ class SessionsExtension:
             logger.error("Sessions could not be saved: %s", e, extra={"spider": self.crawler.spider})
 
     async def _spider_closed(self) -> None:
-        await self.save()
+        try:
+            if self.router.browser is not None:
+                await self.router.browser.capture()
+        finally:
+            await self.save()
         table = self._summary.table(self.router.registry.analytics.sums)
         if table:
             logger.info("What the sessions did:\n%s", table, extra={"spider": self.crawler.spider})
@@ -245,7 +298,11 @@ class SessionsExtension:
             self.router.count("save_errors")
             logger.error("Sessions could not be saved, their last changes are lost: %s", e)
         finally:
+            if self.router.exclusive is not None:
+                await self.router.exclusive.close()
             await self.store.close()
+            if self._notifier is not None:  # last: others may wait for the sessions, and nobody for the commands
+                await self._notifier.close()
 
 
 def _header_value(setting: str, value: str | bytes | None) -> str | None:

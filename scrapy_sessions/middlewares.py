@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import NotConfigured
 from scrapy.http import Request, Response
+from scrapy.utils.conf import build_component_list
 from scrapy.utils.httpobj import urlparse_cached
+from scrapy.utils.misc import load_object
 
 from scrapy_sessions.analytics.redaction import safe_request
 from scrapy_sessions.config import SessionConfig, Verdict
@@ -21,9 +23,11 @@ from scrapy_sessions.crawl.deferral import is_deferred
 from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
+from scrapy_sessions.crawl.login_redirects import check_redirect
 from scrapy_sessions.crawl.routing import UNHEARD, SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
     Decoder,
+    HeldBack,
     debug_received,
     debug_sent,
     disable_http_cache,
@@ -38,6 +42,7 @@ from scrapy_sessions.sessions.browser_session import view_of
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http.request import VerboseCookie
+    from scrapy.settings import BaseSettings
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
@@ -71,6 +76,8 @@ class SessionMiddleware:
         """Return ``None`` when the session is in memory, and has neither to log in nor to wait; else a coroutine."""
         if APPLIED in request.meta:
             remove_leftovers(request)
+        if "redirect_urls" in request.meta and is_login(request):
+            check_redirect(request, self._router.configs.of(request.meta["redirect_urls"][0]))
         try:
             routed = self._router.begin(request)
         except RequestNotSent as e:
@@ -103,7 +110,7 @@ class SessionMiddleware:
 
     def _apply(self, request: Request, inflight: InFlight) -> None:
         inflight.apply_identity(request)
-        config = self._router.configs.of(request.url)
+        config = inflight.config
         if config.changes_requests:
             error: Exception | None = None
             with inflight.track_changes(request):
@@ -125,70 +132,80 @@ class SessionVerdictMiddleware:
     expiry, not a page, and a 401 is never stored.
     """
 
+    process_request: Callable[[Request], Request | None]
+    """Only without :class:`SessionCookiesMiddleware`, which otherwise is the last to see a request."""
+
     def __init__(self, router: SessionRouter) -> None:
         self._router = router
+        self._in_flight = router.in_flight
         self._caching = router.crawler.settings.getbool("HTTPCACHE_ENABLED")
         self._decoder = Decoder(router.crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(SessionRouter.of(crawler))
+        middleware = cls(SessionRouter.of(crawler))
+        if not _has_cookies(crawler.settings):
+            middleware.process_request = middleware._mark_sent
+        return middleware
 
-    def process_request(self, request: Request) -> None:
-        inflight = self._router.in_flight.get(request)
+    def _mark_sent(self, request: Request) -> Request | None:
+        if self._router.exclusive is not None and (back := _held_back(request, self._router)) is not None:
+            return back
+        inflight = self._in_flight.get(request)
         if inflight is not None:
             inflight.mark_sent(time.time())
+        return None
 
     def process_response(
         self, request: Request, response: Response
     ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
-        inflight = self._router.in_flight.get(request)
+        inflight = self._in_flight.get(request)
         if inflight is None:
             return response
         inflight.remove_identity(request)
         if "cached" in response.flags or not inflight.was_sent:  # not from the site
             inflight.end()
             return response
-        if response.status in PAUSES:
+        status = response.status
+        if status in PAUSES:
             pause = pause_of(response, request)
             if pause is not None:
                 replay = self._router.verdicts.handle_pause(inflight.session, request, pause)
-                if replay is not None and is_login(request):
-                    self._router.logins.paused(inflight.session, pause)
+                if replay is not None and is_login(request) and not self._router.logins.paused(inflight.session, pause):
+                    replay = None
                 return self._close(inflight, request, response, replay, cacheable=False)
         if is_login(request):
             self._router.logins.visited(inflight.session, urlparse_cached(request).hostname or "")
             return self._close(inflight, request, response, None, cacheable=False)
         if is_question(request):
-            return self._close(inflight, request, response, None, cacheable=False, page=False)
-        config = self._router.configs.of(request.url)
-        if (
-            not config.reads_body
-            and response.status not in config.remarkable_statuses
-            and not config.was_led_to_login(response, request)
-        ):
-            return self._apply(inflight, Verdict.OK, request, response, config)
+            return self._close(inflight, request, response, None, cacheable=False)
+        config = inflight.config
         if config.reads_body:
             decoded = self._decoded(request, response)
             if decoded is None:
-                return self._apply(inflight, SessionConfig.check(config, response, request), request, response, config)
+                return self._apply(inflight, SessionConfig.check(config, response, request), request, response)
             response = decoded  # handed on as it is: the body is decompressed once
+        elif status not in config.remarkable_statuses and not config.was_led_to_login(response, request):
+            return self._apply(inflight, Verdict.OK, request, response)
         verdict = self._check(config, request, response)
         if isinstance(verdict, Verdict):
-            return self._apply(inflight, verdict, request, response, config)
-        return self._apply_later(inflight, verdict, request, response, config)
+            return self._apply(inflight, verdict, request, response)
+        return self._apply_later(inflight, verdict, request, response)
 
-    def process_exception(self, request: Request, exception: Exception) -> Coroutine[Any, Any, Request | None] | None:
+    def process_exception(
+        self, request: Request, exception: Exception
+    ) -> Request | Coroutine[Any, Any, Request | None] | None:
         inflight = self._router.in_flight.get(request)
         if inflight is None:
             return None
+        if isinstance(exception, HeldBack):
+            return _taken_back(request, inflight)
         inflight.remove_identity(request)
         inflight.record_failure()
         inflight.end()
         if not inflight.by_proxy or not is_proxy_failure(exception) or is_login(request) or is_question(request):
             return None
-        config = self._router.configs.of(request.url)
-        return self._router.verdicts.refused(Verdict.SUSPECT, inflight, request, config)
+        return self._router.verdicts.refused(Verdict.SUSPECT, inflight, request)
 
     def _decoded(self, request: Request, response: Response) -> Response | None:
         """Return *response* decompressed, ``None`` for a body that can't be: a bad one, or beyond DOWNLOAD_MAXSIZE."""
@@ -205,12 +222,7 @@ class SessionVerdictMiddleware:
             return Verdict.OK
 
     async def _apply_later(
-        self,
-        inflight: InFlight,
-        check: Any,
-        request: Request,
-        response: Response,
-        config: SessionConfig,
+        self, inflight: InFlight, check: Any, request: Request, response: Response
     ) -> Request | Response:
         inflight.end()  # a check that fetches something in this session must not wait for the place of what it checks
         try:
@@ -221,33 +233,34 @@ class SessionVerdictMiddleware:
         if not isinstance(settled, Verdict):
             self._router.user_code.check_returned(settled, request)
             settled = Verdict.OK
-        result = self._apply(inflight, settled, request, response, config)
+        result = self._apply(inflight, settled, request, response)
         return result if isinstance(result, Request | Response) else await result
 
     def _apply(
-        self, inflight: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
+        self, inflight: InFlight, verdict: Verdict, request: Request, response: Response
     ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
         if verdict is Verdict.OK:
-            self._router.verdicts.good(inflight, request, response, config)
+            self._router.verdicts.good(inflight, request, response)
             return self._close(inflight, request, response, None, cacheable=True)
-        if inflight.is_stale:
+        lost = inflight.session.closed and self._router.exclusive is not None  # another process may use it
+        if inflight.is_stale or lost:
             replay = self._router.verdicts.send_again(inflight, request)  # nothing follows for the session
             return self._close(inflight, request, response, replay, cacheable=False)
-        return self._apply_refusal(inflight, verdict, request, response, config)
+        return self._apply_refusal(inflight, verdict, request, response)
 
     async def _apply_refusal(
-        self, inflight: InFlight, verdict: Verdict, request: Request, response: Response, config: SessionConfig
+        self, inflight: InFlight, verdict: Verdict, request: Request, response: Response
     ) -> Request | Response:
         inflight.end()  # a question in this session must not wait for the place of what it is about
         verdicts = self._router.verdicts
-        hearing = verdicts.refused(verdict, inflight, request, config, status=response.status)
+        hearing = verdicts.refused(verdict, inflight, request, status=response.status)
         if inflight.deferrable and not verdicts.is_last_try(request):
             replay = await self._router.deferral.wait(request, hearing, 0.0)
         else:
             replay = await hearing
         if replay is not None and is_deferred(replay):
             replay.meta[UNHEARD] = True
-            verdicts.note_unheard(inflight.session, replay, config)
+            verdicts.note_unheard(inflight, replay)
         return self._close(inflight, request, response, replay, cacheable=False)
 
     def _close(
@@ -258,13 +271,38 @@ class SessionVerdictMiddleware:
         replay: Request | None,
         *,
         cacheable: bool,
-        page: bool = True,
     ) -> Request | Response:
         if not cacheable and self._caching:
             disable_http_cache(request)
-        inflight.record_response(request, response, time.time(), page=page and replay is None)
+        question = is_question(request)
+        inflight.record_response(request, response, time.time(), page=replay is None, question=question)
         inflight.end()
         return response if replay is None else replay
+
+
+def _held_back(request: Request, router: SessionRouter) -> Request | None:
+    """Return the request to schedule instead if the process has lost the session of *request*, of an exclusive pool.
+
+    A process that was paused goes on with requests that have got their session before: those that are here, and those
+    that wait in a download slot, which are held back when they leave it.
+    """
+    inflight = router.in_flight.get(request)
+    return None if inflight is None or router.may_send(request) else _taken_back(request, inflight)
+
+
+def _taken_back(request: Request, inflight: InFlight) -> Request:
+    inflight.remove_identity(request)
+    inflight.end()
+    back: Request = request.replace(dont_filter=True)
+    return back
+
+
+def _has_cookies(settings: BaseSettings) -> bool:
+    """Whether a crawl with *settings* has a :class:`SessionCookiesMiddleware`."""
+    listed = map(load_object, build_component_list(settings.getdict("DOWNLOADER_MIDDLEWARES")))
+    return settings.getbool("COOKIES_ENABLED") and any(
+        isinstance(each, type) and issubclass(each, SessionCookiesMiddleware) for each in listed
+    )
 
 
 class SessionCookiesMiddleware(CookiesMiddleware):
@@ -288,11 +326,29 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         except NotConfigured:  # sessions are off: cookies work as ever
             return CookiesMiddleware.from_crawler(crawler)
         middleware = cls(crawler.settings.getbool("COOKIES_DEBUG"), router)
+        if router.exclusive is not None:
+            middleware.process_request = middleware._process_claimed  # type: ignore[method-assign, assignment]
         middleware.crawler = crawler
         return middleware
 
-    def process_request(self, request: Request) -> None:  # type: ignore[override]
+    def process_request(self, request: Request) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
+        """Return a coroutine only if a page of the session is open in a browser, whose cookies are read first."""
         inflight = self._router.get(request)
+        if inflight is not None:
+            inflight.mark_sent(time.time())
+            browser = self._router.browser
+            if browser is not None and not request.meta.get("playwright"):
+                reading = browser.before_http(inflight.session)
+                if reading is not None:
+                    return self._apply_after(reading, request, inflight)
+        self._apply(request, inflight)
+        return None
+
+    async def _apply_after(self, reading: Coroutine[Any, Any, None], request: Request, inflight: InFlight) -> None:
+        await reading
+        self._apply(request, inflight)
+
+    def _apply(self, request: Request, inflight: InFlight | None) -> None:
         if inflight is None or request.meta.get("dont_merge_cookies", False):
             if request.cookies and inflight is None and not self._warned:
                 self._warned = True
@@ -310,16 +366,23 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             inflight.name_cookiejar(request)
         debug_sent(self, request)
 
+    def _process_claimed(self, request: Request) -> Request | Coroutine[Any, Any, None] | None:
+        """As :meth:`process_request`, in a crawl with exclusive pools."""
+        back = _held_back(request, self._router)
+        return SessionCookiesMiddleware.process_request(self, request) if back is None else back
+
     def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
         if "cached" in response.flags or request.meta.get("dont_merge_cookies", False):
             return response
         inflight = self._router.get(request)
         if inflight is not None:
             headers = header_values(response.headers, b"Set-Cookie")
-            if headers and not inflight.is_stale:
+            if headers and not inflight.is_stale and not inflight.shares_cookies:
                 if request.meta.get("playwright"):  # which joins several
                     headers = [line for header in headers for line in header.split(b"\n")]
                 inflight.session.jar.store(headers, urlparse_cached(request))
+                if self._router.browser is not None:
+                    self._router.browser.http_changed(inflight.session)
             debug_received(self, response)
         return response
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scrapy import Request, Spider
+from scrapy.core.downloader.middleware import DownloaderMiddlewareManager
 from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
+from scrapy.http import Response
 from scrapy.settings import Settings
 from scrapy.utils.test import get_crawler
 
@@ -58,7 +61,10 @@ def run(request: pytest.FixtureRequest, site_process: Site, tmp_path_factory: py
             [{"url": site.url(f"{path}/2", to=site.url(f"{path}/3"))}],
             [{"url": site.url(f"{path}/4"), "meta": {"cookiejar": 1}}],
         ]
-        jobs.append(Job("tests.support.spiders.base.Listed", {"steps": steps}, settings))
+        # How often sessions are saved must not depend on the pace of the crawl.
+        jobs.append(
+            Job("tests.support.spiders.base.Listed", {"steps": steps}, {**settings, "SESSIONS_SAVE_INTERVAL": 60})
+        )
     crawls = crawl_jobs(tmp_path_factory.mktemp("addon"), *jobs, mode=request.param)
     journal = site.journal()
     return {
@@ -179,3 +185,72 @@ def test_the_addon_is_found_by_its_path() -> None:
     """The line of the documentation, as it stands there, is the add-on."""
     crawler = get_crawler(settings_dict={"SESSIONS_STORE": "memory://", "ADDONS": ADDON})
     assert isinstance(crawler.get_extension(SessionsExtension), SessionsExtension)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"COOKIES_ENABLED": False},
+        {"DOWNLOADER_MIDDLEWARES": {"scrapy_sessions.middlewares.SessionCookiesMiddleware": None}},
+    ],
+)
+async def test_a_request_counts_as_sent_without_cookies_too(settings: dict[str, Any]) -> None:
+    """Whether there are cookies or not, the last middleware that sees a request notes that it leaves."""
+    crawler = get_crawler(settings_dict={"SESSIONS_STORE": "memory://", "ADDONS": ADDON, **settings})
+    crawler.spider = Spider.from_crawler(crawler, "shop")
+    router = SessionRouter.of(crawler)
+    async with router.manager:
+        request = Request("http://shop.example/", meta={"session_id": "alice", "allow_offsite": True})
+
+        async def download(request: Request) -> Response:
+            inflight = router.in_flight.get(request)
+            assert inflight is not None
+            assert inflight.was_sent
+            return Response(request.url, request=request)
+
+        await DownloaderMiddlewareManager.from_crawler(crawler).download_async(download, request)
+        session = await router.manager.get("alice")
+        assert session.actions == ["GET http://shop.example/ 200"]
+        assert session.pages_visited == 1
+
+
+class PlainHandler:
+    """A download handler that has nothing to do with scrapy-playwright."""
+
+
+def handlers(**given: Any) -> dict[str, Any]:
+    """What the add-on makes of ``DOWNLOAD_HANDLERS``."""
+    settings = Settings({"DOWNLOAD_HANDLERS": given})
+    SessionsAddon().update_settings(settings)
+    return settings.getdict("DOWNLOAD_HANDLERS")
+
+
+def test_scrapy_playwrights_handler_is_replaced() -> None:
+    """Its handler, by path or class, is replaced; a subclass keeps what it overrides; others stay as they are."""
+    pytest.importorskip("scrapy_playwright", reason="the package scrapy-playwright is not installed")
+    from scrapy_playwright.handler import ScrapyPlaywrightDownloadHandler  # noqa: PLC0415
+
+    from scrapy_sessions.browser.handler import SessionsPlaywrightHandler  # noqa: PLC0415
+
+    class Own(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
+        def greeting(self) -> str:
+            return "hello"
+
+    path = "scrapy_playwright.handler.ScrapyPlaywrightDownloadHandler"
+    assert handlers(http=path, https=ScrapyPlaywrightDownloadHandler) == {
+        "http": SessionsPlaywrightHandler,
+        "https": SessionsPlaywrightHandler,
+    }
+    made = handlers(https=Own)["https"]
+    assert issubclass(made, SessionsPlaywrightHandler)
+    assert issubclass(made, Own)
+    others = {
+        "http": "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler",
+        "ftp": None,
+        "https": SessionsPlaywrightHandler,
+        "data": "no.such.Handler",
+        "file": PlainHandler,
+        "s3": f"{__name__}.PlainHandler",
+    }
+    assert handlers(**others) == others

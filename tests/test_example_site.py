@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -16,7 +17,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.waiting import HANG
+from tests.support.docs_pages import demo
+from tests.support.waiting import HANG, wait_until
 
 PROJECT = Path(__file__).parents[1] / "example_project"
 
@@ -44,6 +46,7 @@ class Client:
     agent: str = "one"
     language: str = "en"
     sid: str | None = None
+    worker: str = ""
     set_cookies: list[str] = field(default_factory=list)
 
     def get(self, path: str) -> Page:
@@ -56,7 +59,7 @@ class Client:
         return self.post("/login", csrf=self.get("/login").csrf, user=user, password=password)
 
     def _ask(self, method: str, path: str, body: str | None) -> Page:
-        headers = {"User-Agent": self.agent, "Accept-Language": self.language}
+        headers = {"User-Agent": self.agent, "Accept-Language": self.language, "X-Worker": self.worker}
         if self.sid:
             headers["Cookie"] = f"sid={self.sid}"
         if body is not None:
@@ -246,6 +249,44 @@ def test_the_catalogue_is_linked_page_by_page(client: Client) -> None:
     assert client.get("/product/13").status == 404
 
 
+def test_the_price_lists_are_for_customers(client: Client) -> None:
+    """A buyer finds as many weeks as asked for, up to the last one there is; a stranger is sent to the login."""
+    assert client.get("/prices?weeks=3").headers["Location"] == "/login?next=/prices%3Fweeks%3D3"
+    client.log_in("buyer3", "purchase3")
+    weeks = re.findall(r'"(/prices/\d+)" class="week"', client.get("/prices?weeks=3").text)
+    assert weeks == ["/prices/1", "/prices/2", "/prices/3"]
+    assert ">€13.80<" in client.get("/prices/2").text  # the tea pot, at 12.90 in the catalogue
+    assert client.get("/prices/10001").status == 404
+
+
+def test_the_shop_logs_which_worker_used_which_account(client: Client) -> None:
+    """An entry has the worker, the user and the times; who isn't logged in, or is no worker, isn't logged."""
+    client.worker = "7"
+    client.get("/catalogue")
+    client.log_in("buyer4", "purchase4")
+    client.get("/prices/9")
+    client.worker = ""
+    client.get("/prices/8")
+    login, prices = [use for use in json.loads(client.get("/uses").text) if use["worker"] == "7"]
+    assert [(use["user"], use["path"]) for use in (login, prices)] == [("buyer4", "/login"), ("buyer4", "/prices/9")]
+    assert login["time"] <= login["answered"] <= prices["time"] <= prices["answered"]
+
+
+def test_the_shop_holds_price_lists_on_request(address: str, client: Client) -> None:
+    """After ``/admin/hold`` it answers so many price lists, and the others when it is told to; other pages at once."""
+    client.worker = "8"
+    client.log_in("buyer5", "purchase5")
+    client.post("/admin/hold?after=1")
+    assert client.get("/prices/1").status == 200
+    with ThreadPoolExecutor() as threads:
+        held = threads.submit(client.get, "/prices/2")
+        wait_until(lambda: '"/prices/2"' in Client(address).get("/uses").text)
+        assert Client(address).get("/catalogue").status == 200
+        assert not held.done()
+        Client(address).post("/admin/hold")
+        assert held.result(HANG).status == 200
+
+
 def test_a_basket_belongs_to_its_session(address: str, client: Client) -> None:
     """What one visitor puts into the basket is there, counted, for this visitor only."""
     for product in ("2", "2", "8"):
@@ -363,3 +404,29 @@ def test_the_demo_fails_aloud(tmp_path: Path) -> None:
     assert finished.returncode == 1
     assert "broken on purpose" in finished.stderr
     assert "FAILED: The spider failed" in finished.stderr
+
+
+def test_the_browser_demo_needs_a_browser(tmp_path: Path) -> None:
+    """Where there is no Chromium, the demo says which program to install."""
+    (tmp_path / "empty").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "CHROMIUM"}
+    finished = subprocess.run(
+        [sys.executable, str(PROJECT / "demo_browser.py")],
+        env={**environment, "PATH": str(tmp_path / "empty")},
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "install chromium" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_the_login_can_need_a_script() -> None:
+    """With ``--scripted``, the right password without the proof of the form's script is no login."""
+    with demo.shop("--scripted") as url:
+        client = Client(url.partition("//")[2])
+        assert "proof" in client.get("/login").text
+        assert client.log_in("alice", "wonderland").status == 200
+        assert demo.seen_by_shop(url)["failed_logins"] == 1

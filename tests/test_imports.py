@@ -18,25 +18,38 @@ from tests.support.imports import loaded_by
 PACKAGE = "scrapy_sessions"
 FOLDER = Path(scrapy_sessions.__file__).parent
 
-# A part, which is a folder or a module at the top, imports only from itself and from rows above its own.
+# A part, which is a folder or a module at the top, imports only from itself and from rows above its own. A module of a
+# folder that has a row of its own is a part, too.
 ROWS = (
     ("exceptions", "json_limits", "safe_repr"),
-    ("atomic_file", "keys", "models"),
+    ("atomic_file", "child_process", "durations", "keys", "request_meta"),
+    ("models",),
     ("settings", "cookies", "analytics", "signals"),
-    ("storage", "pools"),
+    ("storage", "pools", "browser"),
     ("fingerprint", "testing", "sessions"),
     ("config", "formats"),
     ("crawl", "logins"),
     ("extension",),
-    ("middlewares", "spidermiddlewares", "pipelines"),
+    ("middlewares", "spidermiddlewares", "pipelines", "dupefilter", "browser.handler"),
     ("addon",),
-    ("report", "browser"),
+    ("report",),
     ("commands",),
     ("",),  # the package itself: the public names
 )
 SESSIONS_ROW = next(number for number, parts in enumerate(ROWS) if "sessions" in parts)
 SCRAPYS_CORE = ("scrapy.core.engine", "scrapy.crawler")
-OPTIONAL = ("cryptography.fernet", "jinja2", "playwright", "prometheus_client", "pytest", "redis", "rich", "valkey")
+OPTIONAL = (
+    "cryptography.fernet",
+    "jinja2",
+    "playwright",
+    "prometheus_client",
+    "pytest",
+    "redis",
+    "rich",
+    "scrapy_playwright",
+    "scrapy_redis",
+    "valkey",
+)
 
 
 @cache
@@ -50,8 +63,9 @@ def modules() -> Mapping[str, Path]:
 
 
 def part(module: str) -> str:
-    """The folder or module at the top that *module* belongs to; "" for the package itself."""
-    return module.partition(".")[2].partition(".")[0]
+    """The folder or module at the top that *module* belongs to, or itself, if it has a row; "" for the package."""
+    name = module.partition(".")[2]
+    return name if any(name in parts for parts in ROWS) else name.partition(".")[0]
 
 
 def row(module: str) -> int:
@@ -143,6 +157,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ),
         pytest.param("storage.base", "import scrapy_sessions.pools.pool", "scrapy_sessions.pools.pool", id="beside"),
         pytest.param("sessions.manager", "from scrapy import crawler", "scrapy.crawler", id="crawler"),
+        pytest.param(
+            "browser.context", "import scrapy_sessions.browser.handler", "scrapy_sessions.browser.handler", id="inside"
+        ),
     ],
 )
 def test_an_import_from_above_is_noticed(module: str, text: str, wrong: str) -> None:

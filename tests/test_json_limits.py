@@ -126,6 +126,15 @@ def test_storages_are_checked_when_they_are_set(name: str, value: Any) -> None:
         storage["https://shop.example"] = value
 
 
+@pytest.mark.parametrize("value", ["text", {"name": "db"}, ["db"], [{"name": float("nan")}]])
+def test_databases_are_checked_when_they_are_set(value: Any) -> None:
+    """The IndexedDB of an origin is a list of JSON objects."""
+    session = BrowserSession("alice")
+    with pytest.raises(InvalidData, match=r"session\.indexed_db\['https://shop\.example'\]"):
+        session.indexed_db["https://shop.example"] = value
+    session.indexed_db["https://shop.example"] = [{"name": "db", "version": 1, "stores": []}]
+
+
 @pytest.mark.parametrize("value", AT_THE_LIMIT, ids=lambda value: type(value).__name__)
 async def test_what_is_at_the_limit_comes_back(value: Any) -> None:
     """A value that is just within the limits is the same in the next run."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from scrapy import Request
 
 import scrapy_sessions
-from scrapy_sessions import BrowserSession, Profile, SessionManager, models
+from scrapy_sessions import BrowserSession, Profile, SessionManager, config, models
 from scrapy_sessions.crawl.identity import identity_of
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.importing import merge
@@ -28,6 +28,7 @@ from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.sessions.encoding import encode_parts
 from scrapy_sessions.sessions.json_data import CheckedDict
 from scrapy_sessions.sessions.manager import registry_of
+from scrapy_sessions.sessions.proxy_token import new_rotation
 from scrapy_sessions.storage import MemoryStore, base
 from scrapy_sessions.storage.codec import encode
 
@@ -43,6 +44,7 @@ namespace session_id pool name names profile profile_name profiles sessions kind
 format domain host path same_site partition_key user_agent language timezone by_status marks ignored title
 suffix level check text remedy fields picked avoid before transient key part detail retired_reason
 types default_id config item_field prometheus_file fallback_fingerprinter strategy guess
+writer holder who digest site on_login_failed
 """,
     )
 )
@@ -79,7 +81,7 @@ def marked(hint: Any, mark: str) -> Any:
         return marked(next(each for each in inner if each is not type(None)), mark)
     if origin is Callable:
         return print
-    if origin is Counter or inner == (str, Any):  # of numbers
+    if origin is Counter or (origin in {dict, Mapping} and inner == (str, Any)):  # of numbers
         return {"a name": 7}
     if origin in {dict, Mapping}:
         return {"a name": marked(inner[1], mark)}
@@ -87,7 +89,8 @@ def marked(hint: Any, mark: str) -> Any:
         return [marked(inner[0], mark)]
     if origin is tuple:
         values = tuple(marked(each, mark) for each in inner if each is not ...)
-        return (b"a name", values[1]) if len(values) == 2 else values
+        name = "a name" if inner[0] is str else b"a name"
+        return (name, values[1]) if len(values) == 2 else values
     if origin is None and isinstance(hint, type) and fields_of(hint):
         return instance_of(hint)
     if hint is bytes:
@@ -102,7 +105,8 @@ def instance_of(cls: type) -> Any:
     """An object of *cls* whose fields contain secrets with their names. In a mapping or pair, the first is a name."""
     # Some names are imported for type checkers only.
     module = vars(sys.modules[cls.__module__])
-    hints = typing.get_type_hints(cls, localns={**vars(models), **vars(base), **module}, include_extras=True)
+    names = {**vars(models), **vars(base), **vars(config), **module}
+    hints = typing.get_type_hints(cls, localns=names, include_extras=True)
     values = {name: marked(hints.get(name, str), f"{SECRET}-{name}-") for name in fields_of(cls)}
     if issubclass(cls, BaseModel):
         extra: dict[str, Any] = {"novel": f"{SECRET}-novel-"} if cls.model_config.get("extra") == "allow" else {}
@@ -164,7 +168,7 @@ def filled(session: BrowserSession) -> BrowserSession:
     session.cookies.store([f"sid={SECRET}; Secure"], urlsplit("https://shop.example/"))
     session.cookies.header(urlsplit("https://shop.example/"))
     session.headers.set("Authorization", SECRET, url="https://shop.example")
-    session.proxy = f"http://bob:{SECRET}@proxy.example:8080"
+    session.proxy = f"http://8letters:{SECRET}@proxy.example:8080"
     session.data["token"] = {"deep": SECRET}
     session.local_storage["https://shop.example"] = {"token": SECRET}
     session.session_storage["https://shop.example"] = {"token": SECRET}
@@ -174,13 +178,17 @@ def filled(session: BrowserSession) -> BrowserSession:
 
 async def test_no_live_object_shows_a_secret() -> None:
     """Everything that a session with secrets consists of, from manager and store to encoded parts, shows none."""
-    profile = Profile(headers={"X-Key": SECRET}, proxy=f"http://bob:{SECRET}@proxy.example:8080")
+    profile = Profile(
+        headers={"X-Key": SECRET}, proxy=f"http://{{token}}:{SECRET}@proxy.example:8080", proxy_lifetime=60.0
+    )
     store = MemoryStore()
     async with SessionManager(store=store, namespace="shop") as manager:
         session = filled(await manager.get("alice"))
         await manager.flush()
         runtime = runtime_of(session)
+        runtime.rotate_proxy(new_rotation(profile, 0.0))
         record = session.snapshot()
+        assert record.proxy_rotation is not None
         contents = Contents(cookies=record.cookies, local_storage=record.local_storage, headers=record.headers)
         objects = [
             *reachable(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from random import random
 from typing import Any
 
 import pytest
 from scrapy.settings import Settings
 
 from scrapy_sessions import SessionConfigurationError
+from scrapy_sessions.pools.pool import Pool
 from scrapy_sessions.settings import SessionsSettings, is_enabled, setting_name, setting_of
 
 
@@ -20,6 +23,23 @@ def fault(**settings: Any) -> str:
     with pytest.raises(SessionConfigurationError) as caught:
         read(**settings)
     return str(caught.value)
+
+
+def raising() -> None:
+    raise KeyError("s3cret")
+
+
+def two_profiles() -> list[dict[str, str]]:
+    return [{"user_agent": f"Agent {random()}"} for _ in range(2)]
+
+
+def test_profiles_of_a_function() -> None:
+    """A function, or its import path, is called once in a process; a list gets numbers for names."""
+    by_path = read(SESSIONS_PROFILES=f"{__name__}.two_profiles").profiles
+    assert list(by_path) == ["1", "2"]
+    assert by_path == read(SESSIONS_PROFILES=two_profiles).profiles
+    named = read(SESSIONS_PROFILES=lambda: {"desk": {"language": "de"}}, SESSIONS_POOLS={"a": {"profiles": ["desk"]}})
+    assert named.profiles["desk"].language == "de"
 
 
 def test_defaults() -> None:
@@ -57,6 +77,21 @@ def test_a_lone_surrogate_is_named() -> None:
 def test_none_is_unset() -> None:
     """A setting that is None has its default."""
     assert read(SESSIONS_IDLE_TIMEOUT=None) == read()
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("90s", 90), ("30m", 1800), ("12 h", 43200), ("3d", 259200), ("1.5h", 5400), ("60", 60)]
+)
+def test_durations_with_units(given: str, seconds: float) -> None:
+    """A duration may be a text with a unit, in a setting and in the options of a pool."""
+    settings = read(SESSIONS_IDLE_TIMEOUT=given, SESSIONS_POOLS={"shop": {"max_age": given}})
+    assert (settings.idle_timeout, settings.pools["shop"].max_age) == (seconds, seconds)
+
+
+@pytest.mark.parametrize("given", ["3 days", "d", "-3d", "1h30m", "3D", "3dd", "³d", "inf", "nan"])
+def test_no_duration(given: str) -> None:
+    """Another text is refused."""
+    assert "SESSIONS_MAX_AGE: " in fault(SESSIONS_MAX_AGE=given)
 
 
 @pytest.mark.parametrize(
@@ -108,16 +143,24 @@ def test_what_a_project_sets_is_ours() -> None:
     [("SESSIONS_IDLE_TIMOUT", "SESSIONS_IDLE_TIMEOUT"), ("SESSIONS_POOLSIZE", "SESSIONS_POOL_SIZE")],
 )
 def test_a_misspelt_setting(name: str, nearest: str) -> None:
-    """A setting that doesn't exist is refused with the nearest name, and all there are."""
+    """A setting that doesn't exist is refused with the nearest name, and with no other."""
     message = fault(**{name: 1})
-    assert f"there is no setting {name} (did you mean {nearest}?)" in message
+    assert message.endswith(f"there is no setting {name} (did you mean {nearest}?)")
+
+
+def test_a_setting_that_resembles_none() -> None:
+    """Without a nearest name, all there are are listed."""
+    message = fault(SESSIONS_QXZQXZQXZQXZQXZ=1)
     assert all(setting_name(field) in message for field in SessionsSettings.model_fields)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"IDLE_TIMEOUT": "soon"}, ["SESSIONS_IDLE_TIMEOUT: ", "valid number", "got 'soon'", "0: never"]),
+        (
+            {"IDLE_TIMEOUT": "soon"},
+            ["SESSIONS_IDLE_TIMEOUT: ", "text like '30m'", "got 'soon'", "0: never"],
+        ),
         ({"IDLE_TIMEOUT": -1}, ["SESSIONS_IDLE_TIMEOUT: ", "greater than or equal to 0", "got -1"]),
         ({"MAX_AGE": float("inf")}, ["SESSIONS_MAX_AGE: ", "finite"]),
         ({"MAX_USES": 1.5}, ["SESSIONS_MAX_USES: ", "integer", "got 1.5"]),
@@ -151,6 +194,10 @@ def test_a_misspelt_setting(name: str, nearest: str) -> None:
         ({"LOGIN_ATTEMPTS": 0}, ["SESSIONS_LOGIN_ATTEMPTS: ", "greater than or equal to 1"]),
         ({"LEASE_TTL": 0}, ["SESSIONS_LEASE_TTL: ", "greater than 0"]),
         ({"MAX_ERRORS": -1}, ["SESSIONS_MAX_ERRORS: ", "greater than or equal to 0", "0: never"]),
+        ({"PROFILES": "tests.test_settings.nothing"}, ["SESSIONS_PROFILES: ", "'nothing'"]),
+        ({"PROFILES": raising}, ["SESSIONS_PROFILES: ", "the function raised KeyError"]),
+        ({"PROFILES": lambda: 5}, ["SESSIONS_PROFILES: ", "a dict or a list of profiles, not int"]),
+        ({"PROFILES": lambda: [{"user_agnet": "x"}]}, ["SESSIONS_PROFILES['1']['user_agnet']", "user_agent?"]),
         ({"PROFILES": {"desk": {"user_agnet": "x"}}}, ["SESSIONS_PROFILES['desk']['user_agnet']", "user_agent?"]),
         ({"PROFILES": {"desk": {"viewport_width": 0}}}, ["SESSIONS_PROFILES['desk']['viewport_width']", "greater"]),
         ({"PROFILES": {"desk": {"user_agent": "a\nb"}}}, ["SESSIONS_PROFILES['desk']['user_agent']", "control char"]),
@@ -180,8 +227,38 @@ def test_all_faults_at_once() -> None:
         {"SESSIONS_PROFILES": {"desk": {"proxy": ["http://u:s3cret@proxy"]}}},
         {"SESSIONS_PROFILES": json.dumps({"desk": {"proxi": "http://u:s3cret@proxy"}})},
         {"SESSIONS_PROFILES": '{"desk": {"proxy": "http://u:s3cret@proxy"'},
+        {"SESSIONS_PROFILES": "http://u:s3cret@proxy"},
+        {"SESSIONS_PROFILES": raising},
     ],
 )
 def test_no_secret_is_told(settings: dict[str, Any]) -> None:
     """What is said of a bad profile quotes none of its values."""
     assert "s3cret" not in fault(**settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"per_week": 5}, r"SESSIONS_BUDGET: there is no limit 'per_week'; there are: per_day, per_hour"),
+        ({"per_hours": 5}, r"no limit 'per_hours' \(did you mean per_hour\?\)"),
+        ({"per_hour": -1}, r"SESSIONS_BUDGET\['per_hour'\]: .*greater than or equal to 0, got -1"),
+        ({"per_hour": "many"}, r"SESSIONS_BUDGET\['per_hour'\]: .*integer"),
+        ({"per_hour": 2**53}, r"SESSIONS_BUDGET\['per_hour'\]: .*less than or equal to"),
+        ({"per_hour": 300, "per_day": 200}, r"'per_day' is less than 'per_hour', which could never be used up"),
+        (300, r"SESSIONS_BUDGET: .*dictionary, got 300"),
+        ("300 an hour", r"SESSIONS_BUDGET: a dict, or JSON of one, is expected"),
+    ],
+)
+def test_bad_budgets(value: Any, message: str) -> None:
+    """A budget that can't be kept is refused, the option of a pool too."""
+    assert re.search(message, fault(SESSIONS_BUDGET=value))
+    in_pool = message.replace("SESSIONS_BUDGET", r"SESSIONS_POOLS\['shop'\]\['budget'\]")
+    assert re.search(in_pool, fault(SESSIONS_POOLS={"shop": {"budget": value}}))
+
+
+def test_budgets() -> None:
+    """0 is no limit, nor is what is left out; JSON is read, and an empty one of a pool replaces that of the setting."""
+    assert read(SESSIONS_BUDGET={"per_hour": 0, "per_day": 7}).budget == {"per_day": 7}
+    settings = read(SESSIONS_BUDGET='{"per_hour": 300}', SESSIONS_POOLS={"a": {"budget": {}}, "b": {}})
+    assert settings.budget == {"per_hour": 300}
+    assert [Pool.declared(name, settings).budget for name in "ab"] == [{}, {"per_hour": 300}]

@@ -44,10 +44,12 @@ Exit codes
 Code Meaning
 ==== ==========================================================================================================
 0    Done. For ``list``: there is a session to list; for ``doctor``: there is no error; for ``stats --watch``: ended
-     by Ctrl-C, which is its only end.
-1    There is no such session, store or match, the answer to a question was no, or the operation failed.
+     by Ctrl-C, which is its only end; for ``check``: every session is logged in, in use, or has no login.
+1    There is no such session, store or match, the answer to a question was no, or the operation failed. For
+     ``check``: a session is not logged in, has expired or is retired.
 2    A usage error: an unknown option, a bad setting or URL, an id that two namespaces contain, a question without a
      terminal to ask it on.
+3    For ``check``: no session is known to be dead, but of some the site didn't say whether they are logged in.
 130  Ended by Ctrl-C before it was done.
 141  The reader of the output ended, as ``head`` does.
 ==== ==========================================================================================================

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Account", "Basket", "Order", "Profile"]
+__all__ = ["Account", "Basket", "Order", "PriceList", "Profile"]
 
 
 @dataclass
@@ -28,6 +28,15 @@ class Order:
     date: str
     total: str
     products: list[str]
+    session: str | None = None
+
+
+@dataclass
+class PriceList:
+    """The prices of one week, by product."""
+
+    week: int
+    prices: dict[str, str]
     session: str | None = None
 
 

@@ -11,7 +11,7 @@ ADDONS = {"scrapy_sessions.SessionsAddon": 300}
 
 # Sessions are dropped after half an hour of idleness unless told otherwise. This crawl runs once a day: three days let
 # a login outlive a weekend's pause, or a run that failed. Choose what the site itself grants.
-SESSIONS_IDLE_TIMEOUT = 3 * 24 * 3600
+SESSIONS_IDLE_TIMEOUT = "3d"
 
 # Who a session is. It gets a profile when it is created and keeps it: the shop closes the profile page to a session
 # that comes with a second user agent, and shows German to whoever prefers it.

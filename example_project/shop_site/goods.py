@@ -82,6 +82,10 @@ CUSTOMERS = {
             Order(2002, "2026-06-30", ((12, 1), (9, 2))),
         ),
     ),
+    **{
+        name: Customer(name, password, f"{name}@shop.example", ())
+        for name, password in ((f"buyer{number}", f"purchase{number}") for number in range(10))
+    },
 }
 
 TEXTS = {
@@ -107,12 +111,14 @@ TEXTS = {
         "orders": "Your orders",
         "password": "Password",
         "price": "Price",
+        "prices": "Prices",
         "product": "Product",
         "profile": "Your profile",
         "shop": "The Example Shop",
         "suspicious": "Your session has come from another browser before. For your safety this page stays closed.",
         "total": "Total",
         "user": "User",
+        "week": "Prices of week {number}",
         "welcome": "Tea things and tools, for alice and bob.",
         "wrong": "User or password is wrong.",
     },
@@ -138,12 +144,14 @@ TEXTS = {
         "orders": "Ihre Bestellungen",
         "password": "Passwort",
         "price": "Preis",
+        "prices": "Preise",
         "product": "Artikel",
         "profile": "Ihr Profil",
         "shop": "Der Beispielladen",
         "suspicious": "Ihre Sitzung kam schon von einem anderen Browser. Zu Ihrer Sicherheit bleibt diese Seite zu.",
         "total": "Summe",
         "user": "Benutzer",
+        "week": "Preise der Woche {number}",
         "welcome": "Teegeschirr und Werkzeug, für alice und bob.",
         "wrong": "Benutzer oder Passwort ist falsch.",
     },

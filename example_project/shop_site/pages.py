@@ -16,6 +16,17 @@ from shop_site.visits import Visit, Visits
 __all__ = ["Page", "Query", "find"]
 
 PER_PAGE = 3
+MOST_WEEKS = 10_000
+
+# What a browser does when the form is sent, and no spider without one.
+PROOF = """
+<input type="hidden" name="proof">
+<script>
+    document.currentScript.parentElement.addEventListener("submit", event => {
+        const fields = event.target.elements;
+        fields.proof.value = [...fields.csrf.value].reverse().join("");
+    });
+</script>"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,8 @@ def log_in(visits: Visits, visit: Visit, query: Query) -> Page:
     if query.method == "POST":
         customer = CUSTOMERS.get(query.parameters.get("user", ""))
         password = query.parameters.get("password", "")
-        if customer and hmac.compare_digest(customer.password.encode(), password.encode()):
+        proved = not visits.scripted or query.parameters.get("proof") == visit.csrf[::-1]
+        if customer and proved and hmac.compare_digest(customer.password.encode(), password.encode()):
             visits.log_in(visit, customer.name)
             return _redirect(target)
         visits.stats.failed_logins += 1
@@ -70,6 +82,8 @@ def log_in(visits: Visits, visit: Visit, query: Query) -> Page:
         f"<label>{escape(query.text('password'))} "
         f'<input name="password" type="password" autocomplete="current-password"></label>'
     )
+    if visits.scripted:
+        fields += PROOF
     action = f"/login?{urlencode({'next': target})}"
     content = error + form("login", action, visit, fields, query.text("log_in"))
     return Page(frame(query.text("log_in"), content, visit, query.language))
@@ -137,6 +151,31 @@ def profile(visits: Visits, visit: Visit, query: Query, customer: Customer) -> P
         ],
     )
     return Page(frame(query.text("profile"), content, visit, query.language))
+
+
+def prices(visits: Visits, visit: Visit, query: Query, customer: Customer) -> Page:
+    asked = query.parameters.get("weeks", "52")
+    weeks = min(int(asked), MOST_WEEKS) if asked.isdecimal() else 0
+    links = (
+        link(f"/prices/{number}", query.text("week").format(number=number), class_="week")
+        for number in range(1, weeks + 1)
+    )
+    return Page(frame(query.text("prices"), "\n".join(links), visit, query.language))
+
+
+def week(visits: Visits, visit: Visit, query: Query, customer: Customer) -> Page:
+    if not 1 <= query.number <= MOST_WEEKS:
+        return not_found(visits, visit, query)
+    rows = [
+        # From 90 to 110 percent.
+        (
+            escape(each.names[query.language]),
+            money(each.cents * (90 + (7 * query.number + 3 * each.number) % 21) // 100, query.language),
+        )
+        for each in PRODUCTS.values()
+    ]
+    content = table("prices", [query.text("product"), query.text("price")], rows)
+    return Page(frame(query.text("week").format(number=query.number), content, visit, query.language))
 
 
 def catalogue(visits: Visits, visit: Visit, query: Query) -> Page:
@@ -235,6 +274,8 @@ VIEWS: dict[tuple[str, str], View] = {
     ("GET", "/account/orders"): _for_customers(orders),
     ("GET", "/account/orders/<n>"): _for_customers(order),
     ("GET", "/account/profile"): _for_customers(profile),
+    ("GET", "/prices"): _for_customers(prices),
+    ("GET", "/prices/<n>"): _for_customers(week),
     ("GET", "/catalogue"): catalogue,
     ("GET", "/product/<n>"): product,
     ("GET", "/basket"): basket,

@@ -44,9 +44,13 @@ class Stats:
 
 
 class Visits:
-    """All sessions, by the value of their cookie."""
+    """All sessions, by the value of their cookie.
 
-    def __init__(self) -> None:
+    :param scripted: whether a login needs a proof, which a script in the form makes
+    """
+
+    def __init__(self, *, scripted: bool = False) -> None:
+        self.scripted = scripted
         self.stats = Stats()
         self._visits: dict[str, Visit] = {}
         self._expiring: dict[str, int] = {}  # by user: pages until the logout

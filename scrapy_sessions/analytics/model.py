@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass, field, fields
+from operator import add, attrgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from scrapy_sessions.analytics.redaction import URL
 
 if TYPE_CHECKING:  # loads pydantic, which counters do not need
     from scrapy_sessions.models import Status
 
-__all__ = ["COUNTERS", "FOLDED", "HOUR", "Event", "EventKind", "HourCounts", "PoolCounts", "hour_of", "summed"]
+__all__ = [
+    "COUNTERS",
+    "FOLDED",
+    "HOUR",
+    "Event",
+    "EventKind",
+    "HourCounts",
+    "PoolCounts",
+    "hour_of",
+    "numbers_of",
+    "summed",
+]
 
 HOUR = 3600
 """Seconds."""
@@ -27,15 +40,16 @@ _K = TypeVar("_K", bound=Hashable)
 _Counts = TypeVar("_Counts", "HourCounts", "PoolCounts")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HourCounts:
     """The counts of one session in one hour. Under :data:`FOLDED`: of all sessions of a pool without their own row.
+
+    The collector counts in place; what it has handed on isn't changed any more.
 
     :param pool: ``None`` for a named session in no pool
     :param hour: the start of the hour (UNIX seconds)
     :param requests: sent requests, including redirects and retries
     :param pages: responses that are pages
-    :param responses: the number of responses by status
     :param failures: failed downloads and logins, and the verdicts SUSPECT and BLOCKED
     :param logins: successful logins
     :param login_failures: failed attempts to log in
@@ -44,6 +58,7 @@ class HourCounts:
     :param suspects: verdicts SUSPECT
     :param bytes: received bytes
     :param latency: total latency in seconds
+    :param responses: the number of responses by status
     """
 
     namespace: str
@@ -52,7 +67,6 @@ class HourCounts:
     hour: int
     requests: int = 0
     pages: int = 0
-    responses: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     logins: int = 0
     login_failures: int = 0
@@ -61,22 +75,25 @@ class HourCounts:
     suspects: int = 0
     bytes: int = 0
     latency: float = 0.0
+    responses: dict[int, int] = field(default_factory=dict)
 
     def __add__(self, other: HourCounts) -> HourCounts:
         """Return the sums with *other*, under the names of this row."""
         responses = dict(self.responses)
         for status, count in other.responses.items():
             responses[status] = responses.get(status, 0) + count
-        numbers = {name: getattr(self, name) + getattr(other, name) for name in COUNTERS}
-        return replace(self, responses=responses, **numbers)
+        counts: list[Any] = [*map(add, numbers_of(self), numbers_of(other)), responses]
+        return HourCounts(self.namespace, self.pool, self.session_id, self.hour, *counts)
 
 
 COUNTERS = tuple(f.name for f in fields(HourCounts) if f.type in ("int", "float") and f.name != "hour")
 """The fields of :class:`HourCounts` that are single numbers, in order."""
 
+numbers_of: Callable[[HourCounts], tuple[Any, ...]] = attrgetter(*COUNTERS)
+"""Return the :data:`COUNTERS` of a row."""
 
-@dataclass(frozen=True, slots=True)
-class Event:
+
+class Event(NamedTuple):
     """An event of a session at *time* (UNIX seconds).
 
     - ``created``: it was first saved; *time* is its ``start_time``
@@ -100,12 +117,11 @@ class Event:
     @property
     def url(self) -> str | None:
         """The URL in the detail, if there is one."""
-        found = URL.search(self.detail)
+        found = re.search(URL, self.detail)
         return None if found is None else found[0]
 
 
-@dataclass(frozen=True, slots=True)
-class PoolCounts:
+class PoolCounts(NamedTuple):
     """The sessions of a pool in the store; *pool* ``None``: those in no pool.
 
     :param active: the number of sessions that are neither expired nor retired
@@ -120,10 +136,9 @@ class PoolCounts:
     pages: int
     last_activity: float
 
-    def __add__(self, other: PoolCounts) -> PoolCounts:
+    def __add__(self, other: PoolCounts) -> PoolCounts:  # type: ignore[override]
         """Return the sums with *other*, under the names of these."""
-        return replace(
-            self,
+        return self._replace(
             by_status=Counter(self.by_status) + Counter(other.by_status),
             active=self.active + other.active,
             pages=self.pages + other.pages,

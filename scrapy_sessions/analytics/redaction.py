@@ -17,10 +17,11 @@ logger = logging.getLogger(__name__)
 _OWN = str(Path(__file__).parents[1])  # the folder of this package
 # A quotation mark ends a URL only if another one is before it: a URL may contain one.
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded, so that a long word is not scanned from each of its letters
-URL = re.compile(rf"(?<='){_SCHEME}[^\s<>']+|(?<=\"){_SCHEME}[^\s<>\"]+|{_SCHEME}[^\s<>]+")
+# Compiled by `re` at first use: not at the start of each crawl.
+URL = rf"(?<='){_SCHEME}[^\s<>']+|(?<=\"){_SCHEME}[^\s<>\"]+|{_SCHEME}[^\s<>]+"
 # A relative URL: a path, or the part of one that begins with a parameter or a query with a value.
-_RELATIVE = re.compile(r"(?:(?<![^\s(\[,=:'\"])/|;[^\s/?#;=]+=|\?[^\s?=]*=)[^\s<>]*")
-_ADDRESS = re.compile(f"{URL.pattern}|{_RELATIVE.pattern}")
+_RELATIVE = r"(?:(?<![^\s(\[,=:'\"])/|;[^\s/?#;=]+=|\?[^\s?=]*=)[^\s<>]*"
+_ADDRESS = f"{URL}|{_RELATIVE}"
 _PARAMETERS = re.compile(r";[^/]*")  # ";jsessionid=..." in a path
 # A URL that has a query at most. It is not the form of one with a password, a parameter in its path or a fragment.
 _USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::[1-5]?[0-9]{1,4})?(?:/[^?;#@\s\\]*)?)(?:\?([^;#@\s]*))?")
@@ -38,7 +39,7 @@ def without_secrets(text: str, *, names: bool = True) -> str:
 
     A relative URL begins with a slash, or has a parameter or query with a value: ``cart;id=1``, ``cart?id=1``.
     """
-    return _ADDRESS.sub(lambda found: safe_url(found[0], names=names), text)
+    return re.sub(_ADDRESS, lambda found: safe_url(found[0], names=names), text)
 
 
 def describe_fault(error: BaseException) -> str:
@@ -89,5 +90,8 @@ def safe_url(url: str, *, names: bool = True) -> str:
 
 
 def _safe_query(query: str, names: bool) -> str:
+    name, has_value, _ = query.partition("=")
+    if names and has_value and "&" not in query:  # a single parameter, as usual
+        return f"?{name}=…"
     kept = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair] if names else []
     return "?" + "&".join([f"{name}=…" for name in kept]) if kept else "?…" if query else ""

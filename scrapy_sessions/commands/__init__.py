@@ -4,7 +4,8 @@ Each subcommand is a module of this package, imported when it is called. It has:
 
 - a docstring, the description in its help: a short paragraph and examples; ``HELP``: one line;
 - ``add_arguments(parser)``;
-- ``async run(context) -> int``, which returns the exit code;
+- ``async run(context) -> int``, which returns the exit code; or ``crawl(context, process) -> int``, which runs a spider
+  in the process, and is called without an event loop;
 - optionally ``NEEDS_STORE = False``: the subcommand works without a store, or opens it by itself. By default the store
   is opened first, and a missing one is an error: reading creates no store;
 - optionally ``READS_ONLY = True``: a store that this user can't write to is enough.
@@ -49,9 +50,16 @@ class SessionsCommand(ScrapyCommand):
             super().process_options(args, opts)
         except UsageError as e:
             usage_error("scrapy sessions", str(e))
+        if opts.subcommand and not opts.help:
+            from scrapy_sessions.commands.registry import load  # noqa: PLC0415  # not at every call
+
+            self.requires_crawler_process = hasattr(load(opts.subcommand), "crawl")
+        if self.requires_crawler_process:
+            assert self.settings is not None  # noqa: S101  # set by Scrapy
+            self.settings.set("LOG_STDOUT", False, priority="cmdline")  # standard output is for the command
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         from scrapy_sessions.commands.support.runner import run_subcommand  # noqa: PLC0415  # not at every call
 
         assert self.settings is not None  # noqa: S101  # set by Scrapy
-        self.exitcode = run_subcommand(opts, self.settings)
+        self.exitcode = run_subcommand(opts, self.settings, self.crawler_process)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.headers import SessionHeaders, origin_of
+from scrapy_sessions.sessions.proxy_token import current_proxy
 
 HELP = "print a curl command that sends one request of a session"
 READS_ONLY = True
@@ -67,6 +69,7 @@ def _arguments(record: PersistentSession, url: str, origin: str) -> Iterator[str
     if cookies is not None:
         # Not --cookie, for which a text without = is the name of a file.
         yield from ("--header", f"Cookie: {cookies.decode('utf-8', 'surrogateescape')}")
-    if record.proxy:
-        yield from ("--proxy", record.proxy)
+    proxy = current_proxy(record, time.time())
+    if proxy:
+        yield from ("--proxy", proxy)
     yield from ("--url", url)

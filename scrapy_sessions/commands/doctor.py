@@ -1,8 +1,9 @@
 """Check what sessions depend on, and print how to repair what is wrong: the
 settings, the store (reachable, writable, intact, of this version), its
-permissions, every record and the quarantine, encryption of the secrets, the
-clock, and packages that conflict. Creates no store. The exit code is 1 if there
-is an error; a warning doesn't change it.
+permissions, every record and the quarantine, encryption of the secrets, user
+agents that aren't those of the installed browser, the clock, and packages that
+conflict. Creates no store. The exit code is 1 if there is an error; a warning
+doesn't change it.
 
   scrapy sessions doctor
 """

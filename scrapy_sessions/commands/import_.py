@@ -67,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", metavar="URL", help="then fetch URL in the session: a page without a password field means success"
     )
-    parser.add_argument("-y", "--yes", action="store_true", help="don't ask before a proxy, or headers for every site")
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="don't ask before a proxy, headers for every site, or request meta"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
 
@@ -138,7 +140,7 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
     options, contents = context.options, file.contents
     if options.id is None:
         raise CommandError("Which session are these cookies for? Give its id after the file")
-    if not (contents.cookies or contents.local_storage or contents.headers):
+    if not (contents.cookies or contents.local_storage or contents.indexed_db or contents.headers):
         output.show_notes(context, contents.notes)
         output.show_skipped(context, file.reading.skipping.faults)
         raise CommandError(f"{output.file_name(options.file)} contains no cookie: nothing is changed", 1)
@@ -146,7 +148,8 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
     profile = _identity(context, contents, target)
     output.show_notes(context, contents.notes, describe(file.format, file.source, contents))
     merged = merge(target.record, contents, now=now, replace=options.replace)
-    if target.record is None and not (merged.cookies or merged.local_storage or merged.headers):
+    kept = merged.cookies or merged.local_storage or merged.indexed_db or merged.headers
+    if target.record is None and not kept:
         output.show_changes(context, merged.changes)
         raise CommandError("None of its cookies can be kept: the session is not created", 1)
     if contents.proxy is not None and profile is not None and not _agreed(context, ["a proxy"]):
@@ -229,7 +232,8 @@ def _set_identity(session: SessionRuntime, profile: Profile, *, keep: bool) -> N
         session.timezone = None
         session.viewport_width = session.viewport_height = None
         session.bound_headers.restore({EVERYWHERE: profile.headers} if profile.headers else {})
-        session.language, session.proxy = profile.language, profile.proxy
+        session.language, session.meta = profile.language, profile.meta
+        session.set_proxy(profile.proxy)
     session.forget_identity()
 
 
@@ -252,10 +256,12 @@ async def _import_records(context: Context, file: _File, now: float, exists: boo
     output.show_notes(context, contents.notes, describe(file.format, file.source, contents))
     for plan in plans:
         output.show_identity(context, plan.record)
-    # What affects all sites: a proxy gets every request, such a header is sent to every site.
+    # What affects all sites: a proxy gets every request, such a header is sent to every site, meta keys change both.
     proxies = any(plan.record.proxy is not None for plan in plans)
     headers = any(plan.record.headers.get(EVERYWHERE) for plan in plans)
-    if not _agreed(context, ["a proxy"] * proxies + ["headers for every site"] * headers):
+    meta = any(plan.record.meta for plan in plans)
+    asked = ["a proxy"] * proxies + ["headers for every site"] * headers + ["request meta"] * meta
+    if not _agreed(context, asked):
         return 1
     if not options.dry_run:
         await save_records(context.store, plans)

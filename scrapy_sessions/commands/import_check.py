@@ -12,6 +12,8 @@ from scrapy.http import Response, TextResponse
 
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.crawl.checked_sites import rest_of
+from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.storage import SQLiteStore
 
 _PASSWORD = "//input[translate(@type, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz') = 'password']"  # noqa: S105
@@ -42,6 +44,10 @@ class _CheckSpider(Spider):
     verdict: list[str]
 
     async def start(self) -> AsyncIterator[Any]:
+        session = await SessionRouter.of(self.crawler).registry.get(self.session_id)
+        if rest := rest_of(session):
+            self.verdict.append(f"it was not asked for{rest}")
+            return
         yield Request(
             self.url,
             callback=self._judge,
@@ -76,7 +82,9 @@ def check_login(context: Context, url: str, *, namespace: str, session_id: str) 
     process.start()
     found = verdict[0] if verdict else "the crawl failed to start"
     works = found[:1] == "2" and "password" not in found
-    if works:
+    if found.startswith("it was not asked for"):
+        context.note(f"The login was not checked: {found.replace('it', safe_url(url), 1)}")
+    elif works:
         context.write(f"The login works: {found}")
     else:
         context.note(f"The login doesn't work: {found}")

@@ -11,9 +11,9 @@ from scrapy_sessions.commands.support.context import STANDARD, Context
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import count, moment, url_without_password
 from scrapy_sessions.cookies import REFUSAL_REASONS
+from scrapy_sessions.cookies.scope import dotted_domain
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.contents import Contents
-from scrapy_sessions.formats.cookie_fields import dotted_domain
 from scrapy_sessions.formats.importing import Change, Merge, RecordPlan
 from scrapy_sessions.models import EVERYWHERE, PersistentSession, Profile
 from scrapy_sessions.sessions.manager import SessionManager
@@ -77,8 +77,8 @@ def show_cookies(context: Context, contents: Contents, merged: Merge, target: Ta
     counts = Counter(change.what for change in merged.changes)
     done = "changed" if target.record is not None else "created" if expired is None else "replaced"
     parts = [f"{number} {what}" for what, number in counts.items()]
-    origins = len(contents.local_storage)
-    storage = f", local storage of {count(origins, 'origin')}" if origins else ""
+    storages = {"local storage": len(contents.local_storage), "IndexedDB": len(contents.indexed_db)}
+    storage = "".join(f", {name} of {count(origins, 'origin')}" for name, origins in storages.items() if origins)
     context.write(
         f"{options.id} of {target.key.namespace} {would}{done}: cookies {', '.join(parts) or 'none'}{storage}"
     )
@@ -110,6 +110,8 @@ def show_identity(context: Context, record: PersistentSession) -> None:
     everywhere = record.headers.get(EVERYWHERE)
     if everywhere:
         parts.append(f"headers for every site: {', '.join(everywhere)}")
+    if record.meta:
+        parts.append(f"request meta: {', '.join(record.meta)}")
     if parts:
         context.note(f"{record.session_id} contains {'; '.join(parts)}")
 

@@ -1,14 +1,15 @@
-"""Encrypt the stored sessions. "new" prints a random key; keep it where you keep
-passwords, for a lost key is a lost store. With it in the environment variable
-SCRAPY_SESSIONS_KEY, or in SESSIONS_ENCRYPTION_KEY, crawls and commands encrypt
-what they save. Several keys are separated by commas: the first encrypts, all
-decrypt.
+"""Encrypt the stored sessions. "new" prints a random key, and stores it nowhere:
+keep it where you keep passwords. Without it the sessions can't be read again.
+With the key in the environment variable SCRAPY_SESSIONS_KEY, or in
+SESSIONS_ENCRYPTION_KEY, crawls and commands encrypt what they save. Several keys
+are separated by commas: the first encrypts, all decrypt.
 
 "rotate" encrypts with the first key what is stored in plain or under another
 key, while crawls may run. If it is interrupted, call it again. Afterwards the
 other keys can be removed, once no process uses them any more.
 
-  export SCRAPY_SESSIONS_KEY="$(scrapy sessions key new)"
+  (umask 077; scrapy sessions key new > ~/sessions.key)
+  export SCRAPY_SESSIONS_KEY="$(cat ~/sessions.key)"
   scrapy sessions key rotate
   SCRAPY_SESSIONS_KEY="NEW,OLD" scrapy sessions key rotate
 """

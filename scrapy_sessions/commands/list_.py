@@ -1,7 +1,10 @@
-"""List sessions without reading their records. STATUS is the status of the login:
+"""List sessions, hardly reading any of their records. STATUS is the status of the login:
 "new" (not logged in, or without a login), "ready" (logged in) or "retired".
 STATE shows whether a spider would use the session: "active", "expired" (by its
-own limits) or "retired". The exit code is 1 if no session matches.
+own limits) or "retired". FAILED LOGINS, of the last 30 days, is there if any
+session has some; RESTS, until when a session rests as its budget is used up, if
+one of the first 1000 does; REASON, why a session was retired, with --status
+retired. The exit code is 1 if no session matches.
 
   scrapy sessions list --status ready
   scrapy sessions list --namespace shop --pool staff --newer-than 2h
@@ -13,14 +16,19 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import chain, repeat
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from scrapy_sessions.analytics.model import FOLDED, HOUR
 from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context, as_json
 from scrapy_sessions.commands.support.tables import Lines
 from scrapy_sessions.commands.support.text import age, moment
+from scrapy_sessions.exceptions import CorruptRecord, StoreError
+from scrapy_sessions.storage.abilities import AnalyticsStore
+from scrapy_sessions.storage.base import Key, Row
 
 if TYPE_CHECKING:  # its module loads pydantic's models, which a list does without
     from scrapy_sessions.models import SessionInfo
@@ -30,7 +38,12 @@ READS_ONLY = True
 
 _PAGE = 2000  # sessions read at once: the first lines appear soon, and memory contains one page
 _HEADERS = ("ID", "NAMESPACE", "POOL", "STATUS", "STATE", "PAGES", "STARTED", "LAST ACTIVITY", "EXPIRES")
-_RIGHT = (5,)
+_FAILED = "FAILED LOGINS"
+_RESTS = "RESTS"
+_LOOKED_AT = 1000  # sessions whose records are read for it
+_LONGEST_REST = 25 * HOUR
+_REASON = "REASON"
+_RIGHT = frozenset({"PAGES", _FAILED})
 _STATES = ("active", "expired")
 
 Entry: TypeAlias = tuple["SessionInfo", float | None]
@@ -80,14 +93,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context) -> int:
     """List, and return 1 if there is nothing to list."""
     options = context.options
-    print_page = _printer(context)
+    failed = await _failed_logins(context)
+    print_page: Callable[[Sequence[Entry], Mapping[Key, str]], object] | None = None
+    rests: dict[Key, float] = {}
     shown = 0
     last: SessionInfo | None = None
     cut = False
     async for page in _pages(context):
         wanted = page if options.limit is None else page[: options.limit - shown]
         if wanted:
-            print_page(wanted)
+            if print_page is None:
+                rests = await _rests(context, wanted)
+                print_page = _printer(context, failed, rests)
+            elif options.json or options.jsonl:  # else it is known what columns there are
+                rests.update(await _rests(context, wanted))
+            print_page(wanted, await _reasons(context, wanted))
             shown, last = shown + len(wanted), wanted[-1][0]
         cut = len(wanted) < len(page)
         if cut:
@@ -190,27 +210,133 @@ def _state(info: SessionInfo) -> str:
     return "retired" if info["status"] == "retired" else "expired"
 
 
-def _printer(context: Context) -> Callable[[Sequence[Entry]], object]:
-    """Return a function that prints a page of sessions in the selected form."""
+async def _failed_logins(context: Context) -> Counter[Key]:
+    """Return how many logins of each session failed, as far as they are counted; nothing where they are not printed."""
+    options, store = context.options, context.store
+    failed: Counter[Key] = Counter()
+    if options.ids or options.values or not isinstance(store, AnalyticsStore):
+        return failed
+    try:
+        # The sums are quick to read, and in most hours no login failed.
+        sums = await store.hour_counts(options.namespace, by_session=False)
+        for hour in sorted({row.hour for row in sums if row.login_failures}):
+            for row in await store.hour_counts(options.namespace, hour, hour + HOUR):
+                if row.login_failures and row.session_id != FOLDED:
+                    failed[Key(row.namespace, row.session_id)] += row.login_failures
+    except StoreError as e:  # the sessions themselves can be listed
+        context.note(f"The failed logins can't be read: {e}")
+    return failed
+
+
+async def _rests(context: Context, page: Sequence[Entry]) -> dict[Key, float]:
+    """Return until when those of the first sessions of *page* rest that do (UNIX seconds); of all, for JSON.
+
+    Reads the records of those that may: they were used within a day.
+    """
+    options, now = context.options, time.time()
+    if options.ids or options.values:
+        return {}
+    most = None if options.json or options.jsonl else _LOOKED_AT
+    used = (info for info, _ in page if info["is_active"] and info["last_activity"] > now - _LONGEST_REST)
+    keys = [Key(info["namespace"], info["session_id"]) for info in islice(used, most)]
+    rests = {}
+    try:
+        rows = await context.store.load_many(keys) if keys else []
+    except StoreError as e:  # the sessions themselves can be listed
+        context.note(f"The budgets can't be read: {e}")
+        return {}
+    for row in rows:
+        until = None if row is None else _rests_until(row, context)
+        if row is not None and until is not None and until > now:
+            rests[row.key] = until
+    return rests
+
+
+def _rests_until(row: Row, context: Context) -> float | None:
+    from scrapy_sessions.storage.codec import decode, in_plain  # noqa: PLC0415  # see TYPE_CHECKING above
+
+    try:
+        row = in_plain(row, context.store.cipher)
+        return decode(row).rests_until if b'"budget_used":{' in row.body else None
+    except StoreError:  # a record that can't be read says nothing
+        return None
+
+
+async def _reasons(context: Context, page: Sequence[Entry]) -> dict[Key, str]:
+    """Return why the sessions of *page* were retired, where that is printed. Reads the records of these only."""
+    options = context.options
+    if not (options.json or options.jsonl or (options.status == "retired" and not (options.ids or options.values))):
+        return {}
+    keys = [Key(info["namespace"], info["session_id"]) for info, _ in page if info["status"] == "retired"]
+    if not keys:
+        return {}
+    rows = await context.store.load_many(keys)
+    return {key: _reason(row, context) for key, row in zip(keys, rows, strict=True)}
+
+
+def _reason(row: Row | None, context: Context) -> str:
+    from scrapy_sessions.storage.codec import decode  # noqa: PLC0415  # see TYPE_CHECKING above
+
+    try:
+        return "" if row is None else decode(row, context.store.cipher).retired_reason or ""
+    except CorruptRecord:
+        return "its record can't be read"
+
+
+def _printer(
+    context: Context, failed: Mapping[Key, int], rests: Mapping[Key, float]
+) -> Callable[[Sequence[Entry], Mapping[Key, str]], object]:
+    """Return a function that prints a page of sessions in the selected form, given the reasons of the retired ones."""
     options, now = context.options, time.time()
     if options.json:
         before = chain(("[\n",), repeat(",\n"))
-        return lambda page: context.stdout.write(next(before) + ",\n".join(map(_as_json, page)))
+        return lambda page, reasons: context.stdout.write(
+            next(before) + ",\n".join(_as_json(entry, failed, rests, reasons) for entry in page)
+        )
     if options.jsonl:
-        return lambda page: context.write_lines(map(_as_json, page))
+        return lambda page, reasons: context.write_lines(_as_json(entry, failed, rests, reasons) for entry in page)
     if options.ids:
-        return lambda page: context.write_lines(entry[0]["session_id"] for entry in page)
+        return lambda page, _: context.write_lines(entry[0]["session_id"] for entry in page)
     if options.values:
         known: set[Any] = {None}
 
-        def print_new(page: Sequence[Entry]) -> None:
+        def print_new(page: Sequence[Entry], _: Mapping[Key, str]) -> None:
             found: set[Any] = {dict(info)[options.values] for info, _ in page} - known
             known.update(found)
             context.write_lines(sorted(found))
 
         return print_new
-    lines = Lines(_HEADERS, _RIGHT, colours=context.colours)
-    return lambda page: context.write_raw(lines.add(_row(entry, now) for entry in page))
+    more = {_FAILED: bool(failed), _RESTS: bool(rests), _REASON: options.status == "retired"}
+    headers = [*_HEADERS, *(header for header, is_there in more.items() if is_there)]
+    right = [number for number, header in enumerate(headers) if header in _RIGHT]
+    lines = Lines(headers, right, colours=context.colours)
+
+    def print_rows(page: Sequence[Entry], reasons: Mapping[Key, str]) -> None:
+        rows: Iterable[tuple[str, ...]] = (_row(entry, now) for entry in page)
+        if len(headers) > len(_HEADERS):
+            rows = (
+                _with_details(entry, row, failed, rests, reasons, headers, now)
+                for entry, row in zip(page, rows, strict=True)
+            )
+        context.write_raw(lines.add(rows))
+
+    return print_rows
+
+
+def _with_details(
+    entry: Entry,
+    row: tuple[str, ...],
+    failed: Mapping[Key, int],
+    rests: Mapping[Key, float],
+    reasons: Mapping[Key, str],
+    headers: Sequence[str],
+    now: float,
+) -> tuple[str, ...]:
+    """Return *row* with the cells of those *headers* that are not in every list."""
+    key = Key(entry[0]["namespace"], entry[0]["session_id"])
+    rest = age(rests[key], now) if key in rests else ""
+    more = {_FAILED: str(failed.get(key, 0)), _RESTS: rest, _REASON: reasons.get(key, "")}
+    return (*row, *(more[header] for header in headers[len(row) :]))
 
 
 def _row(entry: Entry, now: float) -> tuple[str, ...]:
@@ -228,6 +354,12 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
     )
 
 
-def _as_json(entry: Entry) -> str:
+def _as_json(entry: Entry, failed: Mapping[Key, int], rests: Mapping[Key, float], reasons: Mapping[Key, str]) -> str:
     info, expires_at = entry
-    return as_json({**info, "expires_at": expires_at, "state": _state(info)})
+    key = Key(info["namespace"], info["session_id"])
+    more = {
+        "failed_logins": failed.get(key, 0),
+        "rests_until": rests.get(key),
+        "retired_reason": reasons.get(key),
+    }
+    return as_json({**info, "expires_at": expires_at, "state": _state(info), **more})

@@ -2,7 +2,8 @@
 anonymous sessions a new session replaces it. The record stays, with the reason,
 until it expires. A running crawl notices it when it next saves the session, at
 the latest SESSIONS_SAVE_INTERVAL after its next response: until then it goes on
-sending. To start anew under the same id, delete the session instead.
+sending. unretire puts the session back into use; to start anew under the same
+id, delete it.
 
   scrapy sessions retire alice --reason "password changed"
 """

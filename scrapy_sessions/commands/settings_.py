@@ -1,7 +1,7 @@
 """Show the value of every SESSIONS_* setting and where it is set: "default",
 "add-on", "project" (settings.py), "spider" (custom_settings, with --spider) or
-"command line" (-s). Secrets are hidden: passwords in URLs, and the headers of
-profiles.
+"command line" (-s). Secrets are hidden: passwords in URLs, and the headers and
+request meta of profiles.
 
   scrapy sessions settings --changed
   scrapy sessions settings --spider shop -s SESSIONS_IDLE_TIMEOUT=0
@@ -14,13 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from scrapy import Spider
-from scrapy.crawler import Crawler
 from scrapy.settings import SETTINGS_PRIORITIES
-from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.python import global_object_name
 
-from scrapy_sessions.commands.support.context import CommandError, Context, as_json
+from scrapy_sessions.commands.support.context import Context, as_json
+from scrapy_sessions.commands.support.spiders import crawler_of
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import HIDDEN, url_without_password
 from scrapy_sessions.models import Profile
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(context: Context) -> int:
-    settings = _applied(context, context.options.spider)
+    settings: Any = crawler_of(context, context.options.spider).settings
     values = SessionsSettings.from_settings(settings)
     rows: list[tuple[str, Any, str]] = []
     for field in SessionsSettings.model_fields:
@@ -65,19 +63,6 @@ async def run(context: Context) -> int:
     return 0
 
 
-def _applied(context: Context, spider: str | None) -> Any:
-    """Return the settings of a crawl: with those of the add-ons, and of *spider*."""
-    spidercls: type[Spider] = Spider
-    if spider is not None:
-        try:
-            spidercls = get_spider_loader(context.settings).load(spider)
-        except KeyError:
-            raise CommandError(f"There is no spider {spider!r}: scrapy list prints the spiders") from None
-    crawler = Crawler(spidercls, context.settings)
-    crawler.addons.load_settings(crawler.settings)
-    return crawler.settings
-
-
 def _without_secrets(field: str, value: Any) -> Any:
     """Return *value*, without its secrets, as JSON can represent it."""
     if isinstance(value, str):
@@ -86,6 +71,8 @@ def _without_secrets(field: str, value: Any) -> Any:
         content = value.model_dump(exclude_defaults=True)
         if value.headers:
             content["headers"] = dict.fromkeys(value.headers, HIDDEN)
+        if value.meta:
+            content["meta"] = dict.fromkeys(value.meta, HIDDEN)
         if value.proxy is not None:
             content["proxy"] = url_without_password(value.proxy)
         return content

@@ -1,7 +1,7 @@
 """Show the identity of a session, whether and since when it is logged in, its
 cookies, its last actions, and why it was retired. Values of cookies, headers,
-storages and data are hidden, and so are proxy passwords and the values in the
-queries of URLs, unless --reveal is given.
+storages, data and request meta are hidden, and so are proxy passwords and the
+values in the queries of URLs, unless --reveal is given.
 
   scrapy sessions show alice
   scrapy sessions show alice --namespace shop --history 50
@@ -22,6 +22,7 @@ from scrapy_sessions.commands.support.context import Context, as_json
 from scrapy_sessions.commands.support.tables import print_table
 from scrapy_sessions.commands.support.text import HIDDEN, age, duration, moment, printable, url_without_password
 from scrapy_sessions.models import EVERYWHERE, Cookie, Metrics, PersistentSession
+from scrapy_sessions.sessions.proxy_token import current_proxy
 from scrapy_sessions.storage import AnalyticsStore
 
 HELP = "show one session: identity, login, cookies, history"
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context) -> int:
     options = context.options
     record = await context.record(options.id)
+    record = record.model_copy(update={"proxy": current_proxy(record, time.time())})
     events = await _events(context, record)
     if options.json:
         context.write_json(_content(record, events, reveal=options.reveal), indent=2)
@@ -95,6 +97,7 @@ def _content(record: PersistentSession, events: list[Event], *, reveal: bool) ->
     derived = {
         "state": _state(record),
         "expires_at": None if record.expiry is None else record.expiry[0],
+        "rests_until": record.rests_until,
         "logged_in_since": login.time if login is not None and record.status == "ready" else None,
         "retired_at": end.time if end is not None and record.status == "retired" else None,
         "events": [{"time": e.time, "kind": e.kind, "detail": e.detail} for e in events],
@@ -109,8 +112,13 @@ def _content(record: PersistentSession, events: list[Event], *, reveal: bool) ->
     content["metrics"] = record.metrics.model_dump(include=set(Metrics.model_fields))
     for name in ("headers", "local_storage", "session_storage"):
         content[name] = {origin: dict.fromkeys(entries, HIDDEN) for origin, entries in content[name].items()}
-    content["data"] = dict.fromkeys(record.data, HIDDEN)
+    content["indexed_db"] = dict.fromkeys(record.indexed_db, HIDDEN)
+    for name in ("data", "meta"):
+        content[name] = dict.fromkeys(content[name], HIDDEN)
     content["proxy"] = None if record.proxy is None else url_without_password(record.proxy)
+    if record.proxy_rotation is not None:
+        template = url_without_password(record.proxy_rotation["template"])
+        content["proxy_rotation"] = {**record.proxy_rotation, "template": template, "seed": HIDDEN}
     content["last_url"] = _last_page(record)
     content["retired_reason"] = None if record.retired_reason is None else tidy(record.retired_reason)
     content["actions_performed"] = list(map(tidy, record.actions_performed))
@@ -138,8 +146,9 @@ def _print(context: Context, record: PersistentSession, events: list[Event]) -> 
                 for name, value in each.items()
             ]
             _section(context, title, entries)
-    if record.data:
-        _section(context, "Data", ((name, as_json(value) if reveal else HIDDEN) for name, value in record.data.items()))
+    for title, content in (("Request meta", record.meta), ("IndexedDB", record.indexed_db), ("Data", record.data)):
+        if content:
+            _section(context, title, ((name, as_json(value) if reveal else HIDDEN) for name, value in content.items()))
     if events and last > 0:
         lines = ((moment(e.time), f"{e.kind} {e.detail}".strip()) for e in events[:last])
         _section(context, "Events, newest first", lines)
@@ -168,6 +177,8 @@ def _identity(record: PersistentSession, reveal: bool) -> Iterator[tuple[str, st
     if record.viewport_width or record.viewport_height:
         yield "viewport", f"{record.viewport_width or '?'} x {record.viewport_height or '?'}"
     yield "proxy", None if record.proxy is None else record.proxy if reveal else url_without_password(record.proxy)
+    if record.proxy_rotation is not None:
+        yield "proxy lifetime", duration(record.proxy_rotation["lifetime"])
 
 
 def _state_lines(record: PersistentSession, events: list[Event], reveal: bool) -> Iterator[tuple[str, str | None]]:
@@ -187,7 +198,11 @@ def _state_lines(record: PersistentSession, events: list[Event], reveal: bool) -
     policy = [f"{name} {duration(seconds)}" for name, seconds in limits if seconds]
     if record.max_uses:
         policy.append(f"{record.max_uses} requests")
+    policy += [f"{number} requests {name.replace('_', ' ')}" for name, number in record.budget.items()]
     yield "limits", ", ".join(policy) or "none"
+    rests_until = record.rests_until
+    if rests_until is not None and rests_until > time.time():
+        yield "budget", f"used up: it rests until {_when(rests_until)}"
     yield "last page", record.last_url if reveal else _last_page(record)
 
 

@@ -17,6 +17,7 @@ MAX_HEADER_SIZE = 16 * 1024
 
 _MAX_PATH_SETS = 64  # bounds the memory: a site may set a cookie for every folder
 
+_UNUSED: dict[tuple[str, ...], _Header] = {}  # shared, always empty
 _creation = attrgetter("created", "seq")
 
 
@@ -78,7 +79,7 @@ class HeaderCache:
         paths = {entry.path: entry.path.removesuffix("/") + "/" for entry in self._entries if entry.path != "/"}
         self._paths = tuple(paths.items())
         self._everywhere = None if self._paths else _Header(self._entries, origin, jar)
-        self._by_paths: dict[tuple[str, ...], _Header] = {}
+        self._by_paths: dict[tuple[str, ...], _Header] = {} if self._paths else _UNUSED
 
     def _collect(
         self, domains: Mapping[str, Mapping[str, StoredCookie]], origin: Origin, now: float

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # it could not be separated from the syntax around it. A colon is allowed in IPv6 addresses only: the domain of a cookie
 # has no port, so a cookie of "host:port" would never be sent.
 _HOST = re.compile(r"[a-z0-9_%-]+(?:\.[a-z0-9_%-]+)*\.?")
-_IPV6 = re.compile(r"[0-9a-f:.]+(?:%[a-z0-9_.%-]+)?")
+_IPV6 = r"[0-9a-f:.]+(?:%[a-z0-9_.%-]+)?"
 
 
 @lru_cache(maxsize=1)
@@ -36,7 +36,7 @@ def is_canonical(host: str) -> bool:
 
 def _is_ipv6(host: str) -> bool:
     try:
-        return _IPV6.fullmatch(host) is not None and bool(IPv6Address(host))
+        return re.fullmatch(_IPV6, host) is not None and bool(IPv6Address(host))
     except ValueError:
         return False
 

@@ -237,10 +237,20 @@ class SessionCookieJar:
         reason = check(entry)
         if reason is not None:
             raise refused(reason)
+        if self._add_entry(entry, self._clock()):
+            self._changed()
+
+    def update(self, cookies: Iterable[Cookie]) -> None:
+        """Set *cookies* as :meth:`add` does, but report those that it would refuse to ``on_refused``."""
         now = self._clock()
-        entry.created = entry.created or now
-        entry.updated = now
-        if self._set_entry(entry, now):
+        changed = False
+        for entry in map(StoredCookie.of, cookies):
+            reason = check(entry)
+            if reason is None:
+                changed |= self._add_entry(entry, now)
+            else:
+                self._report_refused(reason)
+        if changed:
             self._changed()
 
     def delete(self, name: str, *, domain: str | None = None, path: str | None = None) -> int:
@@ -323,6 +333,11 @@ class SessionCookieJar:
             self._encoded = None
         self._report_evicted(self._index.insert(new, old, now))
         return True
+
+    def _add_entry(self, new: StoredCookie, now: float) -> bool:
+        new.created = new.created or now
+        new.updated = now
+        return self._set_entry(new, now)
 
     def _record_replacement(self, old: StoredCookie, new: StoredCookie) -> None:
         if self._replaced is None:

@@ -25,7 +25,7 @@ SameSite = Literal["Strict", "Lax", "None"]
 _SPACE = b" \t"
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_AGE = re.compile(rb"-?[0-9]+")
-_OLD_YEAR = re.compile(r"\b1[6-9][0-9]{2}\b")
+_OLD_YEAR = r"\b1[6-9][0-9]{2}\b"
 _SAME_SITE: dict[bytes, SameSite] = {b"strict": "Strict", b"lax": "Lax", b"none": "None"}
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
@@ -34,7 +34,7 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 # byte, so that every byte sequence has exactly one text form.
 _ESCAPE = {chr(0xDC00 + byte): chr(0xEF00 + byte) for byte in range(0x80, 0x100)}
 _ESCAPE |= {chr(code): "".join(chr(0xEF00 + byte) for byte in chr(code).encode()) for code in range(0xEF80, 0xF000)}
-_ESCAPED = re.compile("[\udc80-\udcff\uef80-\uefff]")
+_ESCAPED = "[\udc80-\udcff\uef80-\uefff]"
 _UNESCAPE = {0xEF00 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
@@ -46,7 +46,7 @@ def decode(raw: bytes) -> str:
     if b"\xee\xbe" not in raw and b"\xee\xbf" not in raw:
         with suppress(UnicodeDecodeError):
             return raw.decode()
-    return _ESCAPED.sub(lambda found: _ESCAPE[found[0]], raw.decode("utf-8", "surrogateescape"))
+    return re.sub(_ESCAPED, lambda found: _ESCAPE[found[0]], raw.decode("utf-8", "surrogateescape"))
 
 
 def encode(text: str) -> bytes:
@@ -147,7 +147,7 @@ def parse_http_date(text: str) -> float | None:
         date = http2time(text)
         if date is None:
             # http2time reads no date before 1970. The RFC allows them from 1601 on; sites send them to delete a cookie.
-            year = _OLD_YEAR.search(text)
+            year = re.search(_OLD_YEAR, text)
             known = year is not None and http2time(text.replace(year[0], "1970", 1)) is not None
             return 0.0 if known else None
     except ValueError:  # from http2time: the form is right, but the month doesn't exist

@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urljoin
 
 from scrapy import Request
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
 from scrapy_sessions.analytics.redaction import describe_fault, safe_url
-from scrapy_sessions.config import SessionConfig, Verdict
+from scrapy_sessions.config import PROXY_REFUSES, SessionConfig, Verdict
 from scrapy_sessions.crawl.blame import Answer
-from scrapy_sessions.crawl.scrapy_internals import is_proxy_failure
-from scrapy_sessions.exceptions import CrawlClosing
+from scrapy_sessions.crawl.scrapy_internals import is_proxy_failure, is_robots_refusal
+from scrapy_sessions.exceptions import CrawlClosing, SessionError
 from scrapy_sessions.models import EVERYWHERE
+from scrapy_sessions.safe_repr import safe_repr
+from scrapy_sessions.sessions.json_data import copy_json
 
 if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
@@ -37,6 +40,18 @@ _META: dict[str, Any] = {
 }
 
 
+class Reply(NamedTuple):
+    """What came back, also in words: ``"status 503"``. Only a refusal that is ``proved`` says that a login is lost:
+    the verdict EXPIRED. One that isn't may be a ban, or the fault of the session's proxy."""
+
+    answer: Answer
+    words: str
+    proved: bool = False
+
+    def __repr__(self) -> str:
+        return safe_repr(self)
+
+
 class Questions:
     """Asks: past every cache, without retries, redirects and callback. The answers count as no page.
 
@@ -53,7 +68,14 @@ class Questions:
 
     async def ask(self, session: SessionRuntime, url: str, config: SessionConfig, *, anonymous: bool) -> Answer:
         """Ask for *url* in *session*, or with its identity alone. Raises CrawlClosing."""
-        request = Request(url, callback=NO_CALLBACK, dont_filter=True, meta=dict(_META))
+        return (await self.look(session, url, config, anonymous=anonymous)).answer
+
+    async def look(self, session: SessionRuntime, url: str, config: SessionConfig, *, anonymous: bool) -> Reply:
+        """As :meth:`ask`, with what came back."""
+        try:
+            request = Request(url, callback=NO_CALLBACK, dont_filter=True, meta=dict(_META))
+        except ValueError:  # a relative probe_url, and no login_url that says where
+            return Reply(Answer.NOTHING, "it is no URL with a scheme and a host")
         if anonymous:
             _identify(request, session)
         else:
@@ -66,9 +88,9 @@ class Questions:
             raise
         except Exception as e:  # noqa: BLE001  # whatever the download raises
             if session.proxy is not None and is_proxy_failure(e) and not config.can_log_in:
-                return Answer.REFUSED
+                return Reply(Answer.REFUSED, "its proxy refuses the connection")
             logger.debug("No answer to the question for %s: %s", safe_url(url), describe_fault(e))
-            return Answer.NOTHING
+            return Reply(Answer.NOTHING, _failure(e))
         try:
             verdict = config.check(response, request)
             if inspect.isawaitable(verdict):
@@ -77,15 +99,40 @@ class Questions:
             raise
         except Exception as e:  # noqa: BLE001  # the spider's own code: it says nothing
             self._user_code.check_raised(e, request)
-            return Answer.NOTHING
+            return Reply(Answer.NOTHING, f"check() raised {type(e).__name__}")
         if not isinstance(verdict, Verdict):
             self._user_code.check_returned(verdict, request)
-            return Answer.NOTHING
+            return Reply(Answer.NOTHING, "check() returned no Verdict")
+        status = f"status {response.status}{_where_to(response)}"
+        if verdict is Verdict.SUSPECT and response.status == PROXY_REFUSES and config.can_log_in:
+            return Reply(Answer.NOTHING, status)  # that proves nothing of a login
         if verdict is not Verdict.OK:
-            return Answer.REFUSED
+            return Reply(Answer.REFUSED, status, proved=verdict is Verdict.EXPIRED)
         if response.status in {404, 410}:
-            return Answer.GONE
-        return Answer.GOOD if response.status < 300 else Answer.NOTHING
+            return Reply(Answer.GONE, status)
+        return Reply(Answer.GOOD if response.status < 300 else Answer.NOTHING, status)
+
+
+def probe_of(config: SessionConfig) -> str | None:
+    """Return the ``probe_url`` of *config*, which may be relative to its ``login_url``; ``None``: it has none."""
+    return urljoin(config.login_url, config.probe_url) if config.probe_url else None
+
+
+def _where_to(response: Response) -> str:
+    location = response.headers.get("Location")
+    if location is None:
+        return ""
+    try:
+        return f", a redirect to {safe_url(urljoin(response.url, location.decode('latin-1').strip()))}"
+    except ValueError:
+        return ""
+
+
+def _failure(error: Exception) -> str:
+    """Return why there was no response, without the message of an exception that isn't ours."""
+    if isinstance(error, SessionError):
+        return str(error)
+    return "robots.txt forbids it" if is_robots_refusal(error) else f"no response ({type(error).__name__})"
 
 
 def _identify(request: Request, session: SessionRuntime) -> None:
@@ -98,8 +145,11 @@ def _identify(request: Request, session: SessionRuntime) -> None:
         request.headers["User-Agent"] = session.user_agent
     if session.language:
         request.headers["Accept-Language"] = session.language
-    if session.proxy is not None:
-        request.meta["proxy"] = session.proxy
+    for key, value in session.meta.items():
+        request.meta.setdefault(key, copy_json(value))
+    proxy = session.current_proxy()
+    if proxy is not None:
+        request.meta["proxy"] = proxy
 
 
 def is_question(request: Request) -> bool:

@@ -19,8 +19,8 @@ L7a  an older witness is good                                     closed; the wi
 L7b  the older witnesses are refused                              from the start after LOGIN_BACKOFF; then log in from
                                                                   the budget; then drop them
 L8a  no witness says anything, but another page was good          log in from the budget, send again
-L8b  … but the budget is empty, and so many pages are hardly      wait until the budget grows, unless another page is
-     ever refused one after the other (once in 100 times, by the  good meanwhile
+L8b  … but the budget is empty, and so many pages are hardly      wait until the budget grows, if that is at most five
+     ever refused one after the other (once in 100 times, by the  minutes away, unless another page is good meanwhile
      share of closed pages so far)
 L8c  … or the page was refused in an earlier generation, too      closed for now
 L8d  nothing was good in this generation                          send again once, after LOGIN_BACKOFF; log in from the
@@ -59,14 +59,33 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from scrapy_sessions.safe_repr import safe_repr
 
 # Such a page may end the session, or change something, if it is asked for again.
-_UNSAFE = re.compile(r"(log|sign)[-_]?(out|off)|delete|remove|unsubscribe", re.IGNORECASE)
+_UNSAFE = r"(?i)(log|sign)[-_]?(out|off)|delete|remove|unsubscribe"
+
+_REMEMBERED = 1000
+
+
+class Pages(dict[str, None]):
+    """Pages, or their URLs: of more than 1,000, or *least* if that is more, those that were added last."""
+
+    def __init__(self, least: int = 0) -> None:
+        self._most = max(least, _REMEMBERED)
+
+    def add(self, *pages: str) -> None:
+        """Add *pages*."""
+        self.update(dict.fromkeys(pages))
+        while len(self) > self._most:
+            del self[next(iter(self))]
+
+    def discard(self, *pages: str) -> None:
+        """Remove those of *pages* that are there."""
+        for page in pages:
+            self.pop(page, None)
 
 
 class Answer(Enum):
@@ -162,12 +181,12 @@ class Actions(Protocol):
         """Log *message* about the session."""
 
 
-@dataclass(eq=False)
 class Waiting:
     """A refusal that waits for a decision."""
 
-    refusal: Refusal
-    decision: asyncio.Future[Decision] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        self.decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
 
     @property
     def page(self) -> str:
@@ -226,9 +245,12 @@ class NoBlame:
         """A request had a good response."""
 
 
+NO_BLAME = NoBlame()
+
+
 def may_ask(url: str) -> bool:
     """Whether *url* may be asked for again without harm, as far as its text shows."""
-    return not _UNSAFE.search(url)
+    return not re.search(_UNSAFE, url)
 
 
 def url_of(page: str) -> str:

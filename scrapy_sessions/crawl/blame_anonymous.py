@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Refusal, may_ask, url_of
+from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Pages, Refusal, may_ask, url_of
 from scrapy_sessions.settings import SessionsSettings
 
 TRIES = 3
@@ -125,8 +125,8 @@ class AnonymousBlame(Hearings):
         self._last: str | None = None  # the last good page
         self._was_good = False
         # Since the last good response:
-        self._unproved: set[str] = set()  # A4
-        self._opened: set[str] = set()  # A5
+        self._unproved = Pages(2 * self._settings.max_errors)  # A4
+        self._opened = Pages(self._settings.max_errors)  # A5
         self._alert = False
 
     # Good responses: the hot path
@@ -155,7 +155,7 @@ class AnonymousBlame(Hearings):
         if (by_referee or self._is_many(self._opened)) and not self._actions.is_retired():
             self._retire(f"{safe_url(url_of(page))} was refused in it, and is good in another session")
 
-    def _is_many(self, pages: set[str], *, twice: bool = False) -> bool:
+    def _is_many(self, pages: Pages, *, twice: bool = False) -> bool:
         most = self._settings.max_errors * (2 if twice else 1)
         return bool(most) and len(pages) >= most
 
@@ -197,7 +197,7 @@ class AnonymousBlame(Hearings):
                 return
         batch = list(self._waiting)  # A4
         self._alert = True
-        self._unproved.update(each.page for each in batch)
+        self._unproved.add(*(each.page for each in batch))
         enough = self._is_many(self._unproved, twice=self._was_good)
         if enough or any(each.refusal.blocked for each in batch):
             page = safe_url(url_of(batch[-1].page))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Refusal, Waiting, may_ask, url_of
-from scrapy_sessions.safe_repr import safe_repr
+from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Pages, Refusal, Waiting, may_ask, url_of
+from scrapy_sessions.crawl.budget import Budget
 from scrapy_sessions.settings import SessionsSettings
 
 _CANDIDATES = 3  # pages asked for without the session, in one hearing
@@ -20,53 +19,18 @@ _MOSTLY_PUBLIC = 100  # public answers, after which none is asked for while the 
 _CLOSED_IN_A_ROW = 10
 _FEW = 3  # pages
 _IMPROBABLE = 0.01
-_REMEMBERED = 1000  # closed or public pages
-_MINUTE = 60.0
+_LONGEST_HELD = 300.0  # seconds that a refused request waits for a login
 
 
-class Budget:
-    """Logins without proof: *size* of them, and when none is left, one more after one minute, two, four, and so on.
+class _Witness:
+    """A page that anonymous visitors don't get.
 
-    :param clock: returns seconds
+    :param good_in: the generation in which it was good last
     """
 
-    def __init__(self, size: int, clock: Callable[[], float]) -> None:
-        self.left = size
-        self._size = size
-        self._clock = clock
-        self._pause = _MINUTE
-        self._grows_at = 0.0
-
-    def take(self) -> bool:
-        """Take one login, if there is one."""
-        if not self.left and self._clock() < self._grows_at:
-            return False
-        self.left = max(self.left, 1) - 1
-        if not self.left:
-            self._grows_at = self._clock() + self._pause
-            self._pause *= 2
-        return True
-
-    def seconds(self) -> float:
-        """Return how long an empty budget stays empty."""
-        return max(self._grows_at - self._clock(), 0.0)
-
-    def give_back(self) -> None:
-        """Give one login back: it was needed."""
-        if self.left < self._size:
-            if not self.left:
-                self._pause = max(self._pause / 2, _MINUTE)
-            self.left += 1
-
-
-@dataclass
-class _Witness:
-    url: str
-    good_in: int
-    """The generation in which it was good last."""
-
-    def __repr__(self) -> str:
-        return safe_repr(self, "good_in")
+    def __init__(self, url: str, good_in: int) -> None:
+        self.url = url
+        self.good_in = good_in
 
 
 class LoginBlame(Hearings):
@@ -86,7 +50,7 @@ class LoginBlame(Hearings):
         self._budget = Budget(settings.login_attempts, clock)
         self._probe = None if probe is None else _Witness(probe, -1)
         self._witnesses: list[_Witness] = []
-        self._useless: dict[str, None] = {}  # pages that are public or gone
+        self._useless = Pages()  # pages that are public or gone
         self._public_answers = 0
         self._hosts: set[str] = set()  # of good responses
         self._origin = "\n"  # of the last good response
@@ -95,7 +59,7 @@ class LoginBlame(Hearings):
         self._pending: frozenset[str] = frozenset()  # refused just before the last login from the budget
         self._doubted: frozenset[str] = frozenset()  # closed before the last login for ten closed pages
         self._closed_in_a_row = 0
-        self._refused_in_a_row: set[str] = set()  # since the last good response
+        self._refused_in_a_row = Pages()  # since the last good response
         self._good_before = 0  # in earlier generations
         self._closed_ever = 0
         self._warned = False
@@ -104,9 +68,9 @@ class LoginBlame(Hearings):
         # Of this generation:
         self._good = 0
         self._recent: deque[str] = deque(maxlen=_RECENT)
-        self._closed: dict[str, None] = {}  # proved
-        self._barren: set[str] = set()  # pages that were refused while nothing was good
-        self._resent: set[str] = set()
+        self._closed = Pages()  # proved
+        self._barren = Pages(settings.login_attempts)  # pages that were refused while nothing was good
+        self._resent = Pages()
         self._backed_off = False
         self._retried: frozenset[str] = frozenset()  # what its login was to open
         self._window = 0
@@ -165,9 +129,9 @@ class LoginBlame(Hearings):
         self._good_before += self._good
         self._good = 0
         self._recent.clear()
-        self._closed = {}
-        self._barren = set()
-        self._resent = set()
+        self._closed = Pages()
+        self._barren.clear()
+        self._resent.clear()
         self._refused_in_a_row.clear()
         self._backed_off = False
         self._retried = self._pending
@@ -269,7 +233,7 @@ class LoginBlame(Hearings):
                 del self._witnesses[:-_WITNESSES]
                 return True
             if answer is not Answer.NOTHING:
-                _remember(self._useless, url)
+                self._useless.add(url)
                 self._public_answers += 1
         return False
 
@@ -330,17 +294,18 @@ class LoginBlame(Hearings):
             first = [each for each in batch if not each.refusal.again]
             if first and self._pay(first[0].page, [url_of(each.page) for each in first]):  # L8a
                 return
-            if first and self._are_too_many_in_a_row():  # L8b
-                await self._pause(self._budget.seconds())
+            seconds = self._budget.seconds()
+            if first and seconds <= _LONGEST_HELD and self._are_too_many_in_a_row():  # L8b
+                await self._pause(seconds)
                 if self._refused_in_a_row:
                     return
             self._closed_ever += len(batch) - len(first)
             self._decide(batch, Decision.CLOSED)  # L8c
             return
         self._alert = True
-        self._barren.update(each.page for each in batch)
+        self._barren.add(*(each.page for each in batch))
         new = [each for each in batch if each.page not in self._resent]
-        self._resent.update(each.page for each in new)
+        self._resent.add(*(each.page for each in new))
         self._decide(new, Decision.TRY_AGAIN)  # L8d
         batch = [each for each in batch if each not in new]
         enough = len(self._barren) >= self._settings.login_attempts
@@ -358,13 +323,12 @@ class LoginBlame(Hearings):
     def _close(self, batch: list[Waiting]) -> None:
         """The pages of *batch* are proved closed."""
         pages = {each.page for each in batch}
-        for page in pages:
-            _remember(self._closed, page)
+        self._closed.add(*pages)
         self._alert = True
         self._closed_ever += len(pages)
         # Not all of the batch: during a hearing others were good.
-        self._closed_in_a_row += len(pages & self._refused_in_a_row)
-        self._refused_in_a_row -= pages
+        self._closed_in_a_row += len(pages & self._refused_in_a_row.keys())
+        self._refused_in_a_row.discard(*pages)
         if self._closed_in_a_row >= _CLOSED_IN_A_ROW and self._budget.left:  # L9
             self._closed_in_a_row = 0
             closed = [url_of(page) for page in self._closed]
@@ -393,7 +357,7 @@ class LoginBlame(Hearings):
         return True
 
     def _forget(self, witness: _Witness) -> None:
-        _remember(self._useless, witness.url)
+        self._useless.add(witness.url)
         self._drop(witness)
 
     def _drop(self, witness: _Witness) -> None:
@@ -402,9 +366,3 @@ class LoginBlame(Hearings):
             self._actions.warn(f"does not find its probe_url {safe_url(witness.url)}, which is not used any more")
         elif witness in self._witnesses:
             self._witnesses.remove(witness)
-
-
-def _remember(pages: dict[str, None], page: str) -> None:
-    pages[page] = None
-    if len(pages) > _REMEMBERED:
-        del pages[next(iter(pages))]

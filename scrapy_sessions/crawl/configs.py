@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from scrapy.utils.misc import load_object
 
-from scrapy_sessions.config import SessionConfig, check_login, is_config, registered_config
+from scrapy_sessions.config import SessionConfig, check_login, is_config, registered_config, registered_configs
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.storage.base import LeaseStore, SessionStore
+from scrapy_sessions.storage.abilities import LeaseStore
+from scrapy_sessions.storage.base import SessionStore
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
+
+
+def _knows_logins(config: SessionConfig) -> bool:
+    return config.can_log_in or bool(config.probe_url)
 
 
 class Configs:
@@ -40,9 +46,29 @@ class Configs:
             return self._make(registered, url)
         return self._default
 
-    def look_at_spider(self) -> None:
-        """Take the spider's ``session_config``, once there is a spider."""
-        spider = self._crawler.spider
+    def that_know_logins(self, urls: Iterable[str], sites: Iterable[str]) -> list[SessionConfig]:
+        """Return the configs that know what a login is, by a ``login()`` or a ``probe_url``.
+
+        The spider's own, else those of *urls* and *sites*. Empty: none of them does.
+        """
+        if not self._looked_at_spider:
+            self.look_at_spider()
+        registered = [self._make(each, "@session_config") for each in registered_configs()]
+        if self._spider is not None:
+            found = [self._spider]
+        else:
+            wanted = set(sites)
+            found = [*map(self.of, urls), *(each for each in (*registered, self._default) if each.site in wanted)]
+        return [each for each in dict.fromkeys(found) if _knows_logins(each)]
+
+    def default_login(self) -> list[SessionConfig]:
+        """Return the config of all URLs that have no other, if it knows what a login is."""
+        found = self._default if self._spider is None else self._spider
+        return [found] if _knows_logins(found) else []
+
+    def look_at_spider(self, spider: object = None) -> None:
+        """Take the ``session_config`` of *spider*, by default of the crawler's, once there is one."""
+        spider = self._crawler.spider if spider is None else spider
         self._looked_at_spider = spider is not None
         own = getattr(spider, "session_config", None)
         if own is not None:

@@ -109,7 +109,7 @@ class Deferral:
         self._deferred += 1
         # Those that are ready first come first, then those of the highest priority.
         own = max(min(request.priority, _OWN // 2 - 1), -_OWN // 2)
-        priority = own - _OWN * (1 + round(min(expected, 3600.0)))
+        priority = own - _OWN * (1 + round(expected))
         deferred: Request = request.replace(dont_filter=True, priority=priority)
         deferred.meta[_DEFERRED] = [self._run, request.priority, self.begun]
         return deferred

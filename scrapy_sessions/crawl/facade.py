@@ -13,6 +13,7 @@ from scrapy_sessions.sessions.shared import SharedData
 if TYPE_CHECKING:
     from scrapy.http import Response
 
+    from scrapy_sessions.crawl.login import Logins
     from scrapy_sessions.models import SessionInfo
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.sessions.registry import SessionRegistry
@@ -27,6 +28,9 @@ class Router(Protocol):
 
     @property
     def registry(self) -> SessionRegistry: ...
+
+    @property
+    def logins(self) -> Logins: ...
 
     def session_of(self, response: Response) -> SessionRuntime | None: ...
 
@@ -74,7 +78,10 @@ class SpiderSessions:
         session = runtime_of(await self.get(session_id))
         if session.status == "retired":
             raise SessionRetired(f"The session {session_id!r} is retired and can't log in: delete it, or fork it")
-        session.login_error = None
+        session.login_errors = {}
+        pauses = self._router.logins.pauses
+        if pauses is not None:
+            pauses.end(session)
         pool = self._router.registry.pool_of(session)
         if pool is not None:
             pool.resume(session_id)

@@ -1,11 +1,12 @@
-"""What a session sends with a request beside its cookies: headers, a proxy, the name of a browser context."""
+"""What a session sends with a request beside its cookies: headers, meta keys, a proxy, and its browser context."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from scrapy import Request
@@ -13,6 +14,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.crawl.scrapy_internals import forget_proxy_credentials, normalize_header_name
 from scrapy_sessions.sessions.headers import origin_of
+from scrapy_sessions.sessions.json_data import copy_json
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
 APPLIED = "_session_applied"
@@ -21,22 +23,42 @@ middleware makes meanwhile, it says what to remove."""
 
 PROXY = "proxy"
 CONTEXT = "playwright_context"
+_META = "meta "  # before the name of a meta key in the note: no name of a header contains a space
 _ORIGINS = 64  # identities kept per session; more hosts than that with secret headers are worked out again
 
 
 class Identity(NamedTuple):
-    """The headers of a session, normalised and encoded, and the note of them for the meta."""
+    """The headers of a session, normalised and encoded, its meta keys, and the note of both for the meta."""
 
     headers: tuple[tuple[bytes, bytes], ...]
+    meta: tuple[tuple[str, Any], ...]
     note: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"Identity({', '.join(name.decode('latin-1') for name, _ in self.headers)})"
+        return (
+            f"Identity({', '.join([name.decode('latin-1') for name, _ in self.headers] + [k for k, _ in self.meta])})"
+        )
 
     @classmethod
-    def of(cls, headers: Iterable[tuple[str, str]]) -> Identity:
+    def of(cls, headers: Iterable[tuple[str, str]], meta: Mapping[str, Any]) -> Identity:
         encoded = {normalize_header_name(name): value.encode() for name, value in headers}
-        return cls(tuple(encoded.items()), {name.decode(): digest(value) for name, value in encoded.items()})
+        note = {name.decode(): digest(value) for name, value in encoded.items()}
+        note.update({_META + key: _digest_of_json(value) for key, value in meta.items()})
+        return cls(tuple(encoded.items()), tuple(meta.items()), note)
+
+    def apply_meta(self, meta: dict[str, Any]) -> list[str]:
+        """Set the session's keys in *meta*, unless the request has one of its own, and return those that were set."""
+        applied = [key for key, _ in self.meta if key not in meta]
+        for key, value in self.meta:
+            if key in applied:
+                # A middleware may change a dict in place.
+                meta[key] = copy_json(value) if isinstance(value, dict | list) else value
+        return applied
+
+    def note_of(self, headers: Iterable[bytes], meta: Iterable[str]) -> dict[str, str]:
+        """Return the part of the note about *headers* and the keys *meta*."""
+        names = [*(name.decode() for name in headers), *(_META + key for key in meta)]
+        return {name: self.note[name] for name in names}
 
 
 def remove_leftovers(request: Request) -> None:
@@ -52,10 +74,19 @@ def remove_leftovers(request: Request) -> None:
         elif name == CONTEXT:
             if digest(str(request.meta.get(CONTEXT)).encode()) == noted:
                 request.meta.pop(CONTEXT, None)
+        elif name.startswith(_META):
+            _remove_meta(request.meta, name.removeprefix(_META), noted)
         else:
             value = request.headers.get(name)
             if value is not None and digest(value) == noted:
                 del request.headers[name]
+
+
+def _remove_meta(meta: dict[str, Any], key: str, noted: str) -> None:
+    value = meta.get(key)
+    # A dict or list may have been changed in place, and still contain what is the session's.
+    if isinstance(value, dict | list) or _digest_of_json(value) == noted:
+        meta.pop(key, None)
 
 
 def remove_proxy(request: Request, proxy: str) -> None:
@@ -69,7 +100,7 @@ def remove_proxy(request: Request, proxy: str) -> None:
 def identity_of(session: SessionRuntime, request: Request) -> Identity:
     """Return the identity of *session* for the origin of *request*; callers look at ``session.identity`` first."""
     if not session.bound_headers.bound:
-        identity = session.identity = _shared_identity(tuple(_headers_for(session, "")))
+        identity = session.identity = _identity_for_all_origins(session)
         return identity
     url = urlparse_cached(request)
     key = (url.scheme, url.netloc)
@@ -77,24 +108,28 @@ def identity_of(session: SessionRuntime, request: Request) -> Identity:
     if known is None:
         if len(session.identities) >= _ORIGINS:
             session.identities = {}
-        known = Identity.of(_headers_for(session, origin_of(url)))
+        known = Identity.of(_headers_for(session, origin_of(url)), session.meta)
         session.identities = {**session.identities, key: known}
     return known
 
 
 def browser_identity_of(session: SessionRuntime) -> Identity:
     """Return the identity for a request to scrapy-playwright: without the headers that are bound to an origin, as it
-    sends the headers of a request with all navigations of the page, also to other origins."""
+    sends the headers of a request with all navigations of the page, also to other origins. The browser adds them."""
     if session.identity is not None:
         identity: Identity = session.identity
         return identity
-    return _shared_identity(tuple(_headers_for(session, "")))
+    return _identity_for_all_origins(session)
+
+
+def _identity_for_all_origins(session: SessionRuntime) -> Identity:
+    return _shared_identity(tuple(_headers_for(session, "")), json.dumps(session.meta) if session.meta else "{}")
 
 
 @lru_cache(maxsize=1024)
-def _shared_identity(headers: tuple[tuple[str, str], ...]) -> Identity:
-    """Return the identity of all sessions that have these *headers*, and none that are bound to an origin."""
-    return Identity.of(headers)
+def _shared_identity(headers: tuple[tuple[str, str], ...], meta: str) -> Identity:
+    """Return the identity of all sessions that have these *headers*, none of them bound to an origin, and *meta*."""
+    return Identity.of(headers, json.loads(meta))
 
 
 def _headers_for(session: SessionRuntime, origin: str) -> Iterator[tuple[str, str]]:
@@ -116,3 +151,11 @@ def without_credentials(proxy: str) -> str:
 def digest(value: bytes) -> str:
     """Return a digest of *value*, which may be a secret."""
     return hashlib.blake2b(value, digest_size=8).hexdigest()
+
+
+def _digest_of_json(value: object) -> str:
+    """Return a digest of *value*; empty for one that isn't JSON."""
+    try:
+        return digest(json.dumps(value).encode())
+    except (TypeError, ValueError, RecursionError):
+        return ""

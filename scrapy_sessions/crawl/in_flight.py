@@ -13,6 +13,7 @@ from scrapy import Request
 from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 
+from scrapy_sessions.config import SessionConfig
 from scrapy_sessions.crawl.identity import (
     APPLIED,
     CONTEXT,
@@ -50,7 +51,8 @@ class InFlight:
     Its end is counted once, at the latest when the request is freed: no response method runs if a middleware returns
     another request.
 
-    ``was_sent``: the request was sent to the site. ``by_proxy``: by the session's proxy.
+    ``was_sent``: the request was sent to the site. ``by_proxy``: by the session's proxy. ``shares_cookies``: in a
+    browser context whose cookies are those of the session.
     """
 
     __slots__ = (
@@ -60,52 +62,65 @@ class InFlight:
         "_cookie",
         "_cookiejar",
         "_ended",
+        "_meta",
         "_proxy",
         "_replaced",
         "anchor",
+        "budget",
         "by_proxy",
+        "config",
         "deferrable",
         "generation",
         "session",
-        "site",
+        "shares_cookies",
         "was_sent",
     )
 
-    def __init__(self, session: SessionRuntime, anchor: _Anchor | None = None, site: str = "") -> None:
+    def __init__(self, session: SessionRuntime, config: SessionConfig, anchor: _Anchor | None = None) -> None:
         self.session = session
-        self.site = site
+        self.config = config
         self.deferrable = False  # whether it may return to the scheduler
         self.anchor = anchor
         self.generation = session.generation
         self.was_sent = False
         self.by_proxy = False
+        self.shares_cookies = False
         self._ended = False
         self._applied: list[tuple[bytes, list[bytes]]] = []
         self._replaced: list[tuple[bytes, list[bytes]]] | None = None
+        self._meta: list[str] | None = None
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
         self._cookiejar: dict[str, Any] | None = None
         self._context: str | None = None
         session.in_flight += 1
         session.reserved_uses += 1
+        self.budget = session.budget  # a session may get one meanwhile, from another process
+        if self.budget is not None:
+            self.budget.reserve()
 
     def apply_identity(self, request: Request) -> None:
         """Apply the session's identity to *request*. What the request itself sets has precedence."""
         session, headers, applied = self.session, request.headers, self._applied
         meta = request.meta
-        in_browser = meta.get("playwright")
+        in_browser = meta.get("playwright", session.meta.get("playwright") if session.meta else None)
         identity: Identity = (
             browser_identity_of(session) if in_browser else session.identity or identity_of(session, request)
         )
+        if identity.meta:
+            self._meta = identity.apply_meta(meta)
         for key, value in identity.headers:
             values = [value]
             if setdefault_header(headers, key, values) is values:
                 applied.append((key, values))
         note = identity.note
-        if len(applied) != len(identity.headers):
-            note = {key.decode(): note[key.decode()] for key, _ in applied}
-        if session.proxy is not None:
-            note = self._apply_proxy(session.proxy, meta, note)
+        if len(applied) != len(identity.headers) or len(self._meta or ()) != len(identity.meta):
+            note = identity.note_of((key for key, _ in applied), self._meta or ())
+        proxy = session.proxy
+        if proxy is not None:
+            if session.rotation is not None:
+                proxy = session.current_proxy() or proxy
+            note = self._apply_proxy(proxy, meta, note)
         if in_browser:
             page = meta.get("playwright_page")
             if page is not None and _pages.get(page, session.id) != session.id:  # of another session's browser context
@@ -171,6 +186,10 @@ class InFlight:
             page = meta.get("playwright_page")
             if page is not None:
                 _pages[page] = self.session.id
+        if self._meta is not None:
+            for name in self._meta:  # also one that a middleware has changed: it was made of the session's
+                meta.pop(name, None)
+            self._meta = None
         meta.pop(APPLIED, None)
         meta.pop(SLOT, None)
 
@@ -180,6 +199,8 @@ class InFlight:
         During a login it keeps the generation before, because its response doesn't depend on the login.
         """
         session = self.session
+        if self.budget is not None and not self.was_sent and self.budget.send(now):
+            session.used_up()
         self.was_sent = True
         if session.status != "new":
             self.generation = session.generation
@@ -192,7 +213,7 @@ class InFlight:
     def is_stale(self) -> bool:
         """Whether the session has begun a new generation at the site since the request was sent."""
         session = self.session
-        return self.generation != session.generation and self.generation < session.generation_at(self.site)
+        return self.generation != session.generation and self.generation < session.generation_at(self.config.site)
 
     @contextmanager
     def track_changes(self, request: Request) -> Iterator[None]:
@@ -224,10 +245,13 @@ class InFlight:
         proxy = self.session.proxy
         return note if proxy is None else self._apply_proxy(proxy, request.meta, note)
 
-    def record_response(self, request: Request, response: Response, now: float, *, page: bool) -> None:
+    def record_response(
+        self, request: Request, response: Response, now: float, *, page: bool, question: bool = False
+    ) -> None:
         """Record *response*, received at *now* (UNIX seconds), unless the session has begun a new generation since.
 
         :param page: whether it is passed on to the spider, and not retried
+        :param question: whether it answers a question of ours, which is no action of the session
         """
         session = self.session
         if not self.was_sent or self.is_stale:
@@ -238,10 +262,13 @@ class InFlight:
         session.bytes += len(response.body)
         session.latency += request.meta.get("download_latency", 0.0)
         url = session.history.url(request.url)
-        if page and status not in _REDIRECTS and status != 304:  # a 304 is answered from the HTTP cache
+        if (
+            page and not question and status not in _REDIRECTS and status != 304
+        ):  # a 304 is answered from the HTTP cache
             session.pages_visited += 1
             session.last_url = url
-        session.history.add(f"{request.method} {url} {status}")
+        if not question:
+            session.history.add(f"{request.method} {url} {status}")
         if not session.dirty:
             session.changed()
 
@@ -259,6 +286,8 @@ class InFlight:
         self.session.in_flight -= 1
         if not self.was_sent:
             self.session.reserved_uses -= 1
+            if self.budget is not None:
+                self.budget.release()
         self.session.wake_first()
 
 
@@ -283,8 +312,8 @@ class InFlightRequests:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = get_ident()
 
-    def begin(self, request: Request, session: SessionRuntime, site: str = "") -> InFlight:
-        """Record that *request* to *site* is in flight in *session*."""
+    def begin(self, request: Request, session: SessionRuntime, config: SessionConfig) -> InFlight:
+        """Record that *request* to the site of *config* is in flight in *session*."""
         if self._loop is None:
             self._thread = get_ident()
             with suppress(RuntimeError):  # no loop is running
@@ -292,7 +321,7 @@ class InFlightRequests:
         self.discard(request)
         anchor = _Anchor(request, self._finalized)
         key = anchor.key = id(request)
-        inflight = self._by_id[key] = InFlight(session, anchor, site)
+        inflight = self._by_id[key] = InFlight(session, config, anchor)
         return inflight
 
     def get(self, request: Request) -> InFlight | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -14,11 +15,13 @@ from scrapy.exceptions import CloseSpider
 
 from scrapy_sessions.analytics.redaction import describe_fault
 from scrapy_sessions.config import SessionConfig, Verdict
-from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, StoreError
+from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
+from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, LoginImpossible, LoginRejected, StoreError
+from scrapy_sessions.sessions.attended import login_lease
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.signals import session_logged_in, session_login_failed
-from scrapy_sessions.storage.base import Lease, LeaseStore
+from scrapy_sessions.storage.abilities import Lease, LeaseStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,14 +34,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SHORTEST_LIFE = 1.0
+"""Seconds. A login that has to be renewed sooner than that isn't, until the site refuses it."""
+
 
 def must_log_in(session: SessionRuntime, config: SessionConfig) -> bool:
     """Whether *session* has to log in at the site of *config* before a request is sent there."""
     return config.can_log_in and not session.is_logged_in(config.site)
-
-
-class LoginForbidden(LoginFailed):
-    """robots.txt forbids a request of the login: it isn't tried again."""
 
 
 class _TooLong(Exception):
@@ -60,6 +62,7 @@ class Logins:
     :param fetch: downloads a request in a session, as part of its login
     :param close_spider: closes the spider with a reason
     :param succeeded: called with each session that has logged in
+    :param pauses: where sessions wait for a person when their login is given up; ``None``: their requests fail
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Logins:
         fetch: Callable[[SessionRuntime, Request], Awaitable[Response]],
         close_spider: Callable[[str], None],
         succeeded: Callable[[SessionRuntime, SessionConfig], None],
+        pauses: LoginPauses | None = None,
     ) -> None:
+        self.pauses = pauses
         self._registry = registry
         self._settings = registry.settings
         self._closing = closing
@@ -78,7 +83,11 @@ class Logins:
         self._close_spider = close_spider
         self._succeeded = succeeded
         self._running: dict[SessionRuntime, asyncio.Task[None]] = {}
+        self._sites: dict[SessionRuntime, str] = {}
+        """Where each session of ``_running`` logs in."""
         self._logins: dict[SessionRuntime, _Login] = {}
+        self.patient = True
+        """Whether a login waits for a pause that is longer than it may take."""
 
     def seconds(self, session: SessionRuntime) -> float:
         """Return for how long *session* has been logging in."""
@@ -95,23 +104,38 @@ class Logins:
         if session in self._logins:
             self._logins[session].hosts.add(host)
 
-    def paused(self, session: SessionRuntime, seconds: float) -> None:
-        """The site asked the login of *session* to pause: its time begins anew after that."""
+    def paused(self, session: SessionRuntime, seconds: float) -> bool:
+        """The site asked the login of *session* to pause: its time begins anew after that.
+
+        Returns whether it waits for the end of the pause.
+        """
         if session in self._logins:
             self._logins[session].begun = time.monotonic() + seconds
+        return self.patient or seconds <= (self._settings.login_timeout or math.inf)
+
+    async def wait(self, session: SessionRuntime) -> None:
+        """Return when *session* isn't logging in."""
+        while session in self._running:
+            await asyncio.wait([self._running[session]])
 
     async def ensure(self, session: SessionRuntime, config: SessionConfig) -> None:
         """Log *session* in, or wait for the login that runs.
 
-        Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up, and
+        Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up,
+        :exc:`~scrapy_sessions.crawl.pauses.LoginPaused` if it then waits for a person, and
         :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
         """
-        if session.login_error is not None:
-            raise LoginFailed(session.login_error)
+        if self.pauses is not None and self.pauses.is_paused(session, config.site):
+            raise LoginPaused(f"The session {session.id!r} waits for a person who logs it in")
+        while session in self._running and self._sites[session] != config.site:
+            await self._closing.wait(asyncio.wait([self._running[session]]))  # how it ends there says nothing here
+        if config.site in session.login_errors:
+            raise LoginFailed(session.login_errors[config.site])
         task = self._running.get(session)
         if task is None:
             task = asyncio.ensure_future(self._run(session, config))
             self._running[session] = task
+            self._sites[session] = config.site
             task.add_done_callback(lambda done: self._end(session, done))
         # Not shield(): Python 3.14 logs the exception of a shielded task whose waiters have gone.
         await self._closing.wait(asyncio.wait([task]))
@@ -120,7 +144,9 @@ class Logins:
         task.result()
 
     async def close(self) -> None:
-        """Cancel the logins that run."""
+        """Cancel the logins that run, and the waits for a person."""
+        if self.pauses is not None:
+            await self.pauses.close()
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -128,6 +154,7 @@ class Logins:
 
     def _end(self, session: SessionRuntime, task: asyncio.Task[None]) -> None:
         self._running.pop(session, None)
+        self._sites.pop(session, None)
         if not task.cancelled():
             task.exception()  # read here, as its waiters may have gone
 
@@ -137,7 +164,22 @@ class Logins:
             if session.is_logged_in(config.site):
                 self._succeeded(session, config)
                 return  # another process logged it in meanwhile
-            await self._log_in(session, config)
+            try:
+                await self._log_in(session, config)
+            except (LoginFailed, CrawlClosing, asyncio.CancelledError):
+                # Whoever logs it in next has to begin a generation above those of the attempts, or it would be lost.
+                await self._save(session)
+                raise
+
+    async def _save(self, session: SessionRuntime) -> None:
+        """Save *session*, whose login has failed."""
+        if session.closed or session.transient:
+            return
+        try:
+            await self._registry.save(session)
+        except StoreError as e:  # it stays in memory, to be saved later
+            self._registry.count("save_errors", 1)
+            logger.warning("The failed login of session %r could not be saved yet: %s", session.id, e)
 
     async def _log_in(self, session: SessionRuntime, config: SessionConfig) -> None:
         attempts = self._settings.login_attempts
@@ -148,7 +190,8 @@ class Logins:
             if session.closed or session.expired(time.time()) is not None:
                 if unused:
                     self._note_failure(session, "it expired before its login was done")
-                    self._give_up(session, "expires before its login is done: see SESSIONS_MAX_USES and _MAX_AGE")
+                    reason = "expires before its login is done: see SESSIONS_MAX_USES and _MAX_AGE"
+                    self._give_up(session, config, reason, may_wait=False)
                 return  # a new one takes its place, and logs in
             if reason is None:
                 return
@@ -159,7 +202,7 @@ class Logins:
             if attempt < attempts:
                 pause = self._settings.login_backoff * 2 ** (attempt - 1)
                 await self._closing.sleep(pause * random.uniform(1, 1.5))  # noqa: S311  # jitter, no secret
-        self._give_up(session, f"could not be logged in, in {attempts} attempts; at last: {reason}")
+        self._give_up(session, config, f"could not be logged in, in {attempts} attempts; at last: {reason}")
 
     async def _attempt(self, session: SessionRuntime, config: SessionConfig) -> str | None:
         """Try once, and return why it failed, ``None`` if it didn't."""
@@ -170,16 +213,21 @@ class Logins:
         begun, timeout = time.monotonic(), self._settings.login_timeout
         login = self._logins[session] = _Login(asyncio.ensure_future(config.login(view_of(session), fetch)))
         closing: str | None = None
-        forbidden: str | None = None
+        impossible: str | None = None
         verdict: Verdict | bool | None = None
+        renew_at: float | None = None
         try:
             verdict = await self._result(login, timeout)
+            if verdict in (None, True, Verdict.OK):
+                renew_at = self._renew_at(session, config)
         except CrawlClosing:
             raise
         except CloseSpider as e:
             closing = e.reason
-        except LoginForbidden as e:
-            forbidden = str(e)
+        except LoginImpossible as e:
+            impossible = str(e)
+        except LoginRejected as e:
+            return str(e)
         except _TooLong:
             return f"it took longer than {timeout:g} s (SESSIONS_LOGIN_TIMEOUT)"
         except Exception as e:  # noqa: BLE001  # the spider's own code: whatever it raises, the login has failed
@@ -192,15 +240,18 @@ class Logins:
         if closing is not None:  # raised outside of `except`, as the exceptions before it may contain secrets
             self._close_spider(closing)
             raise CrawlClosing(f"The login of session {session.id!r} closed the spider")
-        if forbidden is not None:
-            self._note_failure(session, forbidden)
-            self._give_up(session, f"can't log in: {forbidden}")
+        if impossible is not None:
+            self._note_failure(session, impossible)
+            self._give_up(session, config, f"can't log in: {impossible}")
         if verdict is False or (isinstance(verdict, Verdict) and verdict is not Verdict.OK):
             if verdict is Verdict.BLOCKED:
+                if self.pauses is not None and self.pauses.allows(session):
+                    self._note_failure(session, "login() returned Verdict.BLOCKED")
+                    self._give_up(session, config, "was refused its login")
                 session.retire("the site refused its login")
             return f"login() returned {verdict}"
         if session.status != "retired":  # by the spider, meanwhile
-            session.log_in(config.site, time.time(), login.hosts)
+            session.log_in(config.site, time.time(), login.hosts, renew_at)
         session.logins += 1
         session.changed()
         self._succeeded(session, config)
@@ -214,6 +265,24 @@ class Logins:
             self._registry.count("save_errors", 1)
             logger.error("The login of session %r could not be saved yet: %s", session.id, e)
         return None
+
+    @staticmethod
+    def _renew_at(session: SessionRuntime, config: SessionConfig) -> float | None:
+        """Return what the config says; ``None`` for a moment that is (nearly) past: it would log in without end."""
+        moment: Any = config.renew_at(view_of(session))
+        if moment is None:
+            return None
+        if not isinstance(moment, (int, float)) or math.isnan(moment):
+            raise TypeError("renew_at() must return a number or None")
+        if moment < time.time() + _SHORTEST_LIFE:
+            logger.warning(
+                "The login of session %r is not renewed in time: %s.renew_at() names a moment less than %g s ahead",
+                session.id,
+                type(config).__qualname__,
+                _SHORTEST_LIFE,
+            )
+            return None
+        return moment if math.isfinite(moment) else None
 
     async def _result(self, login: _Login, timeout: float) -> Verdict | bool | None:
         """Return what *login* returns, within *timeout* seconds (0: no limit)."""
@@ -231,11 +300,18 @@ class Logins:
         session.changed()
         self._registry.count("login_failures", 1)
 
-    def _give_up(self, session: SessionRuntime, reason: str) -> NoReturn:
-        session.login_error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"
+    def _give_up(
+        self, session: SessionRuntime, config: SessionConfig, reason: str, *, may_wait: bool = True
+    ) -> NoReturn:
+        """Let the requests of *session* wait for a person at the site of *config*, if that may be, else fail."""
+        if may_wait and self.pauses is not None and self.pauses.allows(session):
+            self.pauses.begin(session, config, reason)
+            raise LoginPaused(f"The session {session.id!r} {reason}")
+        error = f"The session {session.id!r} {reason}. It isn't used any more in this crawl"
+        session.login_errors = {**session.login_errors, config.site: error}
         self._registry.count("logins_given_up", 1)
-        logger.error(session.login_error)
-        raise LoginFailed(session.login_error)
+        logger.error(error)
+        raise LoginFailed(error)
 
     @asynccontextmanager
     async def _alone(self, session: SessionRuntime) -> AsyncIterator[None]:
@@ -244,12 +320,12 @@ class Logins:
             yield
             return
         leases = LeaseStore.of(self._registry.store, "a login")
-        name = f"login:{session.namespace}:{session.id}"
+        namespace, name = session.namespace, login_lease(session.id)
         ttl = self._settings.lease_ttl
-        lease = await leases.lease(name, ttl)
+        lease = await leases.lease(namespace, name, ttl)
         while lease is None:
             await self._closing.tick()
-            lease = await leases.lease(name, ttl)
+            lease = await leases.lease(namespace, name, ttl)
         renewing = asyncio.ensure_future(self._renew(leases, lease, ttl))
         try:
             yield

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
@@ -22,13 +22,23 @@ from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.crawl.deferral import PATIENCE, Deferral
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
-from scrapy_sessions.crawl.login import LoginForbidden, Logins, must_log_in
+from scrapy_sessions.crawl.login import Logins, must_log_in
+from scrapy_sessions.crawl.outage import StoreOutage
+from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
+from scrapy_sessions.crawl.rests import Rests, is_movable
 from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
-from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_pause, wait_turn
+from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
 from scrapy_sessions.crawl.user_code import UserCode
 from scrapy_sessions.crawl.verdicts import VerdictHandler
-from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionConfigurationError, SessionError, SessionLost
+from scrapy_sessions.exceptions import (
+    CrawlClosing,
+    LoginFailed,
+    LoginImpossible,
+    SessionConfigurationError,
+    SessionError,
+    SessionLost,
+)
 from scrapy_sessions.pools.claim import FLOW, PICKED, Claim, read_claim, take_alias
 from scrapy_sessions.sessions.browser_session import view_of
 from scrapy_sessions.sessions.manager import registry_of
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from scrapy_sessions.config import SessionConfig
+    from scrapy_sessions.crawl.exclusive import ExclusivePools
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage.base import SessionStore
 
@@ -67,6 +78,19 @@ _PUT_BACK = "_session_put_back"
 _routers: WeakKeyDictionary[Crawler, ref[SessionRouter]] = WeakKeyDictionary()  # the extension keeps each alive
 
 
+class SharedBrowser(Protocol):
+    """The browser contexts of the sessions, as far as requests without the browser are concerned."""
+
+    def before_http(self, session: SessionRuntime) -> Coroutine[Any, Any, None] | None:
+        """Return what a request of *session* has to await before it is sent without the browser, if anything."""
+
+    def http_changed(self, session: SessionRuntime) -> None:
+        """A response that came without the browser has set cookies of *session*."""
+
+    async def capture(self) -> None:
+        """Copy into the sessions what the browser has now."""
+
+
 class SessionRouter:
     """Routes the requests of one crawl: finds the session of each, and waits for its login and its turn.
 
@@ -86,8 +110,23 @@ class SessionRouter:
         self.deferral = Deferral(crawler)
         self.configs = Configs(crawler, settings.config, store)
         self.guard = ShutdownGuard(lambda: is_closing(crawler.engine))
+        self._rests = Rests(crawler, self.guard)
+        self.outage = StoreOutage(self.guard, settings.claim_timeout, self.count)
+        self.browser: SharedBrowser | None = None
+        self.exclusive: ExclusivePools | None = None
+        if settings.exclusive_pools:
+            from scrapy_sessions.crawl.exclusive import ExclusivePools, check_store  # noqa: PLC0415  # for few crawls
+
+            check_store(store, settings.exclusive_pools)
+            self.exclusive = ExclusivePools(
+                lambda: self.registry, lambda: self.logins, self._rests.waits, self.guard, self.outage
+            )
         self.user_code = UserCode(crawler, self.close_spider, self.count)
         self.in_shell = False
+        self.logs_in = True
+        """Whether a session whose login is lost logs in before its next request."""
+        self.posts_once = False
+        """Whether what a login sends, beside GET requests, is sent once, whatever the site answers."""
         self.facade: Callable[[SessionRouter], SpiderSessions] = SpiderSessions  # makes ``spider.sessions``
         self._manager = manager
         self._paced = bool(settings.delay)
@@ -128,12 +167,16 @@ class SessionRouter:
     @cached_property
     def logins(self) -> Logins:
         """The logins in progress."""
+        pauses = None
+        if self.settings.on_login_failed == "pause":
+            pauses = LoginPauses(self.crawler, self.registry, self.guard, succeeded=self.verdicts.logged_in)
         return Logins(
             self.registry,
             self.guard,
             fetch=self.fetch_for_login,
             close_spider=self.close_spider,
             succeeded=self.verdicts.logged_in,
+            pauses=pauses,
         )
 
     @cached_property
@@ -154,8 +197,9 @@ class SessionRouter:
         Returns ``None`` for a request without a session; a coroutine if its session has to be loaded, to log in, or to
         wait for its turn. The coroutine returns another request if that is to be scheduled instead.
         """
-        if SLOT in request.meta:  # end the request that this one replaces: something may still hold that one
-            replaced = self._slots.get(request.meta.pop(SLOT))
+        meta = request.meta
+        if SLOT in meta:  # end the request that this one replaces: something may still hold that one
+            replaced = self._slots.get(meta.pop(SLOT))
             if replaced is not None:
                 replaced.end()
         deferrable = self.deferral.arrive(request)
@@ -163,14 +207,25 @@ class SessionRouter:
         if claim is None:
             self.in_flight.discard(request)
             return None
-        claim = self.registry.settle(claim, request)
+        if self.exclusive is None:
+            claim = self.registry.settle(claim, request)
+        else:
+            settled = self.exclusive.settle(claim, request)
+            if settled is None:
+                return self._wait(request, claim, self.configs.of(request.url), None, deferrable=deferrable)
+            claim = settled
         session = self.registry.ready_for(claim)
         config = self.configs.of(request.url)
-        if session is None or self._must_wait(session, config) or FLOW in request.meta or UNHEARD in request.meta:
+        if session is None or self._must_wait(session, config) or FLOW in meta or UNHEARD in meta:
             return self._wait(request, claim, config, session, deferrable=deferrable)
         inflight = self._begin(request, claim, session, config)
         inflight.deferrable = deferrable
         return inflight
+
+    def may_send(self, request: Request) -> bool:
+        """Whether this process still holds the session of *request*, if that is of an exclusive pool."""
+        inflight = self.in_flight.get(request)
+        return inflight is None or self.exclusive is None or self.exclusive.may_send(inflight.session, own=True)
 
     def get(self, request: Request) -> InFlight | None:
         """Return what :meth:`begin` noted for *request*. If it wasn't called, as without the middleware at 75, it
@@ -196,9 +251,10 @@ class SessionRouter:
         """Return what *request* asks for; ``None``: no session (Scrapy's own robots.txt fetch, and what isn't HTTP)."""
         if not request.url.startswith(("http:", "https:")) or is_robots_fetch(request):
             return None
+        meta = request.meta
         if self._alias:
-            take_alias(request.meta)
-        claim = read_claim(request.meta, self.settings.default_id)
+            take_alias(meta)
+        claim = read_claim(meta, self.settings.default_id)
         if claim is not None and claim.untagged and claim.pool is not None:
             pool = self._call("pool", self.configs.of(request.url).pool, request)
             if pool is not None:
@@ -225,7 +281,7 @@ class SessionRouter:
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
         self.deferral.begun += 1
-        inflight = self.in_flight.begin(request, session, config.site)
+        inflight = self.in_flight.begin(request, session, config)
         if session.concurrency or (session.first_request_alone and must_go_alone(session)):
             slot = meta[SLOT] = uuid4().hex  # a number could be that of another run, from a disk queue
             self._slots[slot] = inflight
@@ -234,12 +290,13 @@ class SessionRouter:
     # When it may go
 
     def _must_wait(self, session: SessionRuntime, config: SessionConfig) -> bool:
-        """Whether a request of *session* can't go at once: for its login, its pace, or a pause the site asked for."""
+        """Whether a request of *session* can't go at once: for its login, pace or budget, or a pause of the site."""
         return (
             must_log_in(session, config)
             or config.sets_pace
             or bool(session.delay or session.concurrency or session.not_before or session.alone)
             or bool(session.pauses or session.window)
+            or (session.budget is not None and session.budget.seconds(time.time()) > 0)
             or session.pool in self.verdicts.banned
             or (session.first_request_alone and must_go_alone(session))
             or (self._paced and session.delay is None)
@@ -249,7 +306,10 @@ class SessionRouter:
         self, request: Request, claim: Claim, config: SessionConfig, session: SessionRuntime | None, *, deferrable: bool
     ) -> InFlight | Request:
         deferrable = deferrable and not is_own(request)
-        taking = self._take(request, claim, config)
+        if session is not None and claim.before == session.id and not is_own(request):
+            claim = self._rests.move(self.registry, claim, request, session)
+            session = self.registry.ready_for(claim)
+        taking = self.outage.endure(lambda: self._take(request, claim, config))
         try:
             if not deferrable:
                 return await taking
@@ -272,6 +332,9 @@ class SessionRouter:
             return 0.0
         if session.pool in self.verdicts.banned or self.logins.seconds(session) > PATIENCE:
             return 2 * PATIENCE
+        pauses = self.logins.pauses
+        if pauses is not None and pauses.is_paused(session, self.configs.of(request.url).site):
+            return 2 * PATIENCE
         return expected_wait(session, time.monotonic(), urlparse_cached(request).netloc)
 
     async def _take(self, request: Request, claim: Claim, config: SessionConfig) -> InFlight:
@@ -285,26 +348,53 @@ class SessionRouter:
         while True:
             if claim.picked and not own:
                 claim = await self.verdicts.admit(claim)
+            if self.exclusive is not None:
+                claim = await self.exclusive.admit(claim, request, own=own)
             session = await self._session_for(request, claim)
+            if self._is_lost(session, own):
+                continue
             if request.meta.pop(UNHEARD, False):
                 await self.verdicts.heard(session, config)
                 continue
+            in_block = session.alone is not None and (own or request.meta.get(_ALONE) == session.alone)
+            movable = not own and is_movable(claim, request.meta)
+            if (movable or (not (own or in_block) and must_log_in(session, config))) and session.rest(time.time()):
+                claim = await self._rests.move_or_wait(registry, claim, request, session, movable=movable)
+                continue
             if not own and must_log_in(session, config):
                 try:
-                    await self.logins.ensure(session, config)
+                    await self._rests.logged_in(session, self.logins.ensure(session, config), movable=movable)
+                except LoginPaused:
+                    assert self.logins.pauses is not None  # noqa: S101  # they have raised it
+                    claim = await self.logins.pauses.endure(request, claim, session, config.site)
                 except LoginFailed as e:
+                    if self.exclusive is not None and session.closed:  # another process has it: that is no failure
+                        continue
                     claim = self._after_failed_login(request, claim, session, e)
                 continue  # another request may have retired or replaced it meanwhile
-            if session.alone is not None and (own or request.meta.get(_ALONE) == session.alone):
-                await wait_pause(session, self.guard, host)
+            if is_login(request) and (rest := session.rest(time.time())):
+                self.logins.paused(session, rest)
+            if in_block:
+                await self._rests.wait_in_block(session, host)
             elif not is_ready(session, time.monotonic(), host):
-                await wait_turn(session, self.guard, host, ahead=own)
+                with self._rests.waiting(session):
+                    await wait_turn(session, self.guard, host, ahead=own, until_rest=movable)
                 if not registry.usable(session) or (not own and must_log_in(session, config)):
                     continue  # while it waited
+                if movable and session.rest(time.time()):
+                    continue  # likewise
+            if self._is_lost(session, own):
+                continue  # likewise
             delay = self._call("delay", config.delay, view_of(session))
             if delay:
                 postpone(session, delay)
             return self._begin(request, claim, session, config)  # as obtained: a limit of no time lets a new one go
+
+    def _is_lost(self, session: SessionRuntime, own: bool) -> bool:
+        """Whether *session*, of an exclusive pool, was given to another process, or is retired."""
+        if self.exclusive is None:
+            return False
+        return (session.status == "retired" and not own) or not self.exclusive.may_send(session, own=own)
 
     async def _session_for(self, request: Request, claim: Claim) -> SessionRuntime:
         """Return the session for the settled *claim*.
@@ -334,7 +424,7 @@ class SessionRouter:
             raise SessionLost(f"The session {session.id!r} of this flow can't log in: start the flow again") from error
         if not claim.picked or pool.is_given_up:
             raise error
-        return self.registry.settle(claim._replace(session_id=None), request)
+        return self.registry.settle(claim.anew(request.meta), request)
 
     # Requests of our own
 
@@ -342,17 +432,20 @@ class SessionRouter:
         """Download *request* as part of the login of *session*.
 
         It is not filtered as offsite (a login may be on another host), bypasses the HTTP cache, and gets no verdict.
-        Raises :exc:`~scrapy_sessions.crawl.login.LoginForbidden`.
+        Raises :exc:`~scrapy_sessions.exceptions.LoginImpossible`.
         """
         if not self.registry.usable(session):
             raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
         meta = {"allow_offsite": True, **request.meta, LOGIN: True, "dont_cache": True}
+        meta.pop("redirect_urls", None)  # of the page whose meta it was copied from: check_redirect() reads its own
+        if self.posts_once and request.method != "GET":
+            meta["dont_retry"] = True
         try:
             return await self._fetch(session, request.replace(meta=meta))
         except IgnoreRequest as e:
             if not is_robots_refusal(e):
                 raise
-            raise LoginForbidden(
+            raise LoginImpossible(
                 f"robots.txt forbids {safe_url(request.url)}, or a redirect of it. If the site lets you log in, set "
                 f"dont_obey_robotstxt in the meta of that request, or log in with a browser and import its cookies "
                 f"(scrapy sessions import)"
@@ -389,6 +482,8 @@ class SessionRouter:
         await wait_turn(session, self.guard, alone=True)
         if session.status == "retired":
             raise retired(session)
+        if session.closed:
+            raise SessionLost(f"The session {session.id!r} is gone: it has expired, was deleted, or is used elsewhere")
         session.alone = uuid4().hex
         token = _block.set(session.alone)
         try:
@@ -415,10 +510,7 @@ class SessionRouter:
         engine = self.crawler.engine
         if engine.spider is None:
             return
-        try:
-            await engine.close_spider_async(reason=reason)
-        except Exception:
-            logger.exception("The spider could not be closed (%s)", reason)
+        await engine.close_spider_async(reason=reason)
         if failed:
             self.crawler.spider = None  # Scrapy reports a failed start for a crawl that has none at its end
 

@@ -46,6 +46,44 @@ def queued_requests(crawler: Crawler) -> int:
         return int(slot.scheduler.has_pending_requests())
 
 
+def waiting_requests(crawler: Crawler) -> int | None:
+    """Return how many requests of *crawler* wait: in the scheduler, and in middlewares; ``None``: one is being sent."""
+    assert crawler.engine is not None  # noqa: S101  # the spider is open
+    downloader = crawler.engine.downloader
+    slots = getattr(downloader, "slots", {})
+    if any(slot.active for slot in slots.values()):
+        return None
+    return queued_requests(crawler) + len(getattr(downloader, "active", ()))
+
+
+# The downloader
+
+
+class HeldBack(Exception):
+    """A request was not sent: see :func:`before_download`."""
+
+
+def before_download(crawler: Crawler, may_send: Callable[[Request], bool]) -> None:
+    """Ask *may_send* about each request that leaves its download slot, where it may have waited for long.
+
+    One that may not be sent fails with :exc:`HeldBack`. Scrapy has a signal for requests that come to a slot, and none
+    for those that leave it. In a crawl with another ``DOWNLOADER`` nothing is asked.
+    """
+    assert crawler.engine is not None  # noqa: S101  # the spider is open
+    handlers = getattr(crawler.engine.downloader, "handlers", None)
+    download = getattr(handlers, "download_request_async", None)
+    if download is None:
+        return
+
+    async def checked(request: Request) -> Response:
+        if not may_send(request):
+            raise HeldBack
+        response: Response = await download(request)
+        return response
+
+    handlers.download_request_async = checked  # type: ignore[union-attr]
+
+
 # Headers. Scrapy's Headers is a dict of normalised names and lists of bytes; its methods normalise each name and value
 # again, which costs two to three microseconds. The headers of a session are normalised once, when they are cached.
 

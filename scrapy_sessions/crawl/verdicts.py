@@ -18,8 +18,8 @@ from scrapy.utils.httpobj import urlparse_cached
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
-from scrapy_sessions.crawl.asking import is_question
-from scrapy_sessions.crawl.blame import Answer, Decision, Hearings, NoBlame, Refusal
+from scrapy_sessions.crawl.asking import is_question, probe_of
+from scrapy_sessions.crawl.blame import NO_BLAME, Answer, Decision, Hearings, NoBlame, Refusal
 from scrapy_sessions.crawl.blame_anonymous import TRIES, AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
@@ -69,22 +69,23 @@ class VerdictHandler:
         self, registry: SessionRegistry, questions: Questions, guard: ShutdownGuard, count: Callable[[str, int], None]
     ) -> None:
         self._registry = registry
-        self._questions = questions
-        self._guard = guard
-        self._count = count
+        self.questions = questions
+        self.guard = guard
+        self.count = count
         self._settings = registry.settings
         self._began = time.time()
         self._pools: dict[str, PoolBlame] = {}
+        self._unblamed: dict[str, dict[str, NoBlame]] = {}  # by site
         self.banned: set[str] = set()
         """The pools that the site turns away as a whole."""
 
     # Good responses: the hot path
 
-    def good(self, inflight: InFlight, request: Request, response: Response, config: SessionConfig) -> None:
+    def good(self, inflight: InFlight, request: Request, response: Response) -> None:
         """*response* got the verdict OK."""
         if inflight.is_stale:
             return
-        session = inflight.session
+        session, config = inflight.session, inflight.config
         session.ok_count += 1
         status = response.status
         meta = request.meta
@@ -110,41 +111,39 @@ class VerdictHandler:
     def handle_pause(self, session: SessionRuntime, request: Request, seconds: float) -> Request | None:
         """The site asks *session* to come back in *seconds*."""
         session.pause(urlparse_cached(request).netloc, seconds)
-        self._count("paused", 1)
+        self.count("paused", 1)
         return None if is_question(request) else self._try_again(request)
 
     # Refusals
 
     async def refused(
-        self, verdict: Verdict, inflight: InFlight, request: Request, config: SessionConfig, *, status: int = 0
+        self, verdict: Verdict, inflight: InFlight, request: Request, *, status: int = 0
     ) -> Request | None:
         """*request* got a *verdict* that isn't OK.
 
         :param status: of the response; 0: the session's proxy refused the connection
         """
         session = inflight.session
-        self._count(f"verdicts/{verdict.value}", 1)
+        self.count(f"verdicts/{verdict.value}", 1)
         if verdict is not Verdict.EXPIRED:
             session.failures += 1
             session.changed()
         if verdict is Verdict.SUSPECT:
             self._registry.analytics.suspected(session)
-        decision = await self._decide(verdict, inflight, request, config, status)
+        decision = await self._decide(verdict, inflight, request, status)
         if request.meta.get("dont_retry") or not self._settings.retry_times:
             return None
         return self._apply(decision, inflight, request)
 
-    async def _decide(
-        self, verdict: Verdict, inflight: InFlight, request: Request, config: SessionConfig, status: int
-    ) -> Decision:
+    async def _decide(self, verdict: Verdict, inflight: InFlight, request: Request, status: int) -> Decision:
         session = inflight.session
-        blame = self._blame_of(session, config)
+        blame = self._blame_of(session, inflight.config)
         by_status = status in self._settings.blocked_statuses
         if verdict is Verdict.BLOCKED and not by_status:  # the user's check() says so
             if session.status != "retired":
                 if isinstance(blame, AnonymousBlame):
                     blame.blocked()
-                self._retire(session, f"blocked at {safe_url(request.url)}")
+                self.retire(session, f"blocked at {safe_url(request.url)}")
             return Decision.MOVE
         if isinstance(blame, AnonymousBlame):
             refused_by = request.meta.get(REFUSED_BY, ())
@@ -167,7 +166,7 @@ class VerdictHandler:
         retired = session.status == "retired"
         pool = self._registry.pool_of(session)
         if decision in {Decision.CLOSED, Decision.CLOSED_TO_ALL}:
-            self._count("closed_pages", 1)
+            self.count("closed_pages", 1)
         if decision in {Decision.HAND_ON, Decision.CLOSED_TO_ALL}:
             return None
         if decision is Decision.AGAIN and not retired:
@@ -195,7 +194,7 @@ class VerdictHandler:
                 (session_id, proved)
                 for session_id, proved in refused_by
                 if (other := self._registry.ready(session_id)) is None
-                or other.generation_at(inflight.site) == latest.get(session_id)
+                or other.generation_at(inflight.config.site) == latest.get(session_id)
             ]
         ids = {session_id for session_id, _ in refused_by}
         if decision in {Decision.CLOSED, Decision.TRY_AGAIN} and len(ids) > self._settings.retry_times:
@@ -224,16 +223,16 @@ class VerdictHandler:
         """Whether *request* is handed on if it is refused once more, unless that proves something."""
         return len(request.meta.get(REFUSED_BY, ())) + 1 >= TRIES
 
-    def note_unheard(self, session: SessionRuntime, replay: Request, config: SessionConfig) -> None:
-        """*replay* was refused in *session*, and is sent again without waiting for the hearing: that was a try."""
-        if isinstance(session.blames.get(config.site), AnonymousBlame):
-            replay.meta[REFUSED_BY] = _with(replay, session, Decision.UNPROVED)
+    def note_unheard(self, inflight: InFlight, replay: Request) -> None:
+        """The request of *inflight* was refused, and *replay* doesn't wait for the hearing: that was a try."""
+        if isinstance(inflight.session.blames.get(inflight.config.site), AnonymousBlame):
+            replay.meta[REFUSED_BY] = _with(replay, inflight.session, Decision.UNPROVED)
 
     async def heard(self, session: SessionRuntime, config: SessionConfig) -> None:
         """Wait until no hearing of *session* is held at the site of *config*."""
         blame = session.blames.get(config.site)
         if isinstance(blame, Hearings) and blame.hearing is not None:
-            await self._guard.wait(asyncio.wait([blame.hearing]))
+            await self.guard.wait(asyncio.wait([blame.hearing]))
 
     # A pool that is turned away as a whole
 
@@ -247,11 +246,11 @@ class VerdictHandler:
                 last = self._registry.ready(ban.session_id)
                 ban.session_id = pool.successor(ban.session_id) or pool.pick()
                 if last is not None:
-                    self._retire(last, "the site turns everybody away")
+                    self.retire(last, "the site turns everybody away")
                 return claim._replace(session_id=ban.session_id)
             if ban.is_final:
                 return claim._replace(session_id=ban.session_id)
-            await self._guard.wait(asyncio.wait([ban.ended], timeout=ban.trial_at - time.monotonic()))
+            await self.guard.wait(asyncio.wait([ban.ended], timeout=ban.trial_at - time.monotonic()))
         return claim
 
     def _change_ban(self, pool: Pool, banned: bool) -> None:
@@ -281,16 +280,19 @@ class VerdictHandler:
         found: Blame | None = session.blames.get(config.site)
         if found is None:
             found = self._new_blame(session, config)
-            session.blames = {**session.blames, config.site: found}
+            if not session.blames and found is NO_BLAME:  # one mapping for all such sessions: it is never changed
+                session.blames = self._unblamed.setdefault(config.site, {config.site: found})
+            else:
+                session.blames = {**session.blames, config.site: found}
         return found
 
     def _new_blame(self, session: SessionRuntime, config: SessionConfig) -> Blame:
         actions = _Actions(self, session, config)
         if config.can_log_in:
-            return LoginBlame(self._settings, actions, clock=time.monotonic, probe=config.probe_url or None)
+            return LoginBlame(self._settings, actions, clock=time.monotonic, probe=probe_of(config))
         pool = self._registry.pool_of(session)
         if pool is None or pool.named:
-            return NoBlame()
+            return NO_BLAME
         blame = self._pools.get(pool.name)
         if blame is None:
             blame = self._pools[pool.name] = PoolBlame(
@@ -298,7 +300,8 @@ class VerdictHandler:
             )
         return AnonymousBlame(blame, actions, new=session.start_time >= self._began)
 
-    def _retire(self, session: SessionRuntime, reason: str) -> None:
+    def retire(self, session: SessionRuntime, reason: str) -> None:
+        """Take *session* out of use, as it is banned."""
         self._registry.analytics.record_event("blocked", session, reason)
         session.retire(reason)
         logger.info("Retired the session %r: %s", session.id, reason)
@@ -326,7 +329,7 @@ class VerdictHandler:
         return replay
 
     def _copied(self, request: Request) -> Request:
-        self._count("replays", 1)
+        self.count("replays", 1)
         replay: Request = request.replace(dont_filter=True)
         forget_cached_response(replay)
         return replay
@@ -360,7 +363,7 @@ class _Actions:
         self._session.lose_login(f"at {safe_url(url)}", self._config.site)
 
     def retire(self, reason: str) -> None:
-        self._handler._retire(self._session, reason)  # noqa: SLF001  # a part of the handler
+        self._handler.retire(self._session, reason)
 
     def doubt(self, doubted: bool) -> None:
         self._session.in_doubt = doubted
@@ -370,11 +373,11 @@ class _Actions:
         self._session.wake_first()
 
     async def ask(self, url: str, *, anonymous: bool = False) -> Answer:
-        self._handler._count("questions", 1)  # noqa: SLF001
-        return await self._handler._questions.ask(self._session, url, self._config, anonymous=anonymous)  # noqa: SLF001
+        self._handler.count("questions", 1)
+        return await self._handler.questions.ask(self._session, url, self._config, anonymous=anonymous)
 
     async def sleep(self, seconds: float) -> None:
-        await self._handler._guard.sleep(seconds)  # noqa: SLF001
+        await self._handler.guard.sleep(seconds)
 
     def warn(self, message: str) -> None:
         logger.warning("The session %r %s", self.session_id, message)

@@ -77,6 +77,7 @@ class Contents:
 
     cookies: list[Cookie] = field(default_factory=list)
     local_storage: dict[str, dict[str, str]] = field(default_factory=dict)
+    indexed_db: dict[str, list[Any]] = field(default_factory=dict)
     user_agent: str | None = None
     language: str | None = None
     headers: dict[str, dict[str, str]] = field(default_factory=dict)

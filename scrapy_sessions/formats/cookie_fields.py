@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from scrapy_sessions.cookies.hosts import canonical_host, is_ip, site_of
+from scrapy_sessions.cookies.hosts import canonical_host, is_ip
 from scrapy_sessions.cookies.parse import MAX_EXPIRES, SameSite, parse_http_date
+from scrapy_sessions.cookies.scope import is_own_partition
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.contents import Reading
 from scrapy_sessions.formats.fields import Fields
@@ -95,7 +96,7 @@ def make_cookie(
         http_only=http_only,
         same_site=same_site,
         partition_key=key,
-        cross_site_ancestor=key is not None and (not _is_own(host, key) if ancestor is None else ancestor),
+        cross_site_ancestor=key is not None and (not is_own_partition(host, key) if ancestor is None else ancestor),
         created=reading.now,
         updated=reading.now,
     )
@@ -182,23 +183,3 @@ def read_partition(fields: Fields) -> Partition:
     if not value:
         return None, None
     return value, fields.flag(ancestor) if fields.content.get(ancestor) is not None else None
-
-
-def dotted_domain(cookie: Cookie) -> str:
-    """Return the domain of *cookie* with a leading dot if subdomains get the cookie, as most formats have it."""
-    return cookie.domain if cookie.host_only else f".{cookie.domain}"
-
-
-def is_unpartitioned(cookie: Cookie) -> bool:
-    """Whether a format without partitions can contain *cookie*: its partition is none, or that of its own site."""
-    key = cookie.partition_key
-    return key is None or (_is_own(cookie.domain, key) and not cookie.cross_site_ancestor)
-
-
-def has_cross_site_ancestor(cookie: Cookie) -> bool:
-    """Whether the partition of *cookie* has a cross-site ancestor: as stored, or because it is another site's."""
-    return cookie.cross_site_ancestor or not is_unpartitioned(cookie)
-
-
-def _is_own(domain: str, key: str) -> bool:
-    return key == f"https://{site_of(domain)}"

@@ -6,7 +6,7 @@ The cookies of a file are merged into a session; whole records are saved in a st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from scrapy_sessions.cookies import SessionCookieJar
@@ -32,12 +32,13 @@ class Change(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """The cookies and local storage of a session after an import, its new headers, and the change of each cookie."""
+    """The cookies and storages of a session after an import, its new headers, and the change of each cookie."""
 
     cookies: list[Cookie]
     local_storage: dict[str, dict[str, str]]
     changes: list[Change]
     headers: dict[str, dict[str, str]]
+    indexed_db: dict[str, list[Any]]
 
     def __repr__(self) -> str:
         return safe_repr(self, "cookies", "changes")
@@ -48,7 +49,7 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
 
     Of two cookies with the same identity the newest is kept; cookies from a file without times are the newest. A
     guessed cookie is only a value: if *session* sends a cookie of that name to the same URL, that cookie gets the value
-    and keeps its attributes. With *replace*, the cookies and the local storage of *contents* replace all others. *now*
+    and keeps its attributes. With *replace*, the cookies and storages of *contents* replace all others. *now*
     is UNIX seconds.
     """
     stored = session.cookies if session is not None else []
@@ -96,16 +97,16 @@ def merge(session: PersistentSession | None, contents: Contents, *, now: float, 
     for origin, entries in contents.local_storage.items():
         storage.setdefault(origin, {}).update(entries)
     headers = {origin: each for origin, each in contents.headers.items() if origin != EVERYWHERE}
-    return Merge(kept, storage, list(changes.values()), headers)
+    databases = {} if replace or session is None else session.indexed_db
+    return Merge(kept, storage, list(changes.values()), headers, {**databases, **contents.indexed_db})
 
 
 def apply(merged: Merge, session: SessionRuntime) -> None:
     """Apply a result of :func:`merge` to the live *session*. A new one with cookies or headers counts as logged in."""
     session.jar.restore(merged.cookies)
     session.forget_identity()
-    local_storage = session.watched_data().current["local_storage"]
-    local_storage.clear()
-    local_storage.update(merged.local_storage)
+    session.set_data("local_storage", merged.local_storage)
+    session.set_data("indexed_db", merged.indexed_db)
     for origin, headers in merged.headers.items():
         for name, value in headers.items():
             session.bound_headers.set(name, value, url=origin)

@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from scrapy_sessions.browser.state import protocol_fields
 from scrapy_sessions.cookies.parse import SameSite
-from scrapy_sessions.formats.cookie_fields import dotted_domain, has_cross_site_ancestor
+from scrapy_sessions.cookies.scope import dotted_domain, has_cross_site_ancestor
 from scrapy_sessions.models import Cookie
 
 _SAME_SITE: dict[SameSite | None, str] = {
@@ -48,19 +49,9 @@ def to_extension(cookie: Cookie) -> dict[str, Any]:
     return fields
 
 
-def to_playwright(cookie: Cookie) -> dict[str, Any]:
-    """Return *cookie* as Playwright's ``context.cookies()`` does and ``context.add_cookies()`` expects it."""
-    fields = _common(cookie)
-    if cookie.partition_key is not None:
-        fields["partitionKey"] = cookie.partition_key
-        # Playwright's default is true, with which the cookie of a visit to its own site is never sent.
-        fields["_crHasCrossSiteAncestor"] = has_cross_site_ancestor(cookie)
-    return fields
-
-
 def to_puppeteer(cookie: Cookie) -> dict[str, Any]:
     """Return *cookie* as Puppeteer's ``browser.cookies()`` does and ``browser.setCookie(...list)`` expects it."""
-    fields = _common(cookie)
+    fields = protocol_fields(cookie)
     fields["size"] = len(cookie.name) + len(cookie.value)
     fields["session"] = cookie.expires is None
     _add_partition(fields, cookie, "sourceOrigin")
@@ -84,22 +75,6 @@ def to_selenium(cookie: Cookie) -> dict[str, Any]:
     }
     if cookie.expires is not None:
         fields["expiry"] = math.floor(cookie.expires)  # the driver refuses a fraction
-    if cookie.same_site is not None:
-        fields["sameSite"] = cookie.same_site
-    return fields
-
-
-def _common(cookie: Cookie) -> dict[str, Any]:
-    """Return the fields of the DevTools protocol, which Playwright and Puppeteer share."""
-    fields: dict[str, Any] = {
-        "name": cookie.name,
-        "value": cookie.value,
-        "domain": dotted_domain(cookie),
-        "path": cookie.path,
-        "expires": -1 if cookie.expires is None else cookie.expires,
-        "httpOnly": cookie.http_only,
-        "secure": cookie.secure,
-    }
     if cookie.same_site is not None:
         fields["sameSite"] = cookie.same_site
     return fields

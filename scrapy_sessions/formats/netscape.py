@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Iterable
 
+from scrapy_sessions.cookies.scope import dotted_domain
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats.contents import Contents, Reading, Source
-from scrapy_sessions.formats.cookie_fields import dotted_domain, make_cookie
+from scrapy_sessions.formats.cookie_fields import make_cookie
 from scrapy_sessions.models import Cookie
 
 HEADER = "# Netscape HTTP Cookie File"

@@ -27,7 +27,7 @@ from scrapy_sessions.storage.codec import Unreadable, encode, up_to_date
 NAME = "scrapy-sessions"
 """The value of the field ``format`` of such a file."""
 
-_IDENTITY = ("user_agent", "language", "timezone", "viewport_width", "viewport_height", "proxy")
+_IDENTITY = ("user_agent", "language", "timezone", "viewport_width", "viewport_height", "proxy", "meta")
 
 
 def dump(records: Iterable[PersistentSession]) -> str:
@@ -110,6 +110,9 @@ def _check(record: PersistentSession, path: str) -> None:
                 check_header(name, value)
     identity = {name: getattr(record, name) for name in _IDENTITY}
     Profile(headers=record.headers.get(EVERYWHERE, {}), **identity)
+    if record.proxy_rotation is not None:
+        rotation = record.proxy_rotation
+        Profile(proxy=rotation["template"], proxy_lifetime=rotation["lifetime"])
     for name in ("start_time", "last_activity"):
         if not 0 <= getattr(record, name) <= MAX_EXPIRES:
             raise FormatError(f"{path}.{name}", "it must be UNIX seconds, from 1970 to the year 9999")

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from scrapy_sessions.browser.state import to_playwright
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.cookies.rules import domain_matches
+from scrapy_sessions.cookies.scope import is_unpartitioned
 from scrapy_sessions.exceptions import FormatError
 from scrapy_sessions.formats import cookie_header, cookie_list, curl, har, netscape, records, storage_state
 from scrapy_sessions.formats.contents import Contents, Reading, Source
-from scrapy_sessions.formats.cookie_fields import is_unpartitioned
-from scrapy_sessions.formats.json_cookies import dump, to_extension, to_playwright, to_puppeteer, to_selenium
+from scrapy_sessions.formats.json_cookies import dump, to_extension, to_puppeteer, to_selenium
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 
 
@@ -66,11 +67,10 @@ def _keep_domain(contents: Contents, domain: str) -> None:
     found = len(contents.cookies)
     contents.cookies = keep(contents.cookies)
     contents.records = [each.model_copy(update={"cookies": keep(each.cookies)}) for each in contents.records]
-    contents.local_storage = {
-        origin: entries
-        for origin, entries in contents.local_storage.items()
-        if domain_matches(canonical_host(urlsplit(origin).hostname or "") or "", host)
-    }
+    for storages in (contents.local_storage, contents.indexed_db):
+        for origin in list(storages):
+            if not domain_matches(canonical_host(urlsplit(origin).hostname or "") or "", host):
+                del storages[origin]
     if found > len(contents.cookies):
         contents.notes.append(f"{_counted(found - len(contents.cookies), 'cookie')} of other domains were left out")
 
@@ -114,6 +114,8 @@ def describe(name: str, source: Source, contents: Contents) -> str:
     parts = [f"{_counted(len(contents.cookies), 'cookie')} for {_counted(hosts, 'host')}"]
     if contents.local_storage:
         parts.append(f"local storage of {_counted(len(contents.local_storage), 'origin')}")
+    if contents.indexed_db:
+        parts.append(f"IndexedDB of {_counted(len(contents.indexed_db), 'origin')}")
     return f"{title} of {', '.join(parts)}"
 
 
@@ -159,7 +161,7 @@ FORMATS: Mapping[str, Format] = {
         ".json",
         storage_state.misfit,
         storage_state.read,
-        lambda record, url: storage_state.dump(_live(record.cookies), record.local_storage),
+        lambda record, url: storage_state.dump(_live(record.cookies), record.local_storage, record.indexed_db),
     ),
     "extension": _list("extension", to_extension),
     "selenium": _list("selenium", to_selenium, partitions=False),
@@ -205,13 +207,14 @@ def left_out(name: str, record: PersistentSession, *, tool: str | None = None) -
     skipped = f"for {' and '.join(TOOLS)} {_counted(hidden, 'HttpOnly cookie')}, whose lines they skip: --for wget"
     is_netscape = name == "netscape"
     omitted = {
-        "its identity (user agent, language, …)": any(identity) or record.headers.get(EVERYWHERE),
+        "its identity (user agent, language, …)": any(identity) or record.headers.get(EVERYWHERE) or record.meta,
         "its proxy": record.proxy,
         f"headers for {_counted(bound, 'origin')}": bound,
         f"local storage of {_counted(len(record.local_storage), 'origin')}": (
             record.local_storage and name != "storage-state"
         ),
         f"session storage of {_counted(len(record.session_storage), 'origin')}": record.session_storage,
+        f"IndexedDB of {_counted(len(record.indexed_db), 'origin')}": record.indexed_db and name != "storage-state",
         "its data": record.data,
         _counted(foreign, "partitioned cookie"): foreign and not FORMATS[name].partitions and name != "header",
         "SameSite of its cookies": is_netscape and any(cookie.same_site for cookie in cookies),

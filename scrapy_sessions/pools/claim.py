@@ -54,6 +54,14 @@ class Claim(NamedTuple):
     untagged: bool = False
     picked: bool = False
 
+    def anew(self, meta: Mapping[str, Any]) -> Claim:
+        """Return what a request with this *meta* asks for if its pool is to pick again.
+
+        A copy of a request that had a session claims that one, so that its key and what it avoids are in *meta* only.
+        """
+        key = self.key if self.key is not None else _key_of(meta)
+        return self._replace(session_id=None, picked=False, key=key, avoid=self.avoid | _avoided(meta))
+
 
 _QUALIFYING = frozenset({PICKED, "session_pool", "session_profile"})  # beside a session_id, they change what it means
 
@@ -90,14 +98,9 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
         return Claim(jar_id, None, profile, key if jar_id is None else None, before)
     if session_id is not _UNSET:
         return Claim(check_session_id(session_id), pool, profile, before=before, picked=FLOW not in meta)
-    key = meta.get("session_key")
-    if key is not None and not isinstance(key, str | int):
-        raise InvalidSessionId(f"The meta key 'session_key' must be a string or int, not {type(key).__name__}")
-    refused_by = meta.get(REFUSED_BY)
-    avoid = frozenset(session_id for session_id, _ in refused_by) if refused_by else _NONE
-    key = None if key is None else str(key)
+    key = _key_of(meta)
     if pool is not None:
-        return Claim(None, pool, profile, before=before, key=key, avoid=avoid)
+        return Claim(None, pool, profile, before=before, key=key, avoid=_avoided(meta))
     if default_id is not None:
         return Claim(default_id, None, profile, untagged=True)
     if profile is None and key is None:
@@ -105,7 +108,19 @@ def read_claim(meta: Mapping[str, Any], default_id: str | None = None) -> Claim 
     return Claim(None, DEFAULT_POOL, profile, key=key, untagged=True)
 
 
-@lru_cache(maxsize=4096)
+def _key_of(meta: Mapping[str, Any]) -> str | None:
+    key = meta.get("session_key")
+    if key is not None and not isinstance(key, str | int):
+        raise InvalidSessionId(f"The meta key 'session_key' must be a string or int, not {type(key).__name__}")
+    return None if key is None else str(key)
+
+
+def _avoided(meta: Mapping[str, Any]) -> frozenset[str]:
+    refused_by = meta.get(REFUSED_BY)
+    return frozenset(session_id for session_id, _ in refused_by) if refused_by else _NONE
+
+
+@lru_cache(maxsize=256)
 def _named(session_id: str) -> Claim:
     return Claim(check_session_id(session_id), None)
 

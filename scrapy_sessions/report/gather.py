@@ -14,7 +14,8 @@ from scrapy_sessions.report.aggregates import CookieAggregate, SessionSelection,
 from scrapy_sessions.report.data import Bucket, Lifetime, Pool, Report, Session
 from scrapy_sessions.report.lifetimes import SessionEvents, events_by_session
 from scrapy_sessions.report.redact import reason
-from scrapy_sessions.storage.base import AnalyticsStore, Key, SessionStore
+from scrapy_sessions.storage.abilities import AnalyticsStore
+from scrapy_sessions.storage.base import Key, SessionStore
 from scrapy_sessions.storage.codec import decode
 
 MOST_SESSIONS = 500

@@ -10,6 +10,7 @@ from weakref import ref
 
 from scrapy_sessions.exceptions import InvalidData, SessionError
 from scrapy_sessions.models import check_proxy
+from scrapy_sessions.sessions.json_data import copy_json
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ class BrowserSession:
     def proxy(self) -> str | None:
         """The URL of its proxy, credentials included. Settable; ``None``: no proxy.
 
+        With ``proxy_lifetime`` in its profile, it is another one after that time, until it is set.
         Setting it raises :exc:`~scrapy_sessions.exceptions.InvalidData` for text that is no URL of a proxy.
         """
-        return self._runtime.proxy
+        return self._runtime.current_proxy()
 
     @proxy.setter
     def proxy(self, url: str | None) -> None:
@@ -135,8 +137,13 @@ class BrowserSession:
             fault = str(error)
         if fault:
             raise InvalidData(f"The proxy of the session {self.id!r} can't be set: {fault}")
-        self._runtime.proxy = url
+        self._runtime.set_proxy(url)
         self._runtime.changed()
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The keys of its profile for the meta of its requests, in a copy."""
+        return copy_json(self._runtime.meta)
 
     # State
 
@@ -220,6 +227,11 @@ class BrowserSession:
         """The browser's ``sessionStorage`` by origin."""
         return self._runtime.watched_data().current["session_storage"]
 
+    @property
+    def indexed_db(self) -> dict[str, list[Any]]:
+        """The browser's IndexedDB by origin: lists of databases, as in Playwright's ``storage_state()``."""
+        return self._runtime.watched_data().current["indexed_db"]
+
     # What a spider does with it
 
     def record(self, text: str) -> None:
@@ -247,7 +259,7 @@ class BrowserSession:
 
             async with session.alone() as fetch:
                 form = await fetch(Request("https://shop.example/form"))
-                await fetch(FormRequest.from_response(form, formdata={"amount": "1"}))
+                await fetch(form2request(form.css("form"), {"amount": "1"}).to_scrapy(callback=None))
 
         Within the block :meth:`fetch` of this session is the same function. Raises
         :exc:`~scrapy_sessions.exceptions.SessionError` if no spider is running, and for a block within a block.

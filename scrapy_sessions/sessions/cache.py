@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
+_UNUSED = 10_000  # sessions without a change that are remembered
 _LOOK = 16  # the number of least recently used sessions among which one to evict is searched
 
 
@@ -25,6 +26,7 @@ class SessionCache:
         self._clock = clock
         self._known: WeakValueDictionary[str, SessionRuntime] = WeakValueDictionary()
         self._recent: OrderedDict[str, SessionRuntime] = OrderedDict()
+        self._unused: dict[str, str | None] = {}  # the profiles of sessions that nothing has changed yet
 
     def ready(self, session_id: str) -> SessionRuntime | None:
         """Return *session_id* if it is in memory and has not expired, and keep it alive."""
@@ -52,8 +54,30 @@ class SessionCache:
         if not session.transient:  # its creator keeps it alive
             self._keep(session)
 
+    def add_new(self, session: SessionRuntime) -> bool:
+        """As :meth:`add`, for a session that was just created. Returns whether that is the first time.
+
+        It is not if the session left memory before anything changed it, so that it wasn't saved.
+        """
+        self.add(session)
+        first = session.id not in self._unused
+        if not session.transient:
+            self._unused[session.id] = session.profile_name
+            if len(self._unused) > _UNUSED:
+                del self._unused[next(iter(self._unused))]
+        return first
+
+    def first_profile(self, session_id: str) -> str | None:
+        """Return the profile of *session_id* if it left memory before anything changed it."""
+        return self._unused.get(session_id)
+
+    def changed(self, session: SessionRuntime) -> None:
+        """*session* will be saved."""
+        self._unused.pop(session.id, None)
+
     def remove(self, session: SessionRuntime) -> None:
         """Remove *session*, if it is still the one with its id."""
+        self._unused.pop(session.id, None)
         if self._known.get(session.id) is session:
             del self._known[session.id]
         if self._recent.get(session.id) is session:

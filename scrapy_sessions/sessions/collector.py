@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, defaultdict, deque
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from scrapy_sessions.analytics.model import FOLDED, Event, EventKind, HourCounts, hour_of, summed
 from scrapy_sessions.analytics.redaction import tidy
 from scrapy_sessions.sessions.counters import CounterSnapshot
 from scrapy_sessions.sessions.runtime import SessionRuntime
-from scrapy_sessions.storage.base import AnalyticsStore, SessionStore
+from scrapy_sessions.storage.abilities import AnalyticsStore, Batch
+from scrapy_sessions.storage.base import SessionStore
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +45,12 @@ class _RowKey(NamedTuple):
     hour: int
 
 
-class _Tally(NamedTuple):
-    """The mutable numbers of a row: to create a new :class:`HourCounts` for each save would be slower."""
+class _Sent(NamedTuple):
+    """What was written without an answer: it is written again as it is, so that the store recognises it."""
 
-    numbers: defaultdict[str, Any]
-    responses: Counter[int]
+    batch: Batch
+    rows: Sequence[HourCounts]
+    events: Sequence[Event]
 
 
 def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
@@ -84,12 +87,16 @@ class Collector:
         self._listener: Listener | None = None
         self._keeps_sums = False
         self._sums: dict[str | None, HourCounts] = {}
-        self._tallies: dict[_RowKey, _Tally] = {}
-        self._unwritten: dict[_RowKey, HourCounts] = {}  # rows whose write failed
+        self._counting: dict[_RowKey, HourCounts] = {}
+        self._writer = os.urandom(8).hex()
+        self._number = 0  # of the last batch
+        self._sent: _Sent | None = None
+        self._unwritten: dict[_RowKey, HourCounts] = {}  # further rows, while writing fails
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._transient: list[SessionRuntime] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushes: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Lock()  # batches are written in the order of their numbers
         self._running = False
         self._failing: set[str] = set()
         if self._store is None:
@@ -119,10 +126,17 @@ class Collector:
         if now == before:
             return
         session.counted = now
-        tally = self._tally(session)
-        for name in ("requests", "pages", "failures", "logins", "bytes", "latency"):
-            tally.numbers[name] += getattr(now, name) - getattr(before, name)
-        tally.responses.update(Counter(dict(now.responses)) - Counter(dict(before.responses)))
+        row = self._row_of(session)
+        row.requests += now.requests - before.requests
+        row.pages += now.pages - before.pages
+        row.failures += now.failures - before.failures
+        row.logins += now.logins - before.logins
+        row.bytes += now.bytes - before.bytes
+        row.latency += now.latency - before.latency
+        counted = dict(before.responses)
+        for status, count in now.responses:
+            if count > counted.get(status, 0):
+                row.responses[status] = row.responses.get(status, 0) + count - counted.get(status, 0)
 
     def track_transient(self, session: SessionRuntime) -> None:
         """Count *session*, which is never saved, before each write."""
@@ -133,18 +147,18 @@ class Collector:
     def suspected(self, session: SessionRuntime) -> None:
         """Count a verdict SUSPECT on *session*."""
         if self._enabled:
-            self._tally(session).numbers["suspects"] += 1
+            self._row_of(session).suspects += 1
 
     def record_event(self, kind: EventKind, session: SessionRuntime, detail: str = "", *, seconds: float = 0.0) -> None:
         """Record an event of *session* that happens now; a successful login took *seconds*."""
         if not self._enabled:
             return
         if kind == "login":
-            self._tally(session).numbers["login_seconds"] += seconds
+            self._row_of(session).login_seconds += seconds
         elif kind == "login_failed":
-            self._tally(session).numbers["login_failures"] += 1
+            self._row_of(session).login_failures += 1
         elif kind == "blocked":
-            self._tally(session).numbers["blocked"] += 1
+            self._row_of(session).blocked += 1
         if not session.transient:
             self.record_event_for(kind, session.namespace, session.id, session.pool, detail)
 
@@ -169,7 +183,7 @@ class Collector:
     def start(self) -> None:
         """Begin to write. The store must be open."""
         self._running = True
-        if self._tallies or self._events or self._transient:
+        if self._counting or self._events or self._transient:
             self._schedule()
 
     async def flush(self) -> None:
@@ -187,13 +201,14 @@ class Collector:
     def _enabled(self) -> bool:
         return self._store is not None or self._keeps_sums
 
-    def _tally(self, session: SessionRuntime) -> _Tally:
+    def _row_of(self, session: SessionRuntime) -> HourCounts:
         session_id = FOLDED if session.transient else session.id
         key = _RowKey(session.namespace, session.pool, session_id, hour_of(self._clock()))
-        if key not in self._tallies:
-            self._tallies[key] = _Tally(defaultdict(int), Counter())
+        row = self._counting.get(key)
+        if row is None:
+            row = self._counting[key] = HourCounts(*key)
             self._schedule()
-        return self._tallies[key]
+        return row
 
     def _schedule(self) -> None:
         if not self._running or self._timer is not None:
@@ -217,16 +232,21 @@ class Collector:
         return task
 
     async def _flush(self) -> None:
+        async with self._writing:
+            await self._write_all()
+
+    async def _write_all(self) -> None:
         for sessions in _batches(self._transient):
             for session in sessions:
                 self.collect(session)
             await asyncio.sleep(0)
-        tallies, self._tallies = self._tallies, {}
+        working = self._store is not None and await self._write_again(self._store)
+        counted, self._counting = list(self._counting.values()), {}
         unwritten, self._unwritten = self._unwritten, {}
-        events = list(self._events)
-        self._events.clear()
-        working = self._store is not None
-        new = (self._rows(tallies, keys) for keys in _batches(list(tallies)))
+        events = list(self._events) if working else []
+        if working:
+            self._events.clear()
+        new = (self._summed(rows) for rows in _batches(counted))
         for rows in chain(_batches(list(unwritten.values())), new, ([],) if events else ()):
             if working and self._store is not None:
                 working = await self._write(self._store, rows, events)
@@ -234,35 +254,46 @@ class Collector:
             elif self._store is not None:  # a second attempt a moment later would hardly succeed
                 self._keep(rows)
             await asyncio.sleep(0)  # a store in memory never suspends
-        if self._listener is not None and (tallies or not self._sums):
+        if self._listener is not None and (counted or not self._sums):
             await self._call_listener(self._listener)
-        if self._transient or self._unwritten:
+        if self._transient or self._unwritten or self._sent:
             self._schedule()
 
-    def _rows(self, tallies: Mapping[_RowKey, _Tally], keys: Iterable[_RowKey]) -> list[HourCounts]:
-        rows = [HourCounts(*key, responses=tallies[key].responses, **tallies[key].numbers) for key in keys]
+    def _summed(self, rows: Sequence[HourCounts]) -> Sequence[HourCounts]:
+        """Add *rows* to the sums, and return them."""
         if self._keeps_sums:
             self._sums = summed([*self._sums.values(), *rows], lambda row: row.pool)
         return rows
 
     async def _write(self, store: AnalyticsStore, rows: Sequence[HourCounts], events: Sequence[Event]) -> bool:
+        """Write *rows* and *events* as the next batch. Returns whether it worked."""
         if not (rows or events):
             return True
+        self._number += 1
+        # With the process, because a forked one has its own numbers.
+        self._sent = _Sent(Batch(f"{self._writer} {os.getpid()}", self._number), rows, events)
+        return await self._write_again(store)
+
+    async def _write_again(self, store: AnalyticsStore) -> bool:
+        """Write what has no answer yet. Returns whether it worked."""
+        if self._sent is None:
+            return True
+        batch, rows, events = self._sent
         try:
-            await store.add_analytics(rows, events)
+            # Without the oldest events that are beyond the bound.
+            await store.add_analytics(rows, events[max(len(events) + len(self._events) - _MAX_EVENTS, 0) :], batch)
         except Exception as e:  # noqa: BLE001  # a store may raise anything, and only analytics are affected
-            self._keep(rows)
-            self._events = deque([*events, *self._events], maxlen=_MAX_EVENTS)
             self._report(_WRITE_FAILED, e)
             return False
+        self._sent = None
         self._failing.discard(_WRITE_FAILED)
         return True
 
     def _keep(self, rows: Iterable[HourCounts]) -> None:
-        kept = self._unwritten
+        kept, sent = self._unwritten, len(self._sent.rows) if self._sent else 0
         for row in rows:
             key = _RowKey(row.namespace, row.pool, row.session_id, row.hour)
-            while key not in kept and len(kept) >= _MAX_UNWRITTEN:
+            while key not in kept and len(kept) >= _MAX_UNWRITTEN - sent:
                 oldest = next((each for each in kept if each.session_id != FOLDED), None)
                 if oldest is None:
                     break

@@ -10,7 +10,7 @@ from scrapy_sessions.json_limits import MAX_SIZE
 from scrapy_sessions.models import PersistentSession, expiry
 from scrapy_sessions.sessions.parts import Parts
 from scrapy_sessions.sessions.record_fields import RECORD, Unencodable
-from scrapy_sessions.storage.base import Row
+from scrapy_sessions.storage.base import Row, next_stamps
 from scrapy_sessions.storage.codec import decode, read
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def encode_parts(session: SessionRuntime) -> Parts:
         cookies = session.jar.encoded()
     except PydanticSerializationError:
         raise Unencodable from None
-    return Parts(settled, moving, cookies, session.history.total)
+    base = session.merge_base
+    return Parts(settled, moving, cookies, next_stamps("" if base is None else base.stamps), session.history.total)
 
 
 def row_of(session: SessionRuntime, parts: Parts) -> Row:
@@ -53,6 +54,7 @@ def row_of(session: SessionRuntime, parts: Parts) -> Row:
         session.pages_visited,
         len(session.history),
         session.revision + 1,
+        parts.stamps,
         body,
     )
 

@@ -8,6 +8,7 @@ from itertools import count
 
 from scrapy_sessions.models import Metrics, PersistentSession, Profile
 from scrapy_sessions.pools.pool import Pool
+from scrapy_sessions.sessions.proxy_token import fits, new_rotation, with_token
 from scrapy_sessions.sessions.runtime import SessionOwner, SessionRuntime
 from scrapy_sessions.settings import DEFAULT_POOL, SessionsSettings
 
@@ -41,6 +42,7 @@ class SessionFactory:
         self._clock = clock
         self._pools: dict[str, Pool] = {}
         self._turns = count()
+        self._profile_names = list(settings.profiles)
         self._drift_warned = False
 
     def pool(self, name: str) -> Pool:
@@ -56,6 +58,15 @@ class SessionFactory:
             return None
         return self.pool(name)
 
+    def pool_with(self, session_id: str) -> str | None:
+        """Return the name of the pool that has, or will have, the session *session_id*."""
+        pool, _, number = session_id.rpartition("#")
+        for name, options in {DEFAULT_POOL: None, **self._settings.pools}.items():
+            named = None if options is None else options.sessions
+            if session_id in (named or ()) or (named is None and name == pool and number.isdecimal()):
+                return name
+        return None
+
     def create(
         self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
     ) -> SessionRuntime:
@@ -63,15 +74,17 @@ class SessionFactory:
         name = profile if profile is not None else self._next_profile(session_id, pool)
         declared = self.declared(pool)
         policy = declared or self._settings
+        identity = self._identity(name)
         session = SessionRuntime(
             session_id,
             namespace=self._namespace,
             pool=pool,
             profile_name=name,
-            profile=self._identity(name),
+            profile=with_token(identity),
             idle_timeout=policy.idle_timeout,
             max_age=policy.max_age,
             max_uses=policy.max_uses,
+            budget=policy.budget,
             delay=None if declared is None else declared.delay,
             concurrency=policy.concurrency,
             history_limit=self._settings.history_limit,
@@ -81,6 +94,7 @@ class SessionFactory:
             clock=self._clock,
         )
         session.keeps_limits = self._enforce_limits
+        session.rotate_proxy(new_rotation(identity, session.start_time))
         # That of a pool of one need not, unless it replaces one that was refused.
         is_first = declared is not None and session.id == f"{declared.name}#1"
         session.first_request_alone = (
@@ -112,13 +126,16 @@ class SessionFactory:
         if not self._enforce_limits:
             return record
         policy = self.declared(record.pool) or self._settings
-        limits = {"idle_timeout": policy.idle_timeout, "max_age": policy.max_age, "max_uses": policy.max_uses}
+        limits = {name: getattr(policy, name) for name in ("idle_timeout", "max_age", "max_uses", "budget")}
         if all(getattr(record, name) == value for name, value in limits.items()):
             return record
         return record.model_copy(update=limits)
 
     def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime:
-        """Return a new session *new_id* with the identity, state and history of *record*, of no pool."""
+        """Return a new session *new_id* with the identity, state and history of *record*, of no pool.
+
+        What it has used of its budget counts on: the account is the same.
+        """
         now = self._clock()
         identity = {"session_id": new_id, "pool": None, "start_time": now, "last_activity": now}
         fresh = {"revision": 0, "pages_visited": 0, "metrics": Metrics(), "retired_reason": None}
@@ -129,7 +146,7 @@ class SessionFactory:
     def _next_profile(self, session_id: str, pool: str | None) -> str | None:
         if pool is not None:
             return self.pool(pool).profile_of(session_id)
-        names = list(self._settings.profiles)
+        names = self._profile_names
         return names[next(self._turns) % len(names)] if names else None
 
     def _identity(self, name: str | None) -> Profile:
@@ -145,11 +162,13 @@ class SessionFactory:
         name = session.profile_name
         if self._drift_warned or (name is not None and name not in self._settings.profiles):
             return
-        if session.user_agent is session.language is session.proxy is None:
+        if session.user_agent is session.language is session.proxy is None and not session.meta:
             return  # created by a manager without a project
         profile = self._identity(name)
-        created_with = (session.user_agent, session.language, session.proxy)
-        if created_with != (profile.user_agent, profile.language, profile.proxy):
+        lifetime = 0.0 if session.rotation is None else session.rotation.stored["lifetime"]
+        created_with = (session.user_agent, session.language, session.meta, lifetime)
+        current = (profile.user_agent, profile.language, profile.meta, profile.proxy_lifetime)
+        if created_with != current or not fits(session.proxy, profile.proxy):
             self._drift_warned = True
             source = "the project's USER_AGENT and Accept-Language" if name is None else f"the profile {name!r}"
             logger.warning(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from urllib.parse import ParseResult, SplitResult, urlsplit
 
 from scrapy_sessions.cookies.hosts import canonical_host
-from scrapy_sessions.models import EVERYWHERE, check_header
+from scrapy_sessions.models import EVERYWHERE, check_header, check_no_message_header
 
 __all__ = ["SessionHeaders", "origin_of"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NONE: Mapping[str, dict[str, str]] = MappingProxyType({})  # one for all sessions without a header
 
 
 def origin_of(url: str | SplitResult | ParseResult) -> str:
@@ -42,14 +44,21 @@ class SessionHeaders:
     __slots__ = ("_by_origin",)
 
     def __init__(self, by_origin: Mapping[str, Mapping[str, str]] | None = None) -> None:
-        self._by_origin = {origin: dict(headers) for origin, headers in (by_origin or {}).items()}
+        self._by_origin: Mapping[str, dict[str, str]] = _NONE
+        self.restore(by_origin or {})
 
     def set(self, name: str, value: str, *, url: str) -> None:
-        """Send *name* with *value* to the origin of *url* from now on. Raises :exc:`ValueError` for a bad one."""
+        """Send *name* with *value* to the origin of *url* from now on.
+
+        Raises :exc:`ValueError` for a bad one, and for one that each request sets itself, such as ``Host``.
+        """
         check_header(name, value)
-        headers = self._by_origin.setdefault(origin_of(url), {})
+        check_no_message_header(name)
+        origin = origin_of(url)
+        headers = self._by_origin.get(origin, {})
         self._drop(headers, name)
         headers[name] = value
+        self._by_origin = {**self._by_origin, origin: headers}
         self._changed()
 
     def get(self, name: str, *, url: str) -> str | None:
@@ -83,13 +92,17 @@ class SessionHeaders:
                 yield name, value
         yield from bound.items()
 
+    def bound_to(self, origin: str) -> Mapping[str, str]:
+        """Return the headers that are bound to *origin*, without the profile's. Not to be changed."""
+        return self._by_origin.get(origin, {})
+
     def dump(self) -> dict[str, dict[str, str]]:
         """Return all of them by origin, in a copy: the field ``headers`` of the record."""
         return {origin: dict(headers) for origin, headers in self._by_origin.items() if headers}
 
     def restore(self, by_origin: Mapping[str, Mapping[str, str]]) -> None:
         """Take the field ``headers`` of a record in place of what is there."""
-        self._by_origin = {origin: dict(headers) for origin, headers in by_origin.items()}
+        self._by_origin = {origin: dict(headers) for origin, headers in by_origin.items()} or _NONE
 
     def __repr__(self) -> str:
         return f"<SessionHeaders for {len(self.origins())} origins>"

@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from scrapy_sessions.analytics.redaction import safe_url, without_secrets
 
 _NEW = 64  # texts that are kept unencoded: encoding each one at once would copy all texts before it
-# An encoded text and the comma after it. Searching for `","` would be wrong: a text may be a comma, or end in `",`.
+# An encoded text and the comma after it.
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",')
 
 
@@ -78,18 +78,16 @@ class History:
         new, limit = self._new, self._limit
         self._new = []
         self._total += len(new)
-        fresh = [_encode(text) for text in (new[-limit:] if limit else new)]
+        if limit:
+            new = new[-limit:]
         kept = self._encoded
-        surplus = self._count + len(fresh) - limit if limit else 0
+        surplus = self._count + len(new) - limit if limit else 0
         if surplus >= self._count:
             kept = b""
         elif surplus > 0:
-            start = 0
-            for text in islice(_TEXT.finditer(kept), surplus):
-                start = text.end()
-            kept = kept[start:]
-        self._count += len(fresh) - max(surplus, 0)
-        self._encoded = b",".join([kept, *fresh] if kept else fresh)
+            kept = _without_first(surplus, kept)
+        self._count += len(new) - max(surplus, 0)
+        self._encoded = b"%b,%b" % (kept, _encode(new)) if kept and new else kept or _encode(new)
 
 
 def storable(text: str) -> str:
@@ -97,8 +95,18 @@ def storable(text: str) -> str:
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _encode(text: str) -> bytes:
+def _encode(texts: list[str]) -> bytes:
+    """Return *texts* as the inside of a JSON array."""
     try:
-        return to_json(text)
+        return to_json(texts)[1:-1]
     except PydanticSerializationError:
-        return to_json(storable(text))
+        return to_json(list(map(storable, texts)))[1:-1]
+
+
+def _without_first(n: int, encoded: bytes) -> bytes:
+    """Return the inside of a JSON array of more than *n* texts without the first *n*."""
+    # A `","` is in a text only if the text has an escaped quotation mark, or is a comma.
+    if b"\\" not in encoded and b'",",' not in encoded:
+        return b'"' + encoded.split(b'","', n)[-1]
+    *_, last = islice(_TEXT.finditer(encoded), n)
+    return encoded[last.end() :]

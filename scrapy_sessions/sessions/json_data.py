@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from scrapy_sessions.exceptions import InvalidData
 from scrapy_sessions.json_limits import MAX_DEPTH, MAX_SIZE, fault_of
 
-WATCHED = ("data", "local_storage", "session_storage")
+WATCHED = ("data", "local_storage", "session_storage", "indexed_db")
 """The fields of the record that contain such data."""
 
 _T = TypeVar("_T")
@@ -37,7 +37,7 @@ class CheckedDict(dict[str, Any]):
     def _check(self, key: str, value: Any) -> None:
         fault = fault_of({key: value})
         if fault is None and self._name != "data":
-            fault = _fault_of_storage(value)
+            fault = _fault_of_databases(value) if self._name == "indexed_db" else _fault_of_storage(value)
         if fault is None and isinstance(value, str | list | tuple | dict) and len(to_json(value)) > MAX_SIZE:
             fault = f"it has more than {MAX_SIZE // 2**20} MiB"
         if fault is not None:
@@ -68,6 +68,12 @@ def _fault_of_storage(value: object) -> str | None:
     if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
         return None
     return "the storage of an origin must be a dict of strings"
+
+
+def _fault_of_databases(value: object) -> str | None:
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return None
+    return "the databases of an origin must be a list of dicts"
 
 
 class WatchedData:

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from scrapy_sessions.exceptions import AmbiguousSession, InvalidSessionId, SessionError
+from scrapy_sessions.exceptions import AmbiguousSession, InvalidSessionId, SessionConfigurationError, SessionError
 from scrapy_sessions.models import PersistentSession, Profile, SessionInfo, Status, check_session_id
 from scrapy_sessions.sessions.browser_session import BrowserSession, runtime_of, view_of
 from scrapy_sessions.sessions.registry import SessionRegistry, Signaller
@@ -20,6 +20,11 @@ from scrapy_sessions.storage.resolve import resolve_store, use_key
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from playwright.async_api import Browser, BrowserContext
+
+    from scrapy_sessions.browser.context import SessionContext
+    from scrapy_sessions.sessions.runtime import SessionRuntime
 
 
 class SessionManager:
@@ -77,6 +82,7 @@ class SessionManager:
             on_signal=on_signal,
             clock=clock,
         )
+        self._contexts: dict[BrowserContext, tuple[SessionRuntime, SessionContext]] = {}  # those of open_browser()
 
     @property
     def store(self) -> SessionStore:
@@ -176,9 +182,11 @@ class SessionManager:
         if namespace is not None:
             found = [info for info in found if info["namespace"] == namespace]
         if len(found) > 1:
-            namespaces = " and ".join(repr(info["namespace"]) for info in found)
+            namespaces = [info["namespace"] for info in found]
             raise AmbiguousSession(
-                f"The session {session_id!r} exists in the namespaces {namespaces}: say which one is meant"
+                f"The session {session_id!r} exists in the namespaces {' and '.join(map(repr, namespaces))}: say which "
+                "one is meant",
+                namespaces,
             )
         return found[0] if found else None
 
@@ -251,6 +259,67 @@ class SessionManager:
             raise SessionError(f"The session {new_id!r} exists: fork to another id, or replace it")
         return view_of(await self._registry.fork(record, new_id))
 
+    # In a browser
+
+    async def open_browser(self, session_id: str, browser: Browser, **options: Any) -> BrowserContext:
+        """Open a context of *browser* that is the session *session_id*, an existing or a new one, and return it.
+
+        It has the session's cookies, ``localStorage`` and IndexedDB, in each new page its ``sessionStorage``, and its
+        user agent, languages, time zone, viewport and proxy. What the browser refuses is logged and left out. A
+        Chromium sends the headers that are bound to an origin, too. Close the context yourself, after
+        :meth:`save_browser`.
+
+        .. code-block:: python
+
+            context = await manager.open_browser("alice", browser)
+            page = await context.new_page()
+            await page.goto("https://shop.example/account")
+            await manager.save_browser("alice", context)
+            await context.close()
+
+        :param browser: a browser of ``playwright.async_api``
+        :param options: more arguments of ``browser.new_context()``, which have precedence
+
+        Raises what Playwright raises, and without Playwright
+        :exc:`~scrapy_sessions.exceptions.SessionConfigurationError`.
+        """
+        session = await self._live(session_id)
+        limit = self._registry.settings.browser_max_storage
+        opened = await _session_context().open(session, browser, limit=limit, **options)
+        self._contexts[opened.context] = session, opened
+        opened.context.on("close", self._forget_context)
+        return opened.context
+
+    async def save_browser(self, session_id: str, context: BrowserContext) -> bool:
+        """Copy what changed in *context* into the session *session_id*, an existing or new one, and save it.
+
+        These are its cookies, ``localStorage``, IndexedDB, and the ``sessionStorage`` of open pages. What the site has
+        deleted in a context of :meth:`open_browser` is deleted in the session, too. The content of another context is
+        added to what the session has. A new session with any content counts as logged in. May be called repeatedly.
+
+        Returns True if it was written, False if the session was deleted meanwhile: it is not brought back. Raises what
+        Playwright raises, and without Playwright :exc:`~scrapy_sessions.exceptions.SessionConfigurationError`.
+        """
+        registry = self._registry
+        session, opened = self._contexts.get(context, (None, None))
+        if session is None or opened is None or session.id != session_id:
+            session = await self._live(session_id)
+            opened = _session_context()(session, context, limit=registry.settings.browser_max_storage)
+        await opened.save()
+        session.last_activity = registry.clock()
+        if opened.has_content():
+            session.mark_ready()  # else a crawl would log in again
+        return await registry.save(session)
+
+    def _forget_context(self, context: BrowserContext) -> None:
+        self._contexts.pop(context, None)
+
+    async def _live(self, session_id: str) -> SessionRuntime:
+        """Return the live session *session_id*, of whichever namespace has it, else a new one."""
+        if self._registry.namespace is None and self._registry.ready(check_session_id(session_id)) is None:
+            await self.restore_session(session_id, BrowserSession(session_id))
+        return await self._registry.get(session_id)
+
     async def _after(self, after: SessionInfo | str | None) -> SessionInfo | None:
         if not isinstance(after, str):
             return after
@@ -266,6 +335,16 @@ class SessionManager:
             return Key(self._registry.namespace, session_id)
         info = await self.get_session_info(session_id)
         return Key(info["namespace"] if info is not None else "default", session_id)
+
+
+def _session_context() -> type[SessionContext]:
+    try:
+        from scrapy_sessions.browser.context import SessionContext  # noqa: PLC0415  # an extra
+    except ImportError:
+        from scrapy_sessions.browser import NEEDS_PLAYWRIGHT  # noqa: PLC0415  # no crawl needs it
+
+        raise SessionConfigurationError(NEEDS_PLAYWRIGHT) from None
+    return SessionContext
 
 
 registry_of: Callable[[SessionManager], SessionRegistry] = attrgetter("_registry")

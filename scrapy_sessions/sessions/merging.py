@@ -41,8 +41,9 @@ def of_latest_activity(name: str, base: PersistentSession, mine: PersistentSessi
 
 def merge_status(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Any:
     """For the status and its reason: retired by either is retired; else by the generation, and by who changed it."""
-    changed = theirs.status != "retired" and (
-        mine.status == "retired"
+    was_retired = base.status == "retired"  # then a session that isn't has been put back into use
+    changed = (theirs.status != "retired" or was_retired) and (
+        (mine.status == "retired" and not was_retired)
         or mine.generation > theirs.generation
         or (mine.generation == theirs.generation and mine.status != base.status)
     )
@@ -67,6 +68,25 @@ def merge_actions(name: str, base: PersistentSession, mine: PersistentSession, t
         if before[start:] == mine_now[:kept]:
             return theirs.actions_performed + mine_now[kept:]
     return theirs.actions_performed + mine_now
+
+
+def merge_budget_used(
+    name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession
+) -> dict[str, dict[str, int]] | None:
+    """The sums by window and slot. Slots that either has forgotten, as they are over, are left out."""
+    old, ours, stored = (getattr(record, name) or {} for record in (base, mine, theirs))
+    if getattr(mine, name) is None:  # it doesn't count
+        ours = old
+    merged: dict[str, dict[str, int]] = {}
+    for window in {**stored, **ours}:
+        before, added, there = (each.get(window, {}) for each in (old, ours, stored))
+        sums = {
+            slot: there.get(slot, 0) + added.get(slot, 0) - before.get(slot, 0)
+            for slot in {**there, **added}
+            if not before.get(slot) or (slot in there and slot in added)
+        }
+        merged[window] = {slot: n for slot, n in sums.items() if n > 0}
+    return merged if merged or getattr(mine, name) is not None or getattr(theirs, name) is not None else None
 
 
 def merge_metrics(name: str, base: PersistentSession, mine: PersistentSession, theirs: PersistentSession) -> Metrics:

@@ -15,12 +15,14 @@ class Parts(NamedTuple):
     :param settled: the fields that hardly ever change, as the inside of a JSON object
     :param moving: the fields that change with every request, likewise
     :param cookies: the inside of a JSON array
+    :param stamps: those of the row
     :param actions: the number of actions, including dropped ones; the session has the actions themselves
     """
 
     settled: bytes
     moving: bytes
     cookies: bytes
+    stamps: str
     actions: int
 
     def __repr__(self) -> str:

@@ -18,11 +18,12 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from scrapy_sessions.json_limits import MAX_COUNT, fault_of
-from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
+from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, ProxyRotation, Status
 from scrapy_sessions.sessions.json_data import WATCHED, copy_json
 from scrapy_sessions.sessions.merging import (
     Merge,
     merge_actions,
+    merge_budget_used,
     merge_by_key,
     merge_cookies,
     merge_metrics,
@@ -98,6 +99,32 @@ def _write_metrics(session: Any, metrics: Metrics) -> None:
     session.unknown_metrics = metrics.model_extra or _NO_FIELDS
 
 
+def _read_rotation(session: Any) -> ProxyRotation | None:
+    return None if session.rotation is None else session.rotation.stored
+
+
+def _write_rotation(session: Any, rotation: ProxyRotation | None) -> None:
+    session.rotate_proxy(rotation)
+
+
+def _write_meta(session: Any, meta: dict[str, Any]) -> None:
+    session.meta = copy_json(meta) or _NO_FIELDS
+
+
+def _read_budget(session: Any) -> dict[str, int]:
+    return {} if session.budget is None else dict(session.budget.limits)
+
+
+def _write_budget(session: Any, limits: dict[str, int]) -> None:
+    if limits or session.budget is not None:
+        session.restore_budget(limits, session.budget_used)
+
+
+def _write_budget_used(session: Any, used: dict[str, dict[str, int]] | None) -> None:
+    if used or session.budget is not None:
+        session.restore_budget(_read_budget(session), used)
+
+
 # None of them ever becomes less.
 _growing = attrgetter("generation", "last_activity", "pages_visited", "metrics.requests")
 
@@ -113,10 +140,13 @@ FIELDS = (
     Field("viewport_width", Part.SETTLED, of_stored),
     Field("viewport_height", Part.SETTLED, of_stored),
     Field("proxy", Part.SETTLED, of_stored),
+    Field("proxy_rotation", Part.SETTLED, of_stored, read=_read_rotation, write=_write_rotation),
+    Field("meta", Part.SETTLED, of_stored, read=lambda session: copy_json(session.meta), write=_write_meta),
     Field("start_time", Part.SETTLED, of_stored),
     Field("idle_timeout", Part.SETTLED, of_stored),
     Field("max_age", Part.SETTLED, of_stored),
     Field("max_uses", Part.SETTLED, of_stored),
+    Field("budget", Part.SETTLED, of_stored, read=_read_budget, write=_write_budget),
     Field("logged_in", Part.SETTLED, merge_by_key),
     Field(
         "headers",
@@ -133,6 +163,7 @@ FIELDS = (
     Field("retired_reason", Part.MOVING, merge_status),
     Field("generation", Part.MOVING, the_highest),
     Field("revision", Part.MOVING, of_stored),
+    Field("budget_used", Part.MOVING, merge_budget_used, write=_write_budget_used),
     Field("metrics", Part.METRICS, merge_metrics, read=_read_metrics, write=_write_metrics),
     Field(
         "cookies",

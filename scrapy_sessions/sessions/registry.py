@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -20,7 +22,8 @@ from scrapy_sessions.sessions.factory import SessionFactory
 from scrapy_sessions.sessions.left_out import LeftOutCookies
 from scrapy_sessions.sessions.removal import SessionRemover
 from scrapy_sessions.sessions.runtime import Fetch, SessionRuntime, Transition, backlog
-from scrapy_sessions.sessions.write_behind import WriteBehind, set_aside
+from scrapy_sessions.sessions.saver import set_aside
+from scrapy_sessions.sessions.write_behind import WriteBehind
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.signals import (
     session_created,
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
     from scrapy import Request
     from scrapy.http import Response
+
+logger = logging.getLogger(__name__)
 
 Signaller: TypeAlias = Callable[[object, BrowserSession | None, str, str], None]
 """Takes a signal, its session (``None``: not in memory), the session's id and a reason."""
@@ -106,6 +111,7 @@ class SessionRegistry:
         self._left_out = LeftOutCookies(on_event)
         self._transient: dict[Any, SessionRuntime] = {}
         self._loading: dict[str, asyncio.Future[SessionRuntime]] = {}
+        self._resting: dict[str, float] = {}  # sessions of pools whose budget is used up, and until when
         self._opened = False
 
     async def open(self) -> None:
@@ -197,6 +203,8 @@ class SessionRegistry:
                 raise retired(session)
             pool = self.pool(claim.pool)
             pool.retire_slot(session_id, session.retired_reason or "retired")
+            if pool.exclusive:
+                return session  # the caller picks another when it holds one
             session_id = pool.pick(claim.key, claim.avoid, self._backlog_at(None))
 
     def obtain_now(self, claim: Claim) -> SessionRuntime:
@@ -244,8 +252,13 @@ class SessionRegistry:
         if loading is None:
             loading = asyncio.ensure_future(self._load_or_create(session_id, pool, profile))
             self._loading[session_id] = loading
-            loading.add_done_callback(lambda _: self._loading.pop(session_id, None))
+            loading.add_done_callback(partial(self._loaded, session_id))
         return await asyncio.shield(loading)  # cancelling one caller must not fail the others
+
+    def _loaded(self, session_id: str, loading: asyncio.Future[SessionRuntime]) -> None:
+        self._loading.pop(session_id, None)
+        if not loading.cancelled():
+            loading.exception()  # retrieved: all callers may have been cancelled, and asyncio would log it
 
     async def load(self, key: Key, *, quarantine: bool = False) -> tuple[Row, PersistentSession] | None:
         """Return the stored row and record of *key*, or ``None``. A record that can't be decoded is quarantined.
@@ -284,6 +297,21 @@ class SessionRegistry:
         await self.open()
         self.adopt(session, self.namespace)
         return await self.writer.save(session)
+
+    async def detached(self, session_id: str, namespace: str) -> SessionRuntime:
+        """Return *session_id* as it is stored, else a new session: an object that nobody saves before :meth:`save`.
+
+        An expired session is replaced by a new one when that is saved.
+        """
+        found = await self.load(Key(namespace, session_id))
+        expiry = None if found is None else found[1].expiry
+        if found is None or (expiry is not None and expiry[0] <= self.clock()):
+            session = self._factory.create(session_id, self._factory.pool_with(session_id), None)
+        else:
+            session = self._factory.restore(found[1])
+            session.merge_base = found[0]
+        session.owner = None
+        return session
 
     async def refresh_record(self, session: SessionRuntime) -> None:
         """Merge into *session* what other processes have saved of it."""
@@ -329,6 +357,7 @@ class SessionRegistry:
     # Called by the live sessions: see SessionOwner
 
     def changed(self, session: SessionRuntime) -> None:
+        self.cache.changed(session)
         self.writer.add(session)
 
     def watch(self, session: SessionRuntime) -> None:
@@ -337,6 +366,18 @@ class SessionRegistry:
     def refused(self, session: SessionRuntime, reason: str) -> None:
         self.count("cookies/refused", 1)
         self.count(f"cookies/refused/{reason}", 1)
+
+    def used_up(self, session: SessionRuntime) -> None:
+        self.count("budget_rests", 1)
+        self.note_rest(session)
+        seconds = session.rest(self.clock())
+        logger.debug("The session %r has used up its budget, and rests for %.0f s", session.id, seconds)
+
+    def note_rest(self, session: SessionRuntime) -> None:
+        """The budget of *session* is used up: its pool knows it, also while it isn't in memory."""
+        if session.pool is not None:
+            now = self.clock()
+            self._resting[session.id] = now + session.rest(now)
 
     def left_out(self, session: SessionRuntime, host: str, names: Sequence[str]) -> None:
         self._left_out.report(session, host, names)
@@ -380,7 +421,8 @@ class SessionRegistry:
         def of(session_id: str) -> tuple[float, int]:
             session = self.cache.get(session_id)
             if session is None:
-                return NO_BACKLOG
+                until = self._resting.get(session_id, 0.0) if self._resting else 0.0
+                return (until - self.clock(), 0) if until > self.clock() else NO_BACKLOG
             host = urlsplit(request.url).netloc if session.pauses and request is not None else ""
             return backlog(session, time.monotonic(), host)
 
@@ -417,10 +459,11 @@ class SessionRegistry:
     def _create(
         self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False
     ) -> SessionRuntime:
+        profile = self.cache.first_profile(session_id) or profile
         session = self._factory.create(session_id, pool, profile, transient=transient)
-        self.cache.add(session)
-        self.count("created", 1)
-        self.signal(session_created, session)
+        if self.cache.add_new(session):
+            self.count("created", 1)
+            self.signal(session_created, session)
         if transient:
             self.analytics.track_transient(session)
         return session
@@ -445,5 +488,6 @@ class SessionRegistry:
 def retired(session: SessionRuntime) -> SessionRetired:
     """Return the exception for a request that needs *session*, which is retired."""
     return SessionRetired(
-        f"The session {session.id!r} was retired ({session.retired_reason}): delete it to begin anew, or name another"
+        f"The session {session.id!r} was retired ({session.retired_reason}): put it back into use with 'scrapy "
+        "sessions unretire', delete it to begin anew, or name another"
     )

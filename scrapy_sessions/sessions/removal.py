@@ -47,7 +47,7 @@ class SessionRemover:
 
     async def delete(self, key: Key) -> bool:
         """Delete the session, and return whether it was there."""
-        async with self._writer.lock:
+        async with self._writer.deletion([key]):
             await self._writer.look_at_store()
             live = self._live_of(key)
             if live is not None:
@@ -61,7 +61,7 @@ class SessionRemover:
     async def delete_many(self, infos: Sequence[SessionInfo]) -> int:
         """As :meth:`delete`, in one transaction. Returns how many there were."""
         keys = [Key(info["namespace"], info["session_id"]) for info in infos]
-        async with self._writer.lock:
+        async with self._writer.deletion(keys):
             await self._writer.look_at_store()
             for key in keys:
                 live = self._live_of(key)
@@ -100,8 +100,9 @@ class SessionRemover:
                     spared.add(expired.key)
                 else:
                     page.append(expired._replace(reason=reason))
-            async with self._writer.lock:
-                gone = await self._store.delete([e.key for e in page], [e.revision for e in page])
+            keys = [expired.key for expired in page]
+            async with self._writer.deletion(keys):
+                gone = await self._store.delete(keys, [expired.revision for expired in page])
             for expired, deleted in zip(page, gone, strict=True):
                 if deleted:
                     live = self._live_of(expired.key)
@@ -116,7 +117,7 @@ class SessionRemover:
 
     async def delete_one_expired(self, key: Key, record: PersistentSession, reason: ExpiryReason) -> None:
         """Delete the session of *record*, unless another process has saved it meanwhile."""
-        async with self._writer.lock:
+        async with self._writer.deletion([key]):
             (deleted,) = await self._store.delete([key], [record.revision])
         if deleted:
             self._note_expired(key, record.pool, reason)

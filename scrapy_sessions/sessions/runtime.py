@@ -17,6 +17,7 @@ from scrapy_sessions.models import (
     ExpiryReason,
     PersistentSession,
     Profile,
+    ProxyRotation,
     SiteLogin,
     Status,
     check_session_id,
@@ -24,7 +25,9 @@ from scrapy_sessions.models import (
 from scrapy_sessions.sessions.counters import ZERO, CounterSnapshot
 from scrapy_sessions.sessions.history import History
 from scrapy_sessions.sessions.json_data import WatchedData
+from scrapy_sessions.sessions.proxy_token import RotatingProxy, fits
 from scrapy_sessions.sessions.record_fields import RECORD
+from scrapy_sessions.sessions.request_budget import RequestBudget
 from scrapy_sessions.sessions.tracked import TrackedHeaders, TrackedJar
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ Transition: TypeAlias = Literal["ready", "login_lost", "retired"]
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 _NO_FIELDS: dict[str, Any] = {}
 _NOWHERE: dict[str, SiteLogin] = {}  # never changed
+_NO_SITES: frozenset[str] = frozenset()
 
 _IN_DOUBT = 1e6  # seconds: a session in doubt is picked after those that wait
 
@@ -64,6 +68,9 @@ class SessionOwner(Protocol):
 
     def refused(self, session: SessionRuntime, reason: str) -> None:
         """The jar of *session* refused a cookie; *reason* is a key of ``cookies.REFUSAL_REASONS``."""
+
+    def used_up(self, session: SessionRuntime) -> None:
+        """*session* has sent the last request of its budget."""
 
     def left_out(self, session: SessionRuntime, host: str, names: Sequence[str]) -> None:
         """A ``Cookie`` header for *host* was built without the cookies *names*, because it would be too large."""
@@ -91,9 +98,12 @@ class SessionRuntime:
         "_base",
         "_data",
         "_ended",
+        "_idle",
         "alone",
+        "awaits_login",
         "blames",
         "bound_headers",
+        "budget",
         "bytes",
         "closed",
         "concurrency",
@@ -115,13 +125,14 @@ class SessionRuntime:
         "last_activity",
         "last_url",
         "latency",
-        "login_error",
+        "login_errors",
         "logged_in",
         "logins",
         "keeps_limits",
         "max_age",
         "max_uses",
         "merge_base",
+        "meta",
         "namespace",
         "not_before",
         "ok_count",
@@ -137,6 +148,7 @@ class SessionRuntime:
         "responses",
         "retired_reason",
         "revision",
+        "rotation",
         "settled",
         "spacing",
         "start_time",
@@ -163,6 +175,7 @@ class SessionRuntime:
         idle_timeout: float = 1800.0,
         max_age: float = 0.0,
         max_uses: int = 0,
+        budget: Mapping[str, int] = _EMPTY,
         delay: float | None = None,
         concurrency: int = 0,
         history_limit: int = 100,
@@ -185,6 +198,8 @@ class SessionRuntime:
         self.viewport_width = identity.viewport_width
         self.viewport_height = identity.viewport_height
         self.proxy = identity.proxy
+        self.rotation: RotatingProxy | None = None  # only with a proxy_lifetime
+        self.meta: dict[str, Any] = identity.meta or _NO_FIELDS  # never changed
         self.bound_headers = TrackedHeaders(self, {EVERYWHERE: identity.headers} if identity.headers else None)
         self.jar = TrackedJar(self, clock)
         self.start_time = now
@@ -201,6 +216,7 @@ class SessionRuntime:
         self.idle_timeout = idle_timeout
         self.max_age = max_age
         self.max_uses = max_uses
+        self.budget = RequestBudget(budget) if budget else None
         self.generation = 0
         self._base = 0  # older generations are outdated at every site
         self.revision = 0
@@ -228,12 +244,14 @@ class SessionRuntime:
         self.reserved_uses = 0  # requests sent, and those about to be
         self.ok_count = 0  # responses with the verdict OK
         self.blames: Mapping[str, Any] = _EMPTY  # by site: what is known of its refusals
-        self.login_error: str | None = None  # why its login was given up: not tried again in this process
+        self.login_errors: Mapping[str, str] = _EMPTY  # by site, why its login was given up: not tried again here
+        self.awaits_login: frozenset[str] = _NO_SITES  # where it waits for somebody else to log it in
         self.delay = delay  # seconds between two requests; None: as the settings say
         self.concurrency = concurrency
         self.first_request_alone = False
         self.not_before = 0.0  # when its next request may go (time.monotonic())
         self._ended: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
         self.in_doubt = False  # other sessions of its pool are preferred
         self.window = 0  # how many requests may be in flight after a lost login; 0: no limit
         self.pauses: Mapping[str, float] = _EMPTY  # by host: when its next request there may go
@@ -250,16 +268,24 @@ class SessionRuntime:
         if self.status == "new":
             self._change_status("ready", "ready")
 
-    def log_in(self, site: str, now: float, hosts: Iterable[str]) -> None:
-        """The session has logged in at *site* (UNIX seconds), which begins its generation there."""
+    def log_in(self, site: str, now: float, hosts: Iterable[str], renew_at: float | None = None) -> None:
+        """The session has logged in at *site* (UNIX seconds), which begins its generation there.
+
+        :param renew_at: when it has to log in again, in UNIX seconds; ``None``: when the site has forgotten it
+        """
         login: SiteLogin = {"time": now, "generation": self.generation, "hosts": sorted(hosts)}
+        if renew_at is not None:
+            login["renew_at"] = renew_at
         self.logged_in = {**self.logged_in, site: login}
         self.changed()
         self.mark_ready()
 
     def is_logged_in(self, site: str) -> bool:
-        """Whether the session has logged in at *site*, and is not known to have lost that login."""
-        return site in self.logged_in or ANY_SITE in self.logged_in
+        """Whether the session has logged in at *site*, without having lost that login or having to renew it."""
+        login = self.logged_in.get(site)
+        if login is None:
+            return ANY_SITE in self.logged_in
+        return "renew_at" not in login or time.time() < login["renew_at"]
 
     def lose_login(self, reason: str, site: str | None = None) -> None:
         """*site* does not know the session any more, ``None``: no site does. Without another login it is new again."""
@@ -275,6 +301,12 @@ class SessionRuntime:
         self.retired_reason = self.history.text(reason)
         self._change_status("retired", "retired", self.retired_reason)
         self.wake_first()
+
+    def unretire(self) -> None:
+        """Put a retired session back into use."""
+        self.retired_reason = None
+        self.status = "ready" if self.logged_in else "new"
+        self.changed()
 
     def _change_status(self, status: Status, transition: Transition, reason: str = "") -> None:
         self.status = status
@@ -327,6 +359,12 @@ class SessionRuntime:
             self._data = WatchedData(self.id)
         self._data.restore(name, content)
 
+    def set_data(self, name: str, content: dict[str, Any]) -> None:
+        """As :meth:`restore_data`, as a change of the session."""
+        self.restore_data(name, content)
+        self.settled = None
+        self.changed()
+
     def record(self, text: str) -> None:
         """Add *text* to the history."""
         self.history.add(self.history.text(text))
@@ -353,8 +391,11 @@ class SessionRuntime:
         """Let the first request that waits for its turn look whether it has come."""
         if self.queue and not self.queue[0].done():
             self.queue[0].set_result(None)
-        if self._ended is not None and (self.closed or self.status == "retired") and not self._ended.done():
-            self._ended.set_result(None)
+        if self._ended is not None:
+            if (self.closed or self.status == "retired") and not self._ended.done():
+                self._ended.set_result(None)
+            if self._idle is not None and not self.in_flight and not self._idle.done():
+                self._idle.set_result(None)
 
     def ended(self) -> asyncio.Future[None]:
         """Return a future that is done when the session is retired or closed."""
@@ -363,9 +404,17 @@ class SessionRuntime:
             self.wake_first()
         return self._ended
 
+    async def wait_until_idle(self) -> None:
+        """Return when no request is in flight in the session."""
+        self.ended()  # only with it is there a look at this one
+        while self.in_flight:
+            if self._idle is None or self._idle.done():
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._idle])
+
     def expired(self, now: float) -> ExpiryReason | None:
         """Return the limit by which the session has expired at *now* (UNIX seconds), ``None`` if it hasn't."""
-        if self.idle_timeout and now >= self.last_activity + self.idle_timeout and not self._is_waited_for():
+        if self.idle_timeout and now >= self.last_activity + self.idle_timeout and not self._is_waited_for(now):
             return "idle_timeout"
         if self.max_age and now >= self.start_time + self.max_age:
             return "max_age"
@@ -373,10 +422,41 @@ class SessionRuntime:
             return "max_uses"
         return None
 
-    def _is_waited_for(self) -> bool:
-        """Whether it only seems idle: a request is in flight or waits, or the site has asked for a pause."""
+    def _is_waited_for(self, at: float) -> bool:
+        """Whether it only seems idle *at* that time: a request is in flight or waits, the site has asked for a pause,
+        or its budget was used up until less than ``idle_timeout`` ago."""
         now = time.monotonic()
-        return bool(self.in_flight or self.queue) or self.not_before > now or any(t > now for t in self.pauses.values())
+        return (
+            bool(self.in_flight or self.queue)
+            or self.not_before > now
+            or any(t > now for t in self.pauses.values())
+            or at < (self.rests_until or 0.0) + self.idle_timeout  # as the record: see models.expiry()
+        )
+
+    def rest(self, now: float) -> float:
+        """Return for how many seconds from *now* on (UNIX seconds) the budget lets no request go; 0: one may."""
+        return 0.0 if self.budget is None else self.budget.seconds(now)
+
+    @property
+    def rests_until(self) -> float | None:
+        """Until when its budget is used up (UNIX seconds), which may be past; ``None``: it isn't."""
+        return None if self.budget is None else self.budget.rests_until
+
+    @property
+    def budget_used(self) -> dict[str, dict[str, int]] | None:
+        """What the record contains of its budget; ``None``: it has none."""
+        return None if self.budget is None else self.budget.used
+
+    def used_up(self) -> None:
+        """The last request of its budget is sent."""
+        if self.owner is not None:
+            self.owner.used_up(self)
+
+    def restore_budget(self, limits: Mapping[str, int], used: Mapping[str, Mapping[str, int]] | None) -> None:
+        """Replace the budget and what it has used of it."""
+        if self.budget is None:
+            self.budget = RequestBudget(limits)
+        self.budget.restore(limits, used)
 
     def pause(self, host: str, seconds: float) -> None:
         """The site asks the session to stay away from *host* for *seconds*."""
@@ -386,6 +466,28 @@ class SessionRuntime:
     def paused_for(self, host: str, now: float) -> float:
         """Return for how many seconds from *now* on (``time.monotonic()``) no request may go to *host*."""
         return max(self.pauses[host] - now, 0.0) if host in self.pauses else 0.0
+
+    # The proxy
+
+    def current_proxy(self) -> str | None:
+        """Return its proxy, which is another one after each ``proxy_lifetime``."""
+        if self.rotation is not None:
+            self.proxy = self.rotation.current()
+        return self.proxy
+
+    def set_proxy(self, proxy: str | None) -> None:
+        """Give the session *proxy* for good."""
+        self.proxy, self.rotation = proxy, None
+        self.settled = None
+
+    def rotate_proxy(self, rotation: ProxyRotation | None) -> None:
+        """Let its proxy change as *rotation* says, unless it was replaced by one that isn't made of its template."""
+        if rotation is None or not fits(self.proxy, rotation["template"]):
+            self.rotation = None
+        else:
+            self.rotation = RotatingProxy(rotation, self.jar.clock)
+            self.current_proxy()
+        self.settled = None
 
     # The record
 
@@ -397,9 +499,12 @@ class SessionRuntime:
         """Replace the fields of the session by those of *record*. That is no transition of its status."""
         before = CounterSnapshot.of(self)
         limits = (self.idle_timeout, self.max_age, self.max_uses)
+        budget = None if self.budget is None else self.budget.limits
         RECORD.restore(self, record)
         if self.keeps_limits:
             self.idle_timeout, self.max_age, self.max_uses = limits
+            if self.budget is not None:
+                self.budget.restore(budget or {}, self.budget_used)
         self.forget_identity()
         self._base = self.generation
         if self.status == "ready" and not self.logged_in:  # imported, or used where nobody logs in
@@ -424,9 +529,10 @@ def backlog(session: SessionRuntime, now: float, host: str = "") -> tuple[float,
 
 
 def expected_wait(session: SessionRuntime, now: float, host: str) -> float:
-    """Return the seconds from *now* on that delays and pauses make a request of *session* to *host* wait."""
+    """Return the seconds from *now* on that delays, pauses and budget make a request of *session* to *host* wait."""
     pause = session.paused_for(host, now) if session.pauses else 0.0
-    return max(session.not_before - now, pause, 0.0) + len(session.queue or ()) * session.spacing
+    rest = 0.0 if session.budget is None else session.budget.seconds(time.time())
+    return max(session.not_before - now, pause, rest, 0.0) + len(session.queue or ()) * session.spacing
 
 
 def must_go_alone(session: SessionRuntime) -> bool:

@@ -10,7 +10,8 @@ from pydantic_core import from_json, to_json
 
 from scrapy_sessions.exceptions import CorruptRecord, InvalidData, SessionError, StoreError
 from scrapy_sessions.json_limits import MAX_SIZE, fault_of
-from scrapy_sessions.storage.base import SessionStore, SharedStore
+from scrapy_sessions.storage.abilities import SharedStore
+from scrapy_sessions.storage.base import SessionStore
 from scrapy_sessions.storage.encryption import Cipher, decrypt, encrypt
 
 __all__ = ["SharedData"]

@@ -34,6 +34,11 @@ class TrackedJar(SessionCookieJar):
         self.keeps_alive: Any = None
         super().__init__(clock=clock)
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns UNIX seconds: the clock of the session."""
+        return self._clock
+
     def _changed(self) -> None:
         super()._changed()
         session = self._session()

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
-from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.safe_repr import safe_repr
 from scrapy_sessions.storage.encryption import Cipher, check_key
 
 if TYPE_CHECKING:
-    # typing.Self requires Python 3.11
-    from typing_extensions import Self
-
     # It loads pydantic, which a store does without.
     from scrapy_sessions.models import ExpiryReason, SessionInfo, Status
 
 _Page: TypeAlias = "list[tuple[SessionInfo, float | None]]"
+
+_STAMP = 8  # characters
+_STAMPS = 6  # stamps in a row
+_DRAWN = 200  # stamps
+
+
+_unused: list[str] = []  # drawn together, because a call of the system for each would take longer than the rest
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unused.clear)
+
+
+def next_stamps(stamps: str) -> str:
+    """Return the ``stamps`` of a row that is encoded now, to replace one with *stamps* (``""`` for a new session)."""
+    if not _unused:
+        drawn = urlsafe_b64encode(os.urandom(_DRAWN * _STAMP * 3 // 4)).decode()
+        _unused.extend(drawn[start : start + _STAMP] for start in range(0, len(drawn), _STAMP))
+    stamp = _unused.pop()
+    return f"{stamp} {stamps}"[: _STAMPS * (_STAMP + 1) - 1] if stamps else stamp
 
 
 class Key(NamedTuple):
@@ -33,6 +48,9 @@ class Row(NamedTuple):
     """An encoded record, and the columns that listing and expiry need.
 
     ``revision`` is the revision of the record in ``body``. ``expires_at`` is UNIX seconds, or ``None`` for never.
+    ``stamps`` are random words, separated by spaces: that of this encoding, :attr:`stamp`, and those of up to five rows
+    that it replaces, the newest first. They tell a process whether a save whose answer it didn't get took place, and
+    whether the store went back in time.
     """
 
     namespace: str
@@ -47,11 +65,22 @@ class Row(NamedTuple):
     pages_visited: int
     actions_count: int
     revision: int
+    stamps: str
     body: bytes
 
     @property
     def key(self) -> Key:
         return Key(self.namespace, self.session_id)
+
+    @property
+    def stamp(self) -> str:
+        """The stamp of this encoding of the session. No other row has it."""
+        return self.stamps[:_STAMP]
+
+    @property
+    def replaces(self) -> str:
+        """The stamp of the row that this one is to replace, or ``""``."""
+        return self.stamps[_STAMP + 1 :][:_STAMP]
 
     def __repr__(self) -> str:  # without the body, which contains cookies
         return safe_repr(self, "namespace", "session_id", "revision")
@@ -65,6 +94,10 @@ class Outcome(Enum):
     """Another process saved the session meanwhile: load, merge, save again."""
     DELETED = "deleted"
     """The session was deleted meanwhile, and possibly created again: it must not come back."""
+    FENCED = "fenced"
+    """The token of the row is no longer valid: the session was claimed by another process since, or given back."""
+    FAULT = "fault"
+    """This row can't be written, whatever is tried: for example, its text contains half a character."""
 
 
 class Expired(NamedTuple):
@@ -73,17 +106,6 @@ class Expired(NamedTuple):
     key: Key
     revision: int
     reason: ExpiryReason
-
-
-class Lease(NamedTuple):
-    """A lease that is held.
-
-    ``token`` is the fencing token: it grows with every new holder of the name. ``expires_at`` is UNIX seconds.
-    """
-
-    name: str
-    token: int
-    expires_at: float
 
 
 class SessionStore(ABC):
@@ -136,7 +158,16 @@ class SessionStore(ABC):
         """Return a text that changes when the store was replaced, restored or lost its data while it was open.
 
         The store then works on the data that is there now. The caller saves what it has in memory again, instead of
-        taking it for deleted. By default it never changes.
+        taking it for deleted. It should contain random characters that are stored with the data. By default it never
+        changes.
+        """
+        return ""
+
+    async def incarnation(self) -> str:
+        """Return a text that changes when the store may have gone back in time, as after a restart of its server.
+
+        The caller then saves what it has in memory, and doesn't take what is missing for deleted. By default it never
+        changes.
         """
         return ""
 
@@ -153,13 +184,23 @@ class SessionStore(ABC):
         return [await self.load(key) for key in keys]
 
     @abstractmethod
-    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
-        """Save *rows* in one transaction, and return the outcome of each, in order.
+    async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+        """Save *rows* in their order, and return the outcome of each. Each row is saved as a whole or not at all; the
+        batch need not be.
 
         A row of revision 1 is new: it is saved if its key is free, otherwise it is a ``CONFLICT``. A row of revision
-        N is saved if the stored row has revision N - 1 and the same ``start_time``. It is ``DELETED`` if there is no
-        stored row, or one of another ``start_time``; otherwise it is a ``CONFLICT``. A row that isn't saved changes
-        nothing.
+        N is saved if the stored row has revision N - 1, the same ``start_time``, and the stamp that the row
+        :attr:`~Row.replaces`, if both have one. It is ``DELETED`` if there is no stored row, or one of another
+        ``start_time``; otherwise it is a ``CONFLICT``. A row that isn't saved changes nothing.
+
+        A row that is stored already, with this revision and stamp, is ``SAVED``: a call may be repeated.
+
+        *tokens* are the tokens of the claims under which the sessions are saved, ``None`` for a session that isn't
+        claimed; only a :class:`~scrapy_sessions.storage.ClaimStore` is given tokens. A row is ``FENCED``, before
+        anything else, if the store has a newer token of its session. It is saved under a claim that has expired, as
+        long as nobody else has taken the session.
+
+        A row that can't be written is a ``FAULT``, and the others are saved. Text with a lone surrogate is one.
         """
 
     @abstractmethod
@@ -189,10 +230,11 @@ class SessionStore(ABC):
         """Return up to *limit* sessions with ``expires_at <= now``, the earliest first. Reads no record."""
 
     @abstractmethod
-    async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
+    async def quarantine(self, key: Key, revision: int | None, reason: str) -> bool:
         """Move the row of *key* to the quarantine, with *reason*, if it still has *revision*.
 
-        No other method reads it there. Returns whether it was moved.
+        ``None`` stands for a row whose revision isn't an integer: another program has written it. No other method reads
+        it in the quarantine. Returns whether it was moved.
         """
 
     @abstractmethod
@@ -257,108 +299,3 @@ class SessionStore(ABC):
             if len(page) < size:
                 return
             after = page[-1][0]
-
-
-class _Ability:
-    """An ability that a store may lack."""
-
-    @classmethod
-    def of(cls, store: object, feature: str) -> Self:
-        """Return *store* if it has this ability, which *feature* needs.
-
-        Raises :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` otherwise.
-        """
-        if not isinstance(store, cls):
-            raise SessionConfigurationError(
-                f"The session store {type(store).__name__} is no {cls.__name__}, and {feature} needs one: set "
-                f"SESSIONS_STORE to another store, or add the methods of scrapy_sessions.storage.{cls.__name__} to it"
-            )
-        return store
-
-
-class LeaseStore(_Ability, ABC):
-    """The ability to lease a name to one holder at a time, across processes. Logins need it."""
-
-    @abstractmethod
-    async def lease(self, name: str, ttl: float) -> Lease | None:
-        """Take the lease of *name* for *ttl* seconds, after which it expires by itself.
-
-        Returns ``None`` while another holder has it.
-        """
-
-    @abstractmethod
-    async def renew(self, lease: Lease, ttl: float) -> Lease | None:
-        """Renew *lease* for *ttl* seconds from now, or return ``None`` if it is no longer held under its token."""
-
-    @abstractmethod
-    async def release(self, lease: Lease) -> bool:
-        """Release *lease*. Returns False if it was no longer held under its token."""
-
-
-class SharedStore(_Ability, ABC):
-    """The ability to store one JSON object per namespace, changed by compare and set. Shared data needs it."""
-
-    @abstractmethod
-    async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
-        """Return the encoded object of *namespace* and its version, or ``(None, 0)`` if there is none."""
-
-    @abstractmethod
-    async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
-        """Store *body* as the version after *version*.
-
-        Returns False, and changes nothing, if the stored version is no longer *version*.
-        """
-
-
-class AnalyticsStore(_Ability, ABC):
-    """The ability to store counters by hour, and events, for a bounded time and in a bounded number.
-
-    With a store that lacks it a crawl runs without analytics, and logs that.
-    """
-
-    hours_retention: float = 30 * 86400.0
-    """Seconds after which the counters of an hour are deleted."""
-
-    events_retention: float = 90 * 86400.0
-    """Seconds after which an event is deleted."""
-
-    max_hour_rows: int = 200_000
-    """Beyond it, the rows of the oldest hours are summed into one row for each hour and pool, whose ``session_id`` is
-    :data:`~scrapy_sessions.analytics.model.FOLDED`: the totals are kept."""
-
-    max_events: int = 10_000
-    """The number of events of a namespace that are kept: the newest."""
-
-    @abstractmethod
-    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
-        """Add *hours* to the counters of the same namespace, hour, pool and session, and store *events*.
-
-        All in one transaction, so that a call that raises stores nothing. Several processes may call it at once. What
-        is beyond the bounds is deleted from time to time, at the latest when it exceeds a twentieth.
-        """
-
-    @abstractmethod
-    async def hour_counts(
-        self,
-        namespace: str | None,
-        since: float | None = None,
-        until: float | None = None,
-        *,
-        by_session: bool = True,
-    ) -> list[HourCounts]:
-        """Return the counters of the hours that begin at *since* or later, and before *until* (UNIX seconds).
-
-        Ordered by hour, namespace, pool (none first) and session id. ``None`` means all namespaces, or no limit.
-        With ``by_session=False``, which is much faster, there is one row for each hour and pool.
-        """
-
-    @abstractmethod
-    async def events(self, namespace: str | None, since: float | None = None, limit: int | None = None) -> list[Event]:
-        """Return up to *limit* events at *since* (UNIX seconds) or later, the newest first."""
-
-    @abstractmethod
-    async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
-        """Return the stored sessions counted by pool at *now*, ordered by namespace and pool (none first).
-
-        Reads no record.
-        """

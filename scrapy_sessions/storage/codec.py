@@ -14,7 +14,7 @@ from scrapy_sessions.cookies.stored import ENCODED_FIELDS
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
 from scrapy_sessions.json_limits import MAX_COUNT, MAX_SIZE, fault_of
 from scrapy_sessions.models import SCHEMA_VERSION, Metrics, PersistentSession, Status
-from scrapy_sessions.storage.base import Row
+from scrapy_sessions.storage.base import Row, next_stamps
 from scrapy_sessions.storage.encryption import Cipher, decrypt, encrypt, is_encrypted
 
 RecordMigration = Callable[[dict[str, Any]], dict[str, Any]]
@@ -39,8 +39,10 @@ They run on plain JSON, before validation, so that a migration keeps working whe
 """
 
 
-def encode(record: PersistentSession, cipher: Cipher | None = None) -> Row:
+def encode(record: PersistentSession, cipher: Cipher | None = None, *, stamps: str = "") -> Row:
     """Return the row of *record*, its body at :data:`~scrapy_sessions.models.SCHEMA_VERSION`, encrypted by *cipher*.
+
+    *stamps* are those of the row that it replaces.
 
     Raises :exc:`~scrapy_sessions.exceptions.StoreError`, naming the session, for a record that could not be decoded:
     one with values of a wrong type, such as an object in ``data`` that isn't JSON, or beyond the limits of
@@ -75,6 +77,7 @@ def encode(record: PersistentSession, cipher: Cipher | None = None) -> Row:
         pages_visited=record.pages_visited,
         actions_count=len(record.actions_performed),
         revision=record.revision,
+        stamps=next_stamps(stamps),
         body=encrypt(body, cipher),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,29 +10,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from scrapy_sessions.analytics.model import FOLDED, Event, HourCounts, PoolCounts, summed
-from scrapy_sessions.storage.base import (
+from scrapy_sessions.json_limits import fault_of
+from scrapy_sessions.storage.abilities import (
     AnalyticsStore,
-    Expired,
-    Key,
+    Batch,
+    Claim,
+    Claims,
+    ClaimStore,
     Lease,
     LeaseStore,
-    Outcome,
-    Row,
-    SessionStore,
     SharedStore,
 )
+from scrapy_sessions.storage.base import Expired, Key, Outcome, Row, SessionStore
+from scrapy_sessions.storage.claiming import REMEMBERED, poll
+from scrapy_sessions.storage.listed import info_of, pools_of, sort_key, sort_key_of
+from scrapy_sessions.storage.memory_claims import MemoryLeases
 from scrapy_sessions.storage.retention import PruneSchedule
 
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
     from scrapy_sessions.models import SessionInfo, Status
 
 
-class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
+class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimStore):
     """Stores rows in memory, as long as the instance exists. :meth:`close` keeps them.
 
     Every method is atomic because none awaits anything. Use an instance from one event loop.
 
-    :param clock: returns UNIX seconds; leases expire by it
+    :param clock: returns UNIX seconds; leases and claims expire by it
     """
 
     lasting = False
@@ -39,9 +44,10 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.location = "memory://"
         self._clock = clock
+        self._epoch = os.urandom(8).hex()
         self._rows: dict[Key, Row] = {}
         self._quarantine: list[tuple[Key, str]] = []
-        self._leases: dict[str, Lease] = {}
+        self._leases = MemoryLeases(clock)
         self._shared: dict[str, tuple[bytes, int]] = {}
         self._analytics = _Analytics(self)
 
@@ -54,20 +60,29 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     async def close(self) -> None:
         """Nothing to close."""
 
+    async def epoch(self) -> str:
+        return self._epoch
+
     async def load(self, key: Key) -> Row | None:
         return self._rows.get(key)
 
-    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
-        return [self._save(row) for row in rows]
+    async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+        return [self._save(row, token) for row, token in zip(rows, tokens or [None] * len(rows), strict=True)]
 
-    def _save(self, row: Row) -> Outcome:
+    def _save(self, row: Row, token: int | None) -> Outcome:
+        if self._leases.is_fenced(row.key, token):
+            return Outcome.FENCED
+        if fault_of(row[:4]):  # the texts that stores encode
+            return Outcome.FAULT
         stored = self._rows.get(row.key)
+        if stored is not None and (stored.revision, stored.stamp) == (row.revision, row.stamp):
+            return Outcome.SAVED
         if row.revision == 1:
             if stored is not None:
                 return Outcome.CONFLICT
         elif stored is None or stored.start_time != row.start_time:
             return Outcome.DELETED
-        elif stored.revision != row.revision - 1:
+        elif stored.revision != row.revision - 1 or (stored.stamp and row.replaces not in ("", stored.stamp)):
             return Outcome.CONFLICT
         self._rows[row.key] = row
         return Outcome.SAVED
@@ -93,12 +108,14 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             return [self._rows.pop(key, None) is not None for key in keys]
         return [self._take(key, revision) is not None for key, revision in zip(keys, revisions, strict=True)]
 
-    def _take(self, key: Key, revision: int) -> Row | None:
+    def _take(self, key: Key, revision: int | None) -> Row | None:
         stored = self._rows.get(key)
         return self._rows.pop(key) if stored is not None and stored.revision == revision else None
 
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
-        return [self._info(self._rows[key], now) for key in sorted(self._rows) if key.session_id == session_id]
+        return [
+            info_of(self._rows[key], now, self.location) for key in sorted(self._rows) if key.session_id == session_id
+        ]
 
     async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
         found = [
@@ -111,7 +128,7 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         ]
         return [expired for _, expired in sorted(found)[:limit]]
 
-    async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
+    async def quarantine(self, key: Key, revision: int | None, reason: str) -> bool:
         if self._take(key, revision) is None:
             return False
         self._quarantine.append((key, reason))
@@ -120,33 +137,36 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     async def quarantined(self) -> list[tuple[Key, str]]:
         return self._quarantine.copy()
 
-    async def lease(self, name: str, ttl: float) -> Lease | None:
-        now = self._clock()
-        last = self._leases.get(name)
-        if last is not None and last.expires_at > now:
-            return None
-        # A lease that was released or has expired is kept for its token: the next token must be higher.
-        lease = self._leases[name] = Lease(name, last.token + 1 if last else 1, now + ttl)
-        return lease
+    async def lease(self, namespace: str, name: str, ttl: float) -> Lease | None:
+        return self._leases.lease(namespace, name, ttl)
 
     async def renew(self, lease: Lease, ttl: float) -> Lease | None:
-        if not self._holds(lease):
-            return None
-        renewed = self._leases[lease.name] = lease._replace(expires_at=self._clock() + ttl)
-        return renewed
+        return self._leases.renew(lease, ttl)
 
     async def release(self, lease: Lease) -> bool:
-        if not self._holds(lease):
-            return False
-        self._leases[lease.name] = lease._replace(expires_at=0.0)
-        return True
+        return self._leases.release(lease)
 
-    def _holds(self, lease: Lease) -> bool:
-        held = self._leases.get(lease.name)
-        return held is not None and held.token == lease.token and held.expires_at > self._clock()
+    async def enrol(self, namespace: str, pool: str, holder: str, session_ids: Sequence[str], ttl: float) -> list[str]:
+        return self._leases.enrol(namespace, pool, holder, session_ids, ttl)
 
-    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
-        self._analytics.add(hours, events, self._clock())
+    async def claim(
+        self, namespace: str, pool: str, holder: str, held: Sequence[Claim], want: int, ttl: float
+    ) -> Claims:
+        return self._leases.claim(namespace, pool, holder, held, want, ttl)
+
+    async def wait(self, namespace: str, pool: str, holder: str, timeout: float) -> None:
+        async def look() -> bool:
+            return self._leases.may_claim(namespace, pool, holder)
+
+        await poll(look, timeout)
+
+    async def give_back(self, namespace: str, pool: str, held: Sequence[Claim], *, retire: bool = False) -> list[bool]:
+        return self._leases.give_back(namespace, held, retire)
+
+    async def add_analytics(
+        self, hours: Sequence[HourCounts], events: Sequence[Event], batch: Batch | None = None
+    ) -> None:
+        self._analytics.add(hours, events, self._clock(), batch)
 
     async def hour_counts(
         self,
@@ -162,35 +182,7 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         return self._analytics.events(namespace, since, limit)
 
     async def pool_counts(self, namespace: str | None, *, now: float) -> list[PoolCounts]:
-        counts = (
-            PoolCounts(
-                row.namespace,
-                row.pool,
-                {row.status: 1},
-                int(_is_active(row, now)),
-                row.pages_visited,
-                row.last_activity,
-            )
-            for row in self._rows.values()
-            if namespace in (None, row.namespace)
-        )
-        pools = summed(counts, lambda pool: (pool.namespace, pool.pool or ""))
-        return [pools[key] for key in sorted(pools)]
-
-    def _info(self, row: Row, now: float) -> SessionInfo:
-        return {
-            "session_id": row.session_id,
-            "namespace": row.namespace,
-            "pool": row.pool,
-            "profile_name": row.profile_name,
-            "status": row.status,
-            "start_time": row.start_time,
-            "last_activity": row.last_activity,
-            "pages_visited": row.pages_visited,
-            "actions_count": row.actions_count,
-            "is_active": _is_active(row, now),
-            "storage": self.location,
-        }
+        return pools_of((row for row in self._rows.values() if namespace in (None, row.namespace)), now)
 
     async def list_with_expiry(
         self,
@@ -203,14 +195,13 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         after: SessionInfo | None = None,
     ) -> list[tuple[SessionInfo, float | None]]:
         found = sorted(
-            (_place(row), row)
+            (sort_key(row), row)
             for row in self._rows.values()
             if namespace in (None, row.namespace) and pool in (None, row.pool) and status in (None, row.status)
         )
-        if after is not None:
-            start = (-after["last_activity"], after["namespace"], after["session_id"])
-            found = [(place, row) for place, row in found if place > start]
-        return [(self._info(row, now), row.expires_at) for _, row in found[:limit]]
+        if (start := sort_key_of(after)) is not None:
+            found = [(each, row) for each, row in found if each > start]
+        return [(info_of(row, now, self.location), row.expires_at) for _, row in found[:limit]]
 
     async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
         return self._shared.get(namespace, (None, 0))
@@ -220,14 +211,6 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             return False
         self._shared[namespace] = body, version + 1
         return True
-
-
-def _is_active(row: Row, now: float) -> bool:
-    return row.status != "retired" and (row.expires_at is None or row.expires_at > now)
-
-
-def _place(row: Row) -> tuple[float, str, str]:
-    return (-row.last_activity, row.namespace, row.session_id)
 
 
 _Place: TypeAlias = tuple[int, str, str, str]
@@ -241,8 +224,14 @@ class _Analytics:
         self._prune_schedule = PruneSchedule()
         self._hours: dict[_Place, HourCounts] = {}
         self._events: list[Event] = []  # in the order of their arrival
+        self._batches: dict[str, tuple[int, float]] = {}  # the last number of each writer, and when it came
 
-    def add(self, hours: Sequence[HourCounts], events: Sequence[Event], now: float) -> None:
+    def add(self, hours: Sequence[HourCounts], events: Sequence[Event], now: float, batch: Batch | None) -> None:
+        if batch is not None:
+            self._batches = {writer: last for writer, last in self._batches.items() if last[1] > now - REMEMBERED}
+            if batch.number <= self._batches.get(batch.writer, (-1, now))[0]:
+                return
+            self._batches[batch.writer] = batch.number, now
         for row in hours:
             self._add(row)
         self._events += events

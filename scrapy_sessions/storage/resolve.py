@@ -17,17 +17,18 @@ from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.keys import given_keys
 from scrapy_sessions.storage.base import SessionStore
 from scrapy_sessions.storage.encryption import Cipher
-from scrapy_sessions.storage.memory import MemoryStore
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
 
 logger = logging.getLogger(__name__)
 
 _ACCEPTED = (
     "Accepted are 'sqlite://' (the project's own file), 'sqlite:///relative/file.db', 'sqlite:////absolute/file.db', "
-    "'memory://' and the import path of a SessionStore, 'package.module.Class'"
+    "'redis://host:6379/0', 'rediss://host:6379/0' (with TLS), 'unix:///path/to/redis.sock', 'memory://' and the "
+    "import path of a SessionStore, 'package.module.Class'"
 )
-_SCHEMES = ("memory", "sqlite")
-_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_REDIS = ("redis", "rediss", "unix")
+_SCHEMES = ("memory", "sqlite", *_REDIS)
+_IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
 
 
 def resolve_store(
@@ -99,9 +100,15 @@ def store_from_url(url: str, *, default_path: str | os.PathLike[str] | None = No
         return _from_import_path(url)
     scheme = scheme.lower()
     if scheme == "memory" and not rest:
+        from scrapy_sessions.storage.memory import MemoryStore  # noqa: PLC0415  # loaded only if used
+
         return MemoryStore()
     if scheme == "sqlite":
         return SQLiteStore(_sqlite_path(rest, default_path))
+    if scheme in _REDIS:
+        from scrapy_sessions.storage.redis.store import RedisStore  # noqa: PLC0415  # loaded only if used
+
+        return RedisStore(f"{scheme}://{rest}")
     # Without the rest of the URL, which may contain a password.
     raise _refused(f"The session store's URL has the scheme {scheme!r:.40}, which is unknown", scheme)
 
@@ -130,7 +137,7 @@ def _sqlite_path(rest: str, default_path: str | os.PathLike[str] | None) -> str 
 
 
 def _from_import_path(path: str) -> SessionStore:
-    if not _IMPORT_PATH.fullmatch(path):  # not quoted, because it may be a mistyped URL with a password
+    if not re.fullmatch(_IMPORT_PATH, path):  # not quoted, because it may be a mistyped URL with a password
         raise _refused("The session store is neither a URL nor an import path", path.partition(":")[0])
     module_name, _, class_name = path.rpartition(".")
     try:

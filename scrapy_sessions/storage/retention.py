@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scrapy_sessions.analytics.model import hour_of
-from scrapy_sessions.storage.base import AnalyticsStore
+from scrapy_sessions.storage.abilities import AnalyticsStore
 
 _SHARE = 20  # pruning is due after a twentieth of a bound was added: counting all rows at every write would cost more
 

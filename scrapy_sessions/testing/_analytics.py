@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HOUR, Event, HourCounts, hour_of
-from scrapy_sessions.storage.base import AnalyticsStore
+from scrapy_sessions.storage.abilities import AnalyticsStore, Batch
 from scrapy_sessions.testing._base import BaseContract, Clock, make_row
 
 _NOW = hour_of(Clock().now)
@@ -71,6 +71,14 @@ class AnalyticsContract(BaseContract, ability=AnalyticsStore):
         (row,) = await store.hour_counts("shop")
         assert (row.requests, row.responses) == (50, {200: 100})
         assert len(await store.events("shop")) == 50
+
+    async def test_a_batch_is_added_once(self, store: AnalyticsStore) -> None:
+        """A batch that is repeated, or late, isn't added again; those of other writers are."""
+        for batch in (Batch("a", 1), Batch("a", 1), Batch("a", 5), Batch("a", 4), Batch("b", 1), None):
+            await store.add_analytics([_row(requests=1, responses={200: 1})], [_event(1.0)], batch)
+        (row,) = await store.hour_counts("shop")
+        assert (row.requests, row.responses) == (4, {200: 4})
+        assert len(await store.events("shop")) == 4
 
     async def test_hours_are_found_by_time_and_namespace(self, store: AnalyticsStore) -> None:
         """Hours are filtered by *since*, *until* and namespace, and ordered by hour, namespace, pool and id."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from scrapy_sessions.storage.base import Row, SessionStore
+from scrapy_sessions.storage.base import Row, SessionStore, next_stamps
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
 
 
 def make_row(session_id: str, revision: int = 1, **columns: Any) -> Row:
-    """Return a row for tests. Its body is the id and the revision, because stores don't read it."""
+    """Return a row for tests, with a new stamp. Its body is the id and the revision, because stores don't read it."""
     defaults: dict[str, Any] = {
         "namespace": "shop",
         "pool": None,
@@ -32,9 +32,17 @@ def make_row(session_id: str, revision: int = 1, **columns: Any) -> Row:
         "expires_by": None,
         "pages_visited": 0,
         "actions_count": 0,
+        "stamps": next_stamps(""),
         "body": f"{session_id} {revision}".encode(),
     }
     return Row(session_id=session_id, revision=revision, **{**defaults, **columns})
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip the running test."""
+    import pytest  # noqa: PLC0415  # here, so that make_row() and Clock need no pytest
+
+    pytest.skip(reason)
 
 
 class BaseContract:
@@ -62,6 +70,13 @@ class BaseContract:
         """Let *seconds* pass for the leases. Override it, and wait, for a store that takes no clock."""
         self.clock.now += seconds
 
+    async def restart(self) -> bool:
+        """Restart the server of the store, with its data, and return whether it did: ``False`` by default.
+
+        Override it for a store on a server. For other stores, the tests of a restart are skipped.
+        """
+        return False
+
 
 def _runnable(test: Callable[[Any, Any], Awaitable[None]], ability: type) -> Callable[[BaseContract], None]:
     def run(self: BaseContract) -> None:
@@ -69,9 +84,7 @@ def _runnable(test: Callable[[Any, Any], Awaitable[None]], ability: type) -> Cal
             self.clock = Clock()
             store = self.make_store(self.clock)
             if not isinstance(store, ability):
-                import pytest  # noqa: PLC0415  # here, so that make_row() and Clock need no pytest
-
-                pytest.skip(f"{type(store).__name__} is no {ability.__name__}")
+                skip(f"{type(store).__name__} is no {ability.__name__}")
             await store.open()
             try:
                 await test(self, store)

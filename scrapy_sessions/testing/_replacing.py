@@ -37,8 +37,9 @@ class ReplaceContract(BaseContract, ability=SessionStore):
     async def test_replace_by_the_next_revision(self, store: SessionStore) -> None:
         """The next revision of the same session is saved, and a save based on the old one is a conflict."""
         await store.save([make_row("alice")])
-        assert await store.replace([make_row("alice", 2, pool="staff")], [make_row("alice")]) == [SAVED]
-        assert await store.load(make_row("alice").key) == make_row("alice", 2, pool="staff")
+        second = make_row("alice", 2, pool="staff")
+        assert await store.replace([second], [make_row("alice")]) == [SAVED]
+        assert await store.load(second.key) == second
         assert await store.save([make_row("alice", 2)]) == [CONFLICT]
 
     async def test_replace_of_nothing(self, store: SessionStore) -> None:
@@ -68,7 +69,7 @@ class ReplaceContract(BaseContract, ability=SessionStore):
         await store.save([alice, bob, *others])
         new = [
             make_row("bob", start_time=5000.0),
-            make_row("alice", namespace="news"),
+            others[0],
             make_row("carol"),
             make_row("alice", 4, start_time=6000.0),
         ]

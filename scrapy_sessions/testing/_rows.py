@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from scrapy_sessions.storage.base import Key, Outcome, SessionStore
-from scrapy_sessions.testing._base import BaseContract, make_row
+from scrapy_sessions.storage.base import Key, Outcome, SessionStore, next_stamps
+from scrapy_sessions.testing._base import BaseContract, make_row, skip
 
 SAVED, CONFLICT, DELETED = Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED
 
@@ -146,6 +146,42 @@ class RowContract(BaseContract, ability=SessionStore):
         assert await store.save(batch) == [DELETED, SAVED, SAVED, SAVED]
         assert await store.save([make_row("dave", 2), make_row("dave")]) == [DELETED, SAVED]
 
+    async def test_a_save_may_be_repeated(self, store: SessionStore) -> None:
+        """A row that is stored already is saved, and changes nothing; another one of its revision is a conflict."""
+        first, second = make_row("alice"), make_row("alice", 2)
+        for row in (first, second):
+            assert await store.save([row]) == [SAVED]
+            assert await store.save([row]) == [SAVED]
+            assert await store.load(row.key) == row
+            other = make_row("alice", row.revision)
+            assert await store.save([other, row]) == [CONFLICT, SAVED]
+        assert await store.save([first]) == [CONFLICT]
+        assert await store.load(first.key) == second
+
+    async def test_save_on_another_row_of_the_revision(self, store: SessionStore) -> None:
+        """A row that names the stamp of what it replaces replaces nothing else of the same revision."""
+        first = make_row("alice")
+        others = [make_row("alice", 2, stamps=next_stamps(make_row("alice").stamps)) for _ in range(2)]
+        await store.save([first])
+        assert await store.save(others) == [CONFLICT, CONFLICT]
+        second = make_row("alice", 2, stamps=next_stamps(first.stamps))
+        assert await store.save([second]) == [SAVED]
+        assert await store.save([second]) == [SAVED]
+        assert await store.load(first.key) == second
+
+    async def test_a_row_that_cannot_be_written(self, store: SessionStore) -> None:
+        """It is a fault of its own: the others of its batch are saved, and the store goes on."""
+        await store.save([make_row("bob")])
+        rows = [
+            make_row("alice"),
+            make_row("bob", 2, pool="\ud800"),
+            make_row("c")._replace(session_id="\udfff"),
+            make_row("d"),
+        ]
+        assert await store.save(rows) == [SAVED, Outcome.FAULT, Outcome.FAULT, SAVED]
+        assert await _ids(store) == ["alice", "bob", "d"]
+        assert await store.save([make_row("bob", 2)]) == [SAVED]
+
     async def test_large_batch(self, store: SessionStore) -> None:
         """A thousand new and stored rows are saved at once."""
         await store.save([make_row(f"s{number}") for number in range(500)])
@@ -197,6 +233,13 @@ class RowContract(BaseContract, ability=SessionStore):
         assert await store.load(Key("shop", "alice")) is not None
         assert await store.quarantined() == []
 
+    async def test_quarantine_without_a_revision(self, store: SessionStore) -> None:
+        """A row that has a revision isn't quarantined as one without."""
+        await store.save([make_row("alice")])
+        assert not await store.quarantine(Key("shop", "alice"), None, "not a row")
+        assert not await store.quarantine(Key("shop", "nobody"), None, "not a row")
+        assert await _ids(store) == ["alice"]
+
     async def test_quarantine_frees_the_key(self, store: SessionStore) -> None:
         """The id of a quarantined session can be used again, and quarantined again."""
         for _ in range(2):
@@ -220,6 +263,25 @@ class RowContract(BaseContract, ability=SessionStore):
         await store.save([make_row("alice")])
         await store.delete([Key("shop", "alice")])
         assert await store.epoch() == before
+
+    async def test_the_incarnation_of_a_store_in_use(self, store: SessionStore) -> None:
+        """The incarnation stays the same while the store is in use."""
+        before = await store.incarnation()
+        await store.save([make_row("alice")])
+        await store.delete([Key("shop", "alice")])
+        assert await store.incarnation() == before
+
+    async def test_a_restart_of_the_server(self, store: SessionStore) -> None:
+        """The incarnation changes, because the server may have gone back in time; as it has its data, the epoch
+        doesn't, and what was saved is there."""
+        row = make_row("alice")
+        assert await store.save([row]) == [SAVED]
+        before, epoch = await store.incarnation(), await store.epoch()
+        if not await self.restart():
+            skip(f"{type(self).__name__} has no restart() of its own")
+        assert await store.incarnation() != before
+        assert await store.epoch() == epoch
+        assert await store.load(row.key) == row
 
 
 async def _ids(store: SessionStore) -> list[str]:

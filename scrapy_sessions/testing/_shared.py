@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from scrapy_sessions.storage.base import Key, Outcome, SharedStore
+from scrapy_sessions.storage.abilities import SharedStore
+from scrapy_sessions.storage.base import Key, Outcome
 from scrapy_sessions.testing._base import BaseContract, make_row
 
 

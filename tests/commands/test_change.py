@@ -74,7 +74,8 @@ def test_delete_is_all_or_nothing_when_an_id_is_ambiguous(folder: Path) -> None:
     """An id that two namespaces contain ends the command before anything is deleted."""
     done = called(folder, "delete", "bob", "alice", "--yes")
     assert done.code == 2
-    assert "with --namespace" in done.err
+    assert ", as in: scrapy " in done.err
+    assert done.err.endswith("--namespace bank\n")
     assert left(folder) == ALL
 
 
@@ -153,3 +154,18 @@ def test_retire(folder: Path) -> None:
     expired = called(folder, "retire", "idle")
     assert (expired.code, "has expired" in expired.err) == (1, True)
     assert left(folder) == ALL
+
+
+def test_unretire(folder: Path) -> None:
+    """A session that was retired is used again, with its login; one that isn't retired stays as it is."""
+    before = load(folder, "alice")
+    called(folder, "retire", "alice", "--namespace", "shop")
+    done = sessions(project_on(folder), "unretire", "alice", "--namespace", "shop")
+    assert (done.code, done.out) == (0, "'alice' in namespace 'shop' is ready\n")
+    after = load(folder, "alice")
+    assert (after.status, after.retired_reason) == ("ready", None)
+    assert after.cookies == before.cookies
+    again = called(folder, "unretire", "alice", "--namespace", "shop")
+    assert (again.code, "is not retired: its status is 'ready'" in again.err) == (1, True)
+    nobody = called(folder, "unretire", "nobody")
+    assert nobody.code == 1

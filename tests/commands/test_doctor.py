@@ -144,6 +144,43 @@ def test_records_and_clock(project: Path, tmp_path: Path) -> None:
     assert str(file_of(project)) in found["quarantine"]
 
 
+@pytest.mark.parametrize(
+    ("version", "level"), [("Chromium 156.0.7000.2 built on Debian", "ok"), ("Google Chrome 155.1", "warning")]
+)
+def test_agents_of_another_browser(tmp_path: Path, version: str, level: str) -> None:
+    """With Playwright, a session whose agent has another version than the installed browser is named."""
+    pytest.importorskip("playwright", reason="the package playwright is not installed")
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho '{version}'\n")
+    browser.chmod(0o755)
+    folder = make_project(tmp_path / "project", PLAYWRIGHT_LAUNCH_OPTIONS={"executable_path": str(browser)})
+    now = time.time()
+    agents = {"alice": "Mozilla/5.0 (X11) Chrome/156.0.0.0 Safari/537.36", "bob": "Firefox/140.0", "carol": None}
+    fill(
+        file_of(folder),
+        *(
+            PersistentSession(session_id=name, namespace="shop", user_agent=agent, start_time=now, last_activity=now)
+            for name, agent in agents.items()
+        ),
+    )
+    done = sessions(folder, "doctor", "--json")
+    assert done.code == 0
+    ((found, text),) = findings(done)["agents"]
+    assert found == level
+    assert ("1 session with the agent of another browser version" in text) is (level == "warning")
+    assert ("'alice' in 'shop' (Chrome 156)" in text) is (level == "warning")
+
+
+def test_a_browser_that_tells_no_version(tmp_path: Path) -> None:
+    """A browser that can't be started is no finding: the crawl says so."""
+    options = {"executable_path": str(tmp_path / "no-browser")}
+    folder = make_project(tmp_path / "project", PLAYWRIGHT_LAUNCH_OPTIONS=options)
+    now = time.time()
+    agent = "Mozilla/5.0 (X11) Chrome/156.0.0.0 Safari/537.36"
+    fill(file_of(folder), PersistentSession(session_id="a", user_agent=agent, start_time=now, last_activity=now))
+    assert "agents" not in findings(sessions(folder, "doctor", "--json"))
+
+
 def test_the_other_package(project: Path, tmp_path: Path) -> None:
     """The distribution ``scrapy-sessions``, which installs into the same folder, is an error."""
     metadata = tmp_path / "site" / "scrapy_sessions-0.1.dist-info" / "METADATA"

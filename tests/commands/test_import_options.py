@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,17 +81,19 @@ def test_the_identity_of_a_record_is_listed_and_confirmed(tmp_path: Path) -> Non
     """Agent, proxy and the names of headers for every site are listed; without a terminal, --yes is required."""
     (tmp_path / "one.json").write_text(dump([rich_record()]))
     identity = (
-        "alice contains user agent Browser/1; proxy http://***@proxy.example:8080; headers for every site: X-Kind"
+        "alice contains user agent Browser/1; proxy http://***@proxy.example:8080; headers for every site: X-Kind; "
+        "request meta: options"
     )
     _, errors = delivered(tmp_path, "import", "one.json", code=2)
     assert identity in errors
-    assert "The file contains a proxy and headers for every site. Import it? There is no terminal to ask on" in errors
+    asked = "a proxy and headers for every site and request meta"
+    assert f"The file contains {asked}. Import it? There is no terminal to ask on" in errors
     assert stored(tmp_path, "alice") is None
     _, errors = delivered(tmp_path, "import", "one.json", "--dry-run")
     assert identity in errors
     delivered(tmp_path, "import", "one.json", "--yes")
     assert loaded(tmp_path, "alice").proxy == rich_record().proxy
-    (tmp_path / "plain.json").write_text(dump([rich_record("bob", proxy=None, headers={})]))
+    (tmp_path / "plain.json").write_text(dump([rich_record("bob", proxy=None, headers={}, meta={})]))
     _, errors = delivered(tmp_path, "import", "plain.json")
     assert "bob contains user agent Browser/1\n" in errors
 
@@ -198,6 +201,18 @@ def test_a_login_is_checked(site: Site, tmp_path: Path, target: str, said: str) 
         assert arrival.cookies[cookie.name] == cookie.value
         assert arrival.header("User-Agent") == "Browser/1"
     assert loaded(tmp_path, "alice").status == "ready"
+
+
+def test_a_session_that_rests_is_not_checked(site: Site, tmp_path: Path) -> None:
+    """A session whose budget is used up is imported; the check says until when it rests, and doesn't wait."""
+    used = {"per_hour": {str(int(time.time() // 300)): 3}, "per_day": {}}
+    saved(tmp_path, rich_record(budget_used=used))
+    (tmp_path / "cookies.txt").write_text(LINE.format(HOST, "sid", "new"))
+    options = ("-s", 'SESSIONS_BUDGET={"per_hour": 3}', "--check", site.url("/answer"))
+    _, errors = sessions(tmp_path, "import", "cookies.txt", "alice", *NEW, *options, code=1)
+    assert "The login was not checked: " in errors
+    assert "it rests until 2" in errors
+    assert not site.journal()
 
 
 def test_a_check_saves_what_the_site_sets(site: Site, tmp_path: Path) -> None:

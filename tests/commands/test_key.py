@@ -19,10 +19,8 @@ from scrapy_sessions.keys import VARIABLE
 from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key
-from scrapy_sessions.storage.codec import encode
-from scrapy_sessions.storage.encryption import Cipher
 from scrapy_sessions.storage.resolve import resolve_store
-from tests.support.command_line import make_project, sessions
+from tests.support.command_line import fill, make_project, sessions
 from tests.support.crawl import run, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
@@ -33,28 +31,14 @@ MARK = "t0psecret"
 IDS = ["alice", "bob", "carol"]
 
 
-def fill(path: Path, key: str | None, *ids: str) -> None:
+def save(path: Path, key: str | None, *ids: str) -> None:
     """Save sessions with a mark into the store *path*, under *key* (``None``: in plain)."""
     now = time.time()
-
-    async def save() -> None:
-        store = resolve_store(path, key=f"{NEW},{OLD}")
-        await store.open()
-        for session_id in ids:
-            record = PersistentSession(
-                session_id=session_id,
-                namespace="shop",
-                start_time=now,
-                last_activity=now,
-                idle_timeout=0.0,
-                revision=1,
-                cookies=[Cookie(name="sid", value=MARK, domain="shop.example")],
-                data={"token": MARK * 2000},
-            )
-            await store.save([encode(record, None if key is None else Cipher([key]))])
-        await store.close()
-
-    asyncio.run(save())
+    given = {"namespace": "shop", "start_time": now, "last_activity": now, "idle_timeout": 0.0}
+    cookie = Cookie(name="sid", value=MARK, domain="shop.example")
+    content = {"cookies": [cookie], "data": {"token": MARK * 2000}}
+    records = [PersistentSession.model_validate({"session_id": session_id, **given, **content}) for session_id in ids]
+    fill(path, *records, keys=[key or NEW, OLD, NEW], plain=key is None)
 
 
 def marked(folder: Path) -> list[str]:
@@ -88,7 +72,7 @@ def test_new_prints_a_key(tmp_path: Path) -> None:
 
 def test_rotate_encrypts_a_plain_store(tmp_path: Path) -> None:
     """A plain store is encrypted, without a plain byte left in any file; the sessions stay what they were."""
-    fill(tmp_path / "s.db", None, *IDS)
+    save(tmp_path / "s.db", None, *IDS)
     before = sessions(tmp_path, "list", "--json", "--store", "s.db").out
     assert marked(tmp_path) == ["s.db"]
     with closing(sqlite3.connect(tmp_path / "s.db")) as connection:  # as a crawl that runs
@@ -102,7 +86,7 @@ def test_rotate_encrypts_a_plain_store(tmp_path: Path) -> None:
 
 def test_rotate_to_another_key(tmp_path: Path) -> None:
     """With the old key after the new one, all is decrypted by the one and encrypted by the other."""
-    fill(tmp_path / "s.db", OLD, *IDS)
+    save(tmp_path / "s.db", OLD, *IDS)
     done = sessions(tmp_path, "key", "rotate", "--store", "s.db", **{VARIABLE: f"{NEW},{OLD}"})
     assert (done.code, done.out) == (0, "3 sessions encrypted with the first key\n")
     assert key_of(tmp_path, *IDS) == {"new"}
@@ -110,9 +94,9 @@ def test_rotate_to_another_key(tmp_path: Path) -> None:
 
 def test_rotate_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """What is under the first key already is left as it is."""
-    fill(tmp_path / "s.db", None, "alice")
-    fill(tmp_path / "s.db", OLD, "bob")
-    fill(tmp_path / "s.db", NEW, "carol")
+    save(tmp_path / "s.db", None, "alice")
+    save(tmp_path / "s.db", OLD, "bob")
+    save(tmp_path / "s.db", NEW, "carol")
     done = sessions(tmp_path, "key", "rotate", "--store", "s.db", **{VARIABLE: f"{NEW},{OLD}"})
     assert (done.code, done.out) == (0, "2 sessions encrypted with the first key\n")
     again = sessions(tmp_path, "key", "rotate", "--store", "s.db", **{VARIABLE: f"{NEW},{OLD}"})
@@ -122,7 +106,7 @@ def test_rotate_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_rotate_covers_the_rest_of_the_file(tmp_path: Path) -> None:
     """Quarantined records and shared data are encrypted, too."""
-    fill(tmp_path / "s.db", None, "alice", "bob")
+    save(tmp_path / "s.db", None, "alice", "bob")
 
     async def prepare() -> None:
         store = resolve_store(tmp_path / "s.db")
@@ -146,7 +130,7 @@ def test_rotate_covers_the_rest_of_the_file(tmp_path: Path) -> None:
 
 def test_rotate_beside_a_crawl(tmp_path: Path) -> None:
     """A process that has both keys goes on during a rotation, and nothing of it is lost."""
-    fill(tmp_path / "s.db", OLD, "alice")
+    save(tmp_path / "s.db", OLD, "alice")
 
     async def use() -> None:
         settings = SessionsSettings(encryption_key=f"{NEW},{OLD}", save_interval=3600.0)
@@ -165,9 +149,9 @@ def test_rotate_beside_a_crawl(tmp_path: Path) -> None:
 
 def test_rotate_names_what_it_can_not_decrypt(tmp_path: Path) -> None:
     """A session under a key that isn't given is named and left as it is; the others are encrypted."""
-    fill(tmp_path / "s.db", NEW, "alice")
-    fill(tmp_path / "s.db", OLD, "bob")
-    fill(tmp_path / "s.db", None, "carol")
+    save(tmp_path / "s.db", NEW, "alice")
+    save(tmp_path / "s.db", OLD, "bob")
+    save(tmp_path / "s.db", None, "carol")
     done = sessions(tmp_path, "key", "rotate", "--store", "s.db", **{VARIABLE: NEW})
     assert (done.code, done.out) == (1, "1 session encrypted with the first key\n")
     assert "session 'bob' in namespace 'shop' is encrypted, and none of the keys" in done.err
@@ -177,7 +161,7 @@ def test_rotate_names_what_it_can_not_decrypt(tmp_path: Path) -> None:
 
 def test_rotate_needs_a_key(tmp_path: Path) -> None:
     """Without a key there is nothing to do, which is a usage error; nothing is changed."""
-    fill(tmp_path / "s.db", None, "alice")
+    save(tmp_path / "s.db", None, "alice")
     before = contents(tmp_path)
     done = sessions(tmp_path, "key", "rotate", "--store", "s.db")
     assert (done.code, done.out) == (2, "")
@@ -207,7 +191,7 @@ def test_commands_need_the_key(tmp_path: Path, command: list[str]) -> None:
     """Each command works with the key; without it, and with another, it says so in one line, and changes nothing."""
     folder = tmp_path / "store"
     folder.mkdir()
-    fill(folder / "s.db", OLD, "alice")
+    save(folder / "s.db", OLD, "alice")
     exported = sessions(folder, "export", "alice", "--store", "s.db", **{VARIABLE: OLD}).out
     (tmp_path / "alice.json").write_text(exported)
     before = contents(folder)
@@ -226,7 +210,7 @@ def test_commands_need_the_key(tmp_path: Path, command: list[str]) -> None:
 
 def test_doctor_names_plain_records(tmp_path: Path) -> None:
     """With a key, doctor warns of records that aren't encrypted with it, and says how to encrypt them."""
-    fill(tmp_path / "s.db", None, "alice")
+    save(tmp_path / "s.db", None, "alice")
     done = sessions(tmp_path, "doctor", "--json", "--store", "s.db", **{VARIABLE: NEW})
     (finding,) = [each for each in json.loads(done.out) if each["check"] == "protection"]
     assert (finding["level"], finding["remedy"].endswith("scrapy sessions key rotate")) == ("warning", True)
@@ -239,7 +223,7 @@ def test_the_setting_of_a_project(tmp_path: Path) -> None:
     """The commands of a project use its SESSIONS_ENCRYPTION_KEY, and settings doesn't print it."""
     folder = make_project(tmp_path / "project", SESSIONS_ENCRYPTION_KEY=OLD)
     (folder / ".scrapy" / "sessions").mkdir(parents=True)
-    fill(folder / ".scrapy" / "sessions" / "sessions.db", OLD, "alice")
+    save(folder / ".scrapy" / "sessions" / "sessions.db", OLD, "alice")
     assert sessions(folder, "list", "--ids").out == "alice\n"
     for done in (sessions(folder, "settings"), sessions(folder, "settings", "--json"), sessions(folder, "doctor")):
         assert done.code == 0
@@ -269,7 +253,7 @@ def test_a_crawl_encrypts_what_it_saves(tmp_path: Path, site: Site, by: str) -> 
 @pytest.mark.parametrize("key", [None, NEW], ids=["none", "another"])
 def test_a_crawl_without_the_key_sends_nothing(tmp_path: Path, site: Site, key: str | None) -> None:
     """Without the key, or with another, a crawl fails at its start, and leaves the file as it is."""
-    fill(tmp_path / "s.db", OLD, "alice")
+    save(tmp_path / "s.db", OLD, "alice")
     before = contents(tmp_path)
     environment = {} if key is None else {VARIABLE: key}
     done = run(

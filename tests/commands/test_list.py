@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import shlex
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scrapy.settings import Settings
 
+from scrapy_sessions.analytics.model import FOLDED, HourCounts, hour_of
 from scrapy_sessions.commands import list_
 from scrapy_sessions.commands.support import argument_types
 from scrapy_sessions.commands.support.arguments import subcommand
@@ -191,6 +195,109 @@ def test_nothing_unprintable_is_printed(tmp_path: Path) -> None:
     text = called(tmp_path, "list", "--store", "s.db", "--jsonl").out
     assert text.removesuffix("\n").isprintable()
     assert json.loads(text)["pool"] == pool
+
+
+def count_failures(folder: Path, *hours: HourCounts) -> None:
+    """Store *hours* in the analytics of the store in *folder*."""
+
+    async def add() -> None:
+        store = SQLiteStore(folder / "s.db")
+        await store.open()
+        await store.add_analytics(hours, [])
+        await store.close()
+
+    asyncio.run(add())
+
+
+def test_failed_logins(tmp_path: Path) -> None:
+    """Failed logins are a column if there are any, summed over the hours, of the session in its namespace."""
+    fill(tmp_path / "s.db", record("alice", 60, namespace="shop"), record("alice", 90, namespace="bank"))
+    assert "FAILED" not in called(tmp_path, "list", "--store", "s.db").out
+    hour = hour_of(time.time())
+    counts = [(hour, "shop", "alice", 2), (hour - 5 * 3600, "shop", "alice", 1), (hour, "shop", "bob", 7)]
+    rows = [HourCounts(name, None, each, when, login_failures=n) for when, name, each, n in counts]
+    folded = HourCounts("shop", None, FOLDED, hour - 3600, login_failures=9)
+    count_failures(tmp_path, *rows, folded, HourCounts("bank", None, "alice", hour, logins=1))
+    header, shop, bank = called(tmp_path, "list", "--store", "s.db").out.splitlines()
+    assert header.endswith("EXPIRES    FAILED LOGINS")
+    assert (shop.split()[-1], bank.split()[-1]) == ("3", "0")
+    listed = json.loads(called(tmp_path, "list", "--store", "s.db", "--json").out)
+    assert [entry["failed_logins"] for entry in listed] == [3, 0]
+    assert "FAILED" not in called(tmp_path, "list", "--store", "s.db", "--namespace", "bank").out
+    assert called(tmp_path, "list", "--store", "s.db", "--ids").out == "alice\nalice\n"
+
+
+def test_counters_that_cannot_be_read(tmp_path: Path) -> None:
+    """Malformed counters cost the list a note, and no session."""
+    fill(tmp_path / "s.db", record("alice", 60))
+    count_failures(tmp_path, HourCounts("default", None, "alice", hour_of(time.time()), login_failures=1))
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection, connection:
+        connection.execute("UPDATE hours SET login_failures = 'many'")
+    done = called(tmp_path, "list", "--store", "s.db")
+    assert (done.code, done.out.count("alice")) == (0, 1)
+    assert done.err.startswith("The failed logins can't be read: ")
+
+
+def test_until_when_sessions_rest(tmp_path: Path) -> None:
+    """A session whose budget is used up is listed with the end of its rest, as its record says; JSON has the time."""
+    now = time.time()
+    used = {"per_hour": {str(int(now // 300)): 3}, "per_day": {str(int(now // 3600)): 3}}
+    fill(tmp_path / "s.db", record("alice", 99, budget={"per_hour": 3}, budget_used={**used, "per_hour": {}}))
+    assert "RESTS" not in called(tmp_path, "list", "--store", "s.db").out
+    fill(
+        tmp_path / "s.db",
+        record("bob", 2, budget={"per_hour": 3, "per_day": 50}, budget_used=used),
+        record("carol", 3, budget={"per_hour": 4}, budget_used=used),
+        record("dave", 4, budget={"per_hour": 3}, budget_used=used),
+    )
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection, connection:
+        connection.execute("UPDATE sessions SET body = x'00' WHERE session_id = 'dave'")
+    header, *lines = called(tmp_path, "list", "--store", "s.db").out.splitlines()
+    assert header.endswith("EXPIRES    RESTS")
+    assert ["in 6" in line[header.index("RESTS") :] for line in lines] == [True, False, False, False]
+    listed = json.loads(called(tmp_path, "list", "--store", "s.db", "--json").out)
+    end = (now // 300 + 1) * 300 + 3600
+    assert [entry["rests_until"] for entry in listed] == [end, None, None, None]
+    assert f"used up: it rests until {moment(end)}" in called(tmp_path, "show", "bob", "--store", "s.db").out
+    assert "3 requests per hour, 50 requests per day" in called(tmp_path, "show", "bob", "--store", "s.db").out
+
+
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+def test_rests_beyond_the_first_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """JSON has the end of each rest, on whatever page the session is; a table, of as many as it looks at."""
+    monkeypatch.setattr(list_, "_PAGE", 2)
+    monkeypatch.setattr(list_, "_LOOKED_AT", 1)
+    slot = int(time.time() // 300)
+    used = {"per_hour": {str(slot): 3}, "per_day": {}}
+    records = [record(f"s{n}", n, budget={"per_hour": 3}, budget_used=used) for n in range(5)]
+    fill(tmp_path / "s.db", *records)
+    out = called(tmp_path, "list", "--store", "s.db", form).out
+    listed = json.loads(out) if form == "--json" else [json.loads(line) for line in out.splitlines()]
+    assert [entry["rests_until"] for entry in listed] == [(slot + 1) * 300 + 3600] * 5
+    assert called(tmp_path, "list", "--store", "s.db").out.count("in 6") == 1
+
+
+def test_why_sessions_are_retired(tmp_path: Path) -> None:
+    """``--status retired`` prints the reason of each, and JSON has it; a record that can't be read is said to be."""
+    gone: dict[str, Any] = {"status": "retired", "idle_timeout": 0}
+    fill(
+        tmp_path / "s.db",
+        record("alice", 60, retired_reason="blocked at https://shop.example/p", **gone),
+        record("bob", 70, retired_reason="x", **gone),
+        record("carol", 80, status="ready"),
+    )
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection, connection:
+        connection.execute("UPDATE sessions SET body = x'00' WHERE session_id = 'bob'")
+    header, *lines = called(tmp_path, "list", "--store", "s.db", "--status", "retired").out.splitlines()
+    assert header.endswith("EXPIRES  REASON")
+    assert [line.split("never    ")[1] for line in lines] == [
+        *("blocked at https://shop.example/p", "its record can't be read"),
+    ]
+    listed = map(json.loads, called(tmp_path, "list", "--store", "s.db", "--jsonl").out.splitlines())
+    assert [entry["retired_reason"] for entry in listed] == [
+        *("blocked at https://shop.example/p", "its record can't be read", None),
+    ]
+    assert called(tmp_path, "list", "--store", "s.db", "--status", "retired", "--ids").out == "alice\nbob\n"
 
 
 async def test_it_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,8 +14,7 @@ import pytest
 
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage.sqlite.migrations import LATEST
-from tests.support.command_line import PROGRAM, Done, environment, fill
-from tests.support.waiting import HANG
+from tests.support.command_line import PROGRAM, Done, fill, run
 
 LIKE_OTHERS = """
 import ctypes, os, sys
@@ -57,18 +55,8 @@ def files_of(folder: Path) -> list[str]:
 
 def without_rights(folder: Path, *arguments: str) -> Done:
     """Run the command on the store as a user who is restricted by file modes, unlike root."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIKE_OTHERS, *PROGRAM, *arguments, "--store", str(folder / "kept" / "s.db")],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Done(done.returncode, done.stdout, done.stderr)
+    store = str(folder / "kept" / "s.db")
+    return run(folder, [sys.executable, "-c", LIKE_OTHERS, *PROGRAM, *arguments, "--store", store])
 
 
 @pytest.mark.parametrize(

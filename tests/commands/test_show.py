@@ -152,7 +152,8 @@ def test_what_a_site_sent_can_not_trick_a_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in done.out
     ambiguous = called(tmp_path, "show", "[red]x[/red]", "--store", "s.db")
     assert ambiguous.code == 2
-    assert "exists in the namespaces 'bank' and 'shop': say which one is meant, with --namespace" in ambiguous.err
+    assert "exists in the namespaces 'bank' and 'shop': say which one is meant, as in: scrapy " in ambiguous.err
+    assert ambiguous.err.endswith(" --namespace bank\n")
 
 
 def test_showing_changes_nothing(tmp_path: Path) -> None:
@@ -175,8 +176,10 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     """Each command of the page for newcomers works on a store with alice in it; what deletes wants a yes first."""
     page = DOCS / "topics" / "command-line.rst"
     lines = [line for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()]
-    shown = [shlex.split(line)[2:] for line in lines if line.startswith("scrapy sessions ") and "--store" not in line]
-    assert len(shown) > 15
+    elsewhere = ("--store", "redis://")  # of another folder, and with a server: tests/commands/test_redis.py
+    ours = [line for line in lines if line.startswith("scrapy sessions ") and not any(map(line.count, elsewhere))]
+    shown = [words for line in ours if (words := shlex.split(line)[2:])[0] not in {"check", "login", "open"}]
+    assert len(shown) > 15  # and three that need a spider or a browser: test_check.py, test_login.py, test_open.py
     now = time.time()
     cookie = Cookie(name="sid", value="v", domain="shop.example", created=now, updated=now)
     alice = PersistentSession(
@@ -189,11 +192,18 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
         if words[0] == "import":
             assert called(folder, "export", "alice", "-o", words[1]).code == 0
             assert called(folder, "delete", "alice", "--yes").code == 0
+        if words[0] == "unretire":
+            assert called(folder, "retire", "alice").code == 0
         codes[shlex.join(words)] = called(folder, *words).code
     nobody_else = ("--pool staff", "--status expired", "--status retired", "--after shop/alice")
     for words, code in codes.items():
         expected = 2 if words.startswith("delete") else 1 if any(choice in words for choice in nobody_else) else 0
         assert code == expected, words
+
+
+def test_the_nearest_id_is_suggested(crawled: Path) -> None:
+    """An id that is nearly one that is stored ends with that one."""
+    assert sessions(crawled, "show", "alcie", "--namespace", "shop").err.endswith("; did you mean 'alice'?\n")
 
 
 def test_no_such_session(crawled: Path) -> None:

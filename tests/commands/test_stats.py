@@ -38,11 +38,11 @@ from tests.support.waiting import HANG, slowness
 
 NOW = hour_of(time.time())
 ROWS = [
-    HourCounts("shop", "p", "p#1", NOW - HOUR, 10, 8, {200: 9, 403: 1}, 1, 1, 2, 3.0, 1, 1, 999, 5.0),
-    HourCounts("shop", "p", "p#1", NOW, 5, 5, {200: 5}),
-    HourCounts("shop", "p", FOLDED, NOW, 2, 2, {200: 2}),
-    HourCounts("shop", None, "alice", NOW, 3, 3, {200: 3}),
-    HourCounts("news", "p", "p#1", NOW, 100, 100, {200: 100}),
+    HourCounts("shop", "p", "p#1", NOW - HOUR, 10, 8, 1, 1, 2, 3.0, 1, 1, 999, 5.0, {200: 9, 403: 1}),
+    HourCounts("shop", "p", "p#1", NOW, 5, 5, responses={200: 5}),
+    HourCounts("shop", "p", FOLDED, NOW, 2, 2, responses={200: 2}),
+    HourCounts("shop", None, "alice", NOW, 3, 3, responses={200: 3}),
+    HourCounts("news", "p", "p#1", NOW, 100, 100, responses={200: 100}),
     HourCounts("shop", "p", "p#1", NOW - 50 * HOUR, 1000, 1000),
 ]
 FILES = {

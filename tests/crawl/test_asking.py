@@ -13,12 +13,13 @@ from scrapy.exceptions import CloseSpider
 from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
-from scrapy_sessions import SessionConfig, Verdict
+from scrapy_sessions import Profile, SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import Questions
 from scrapy_sessions.crawl.blame import Answer
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.user_code import UserCode
 from scrapy_sessions.sessions.runtime import SessionRuntime
+from tests.support.clock import Clock
 
 SECRET = "hunter2"
 URL = f"https://shop.example/account?token={SECRET}"
@@ -27,21 +28,25 @@ URL = f"https://shop.example/account?token={SECRET}"
 class World:
     """Questions to a site that answers 200, and what follows from a check() that is at fault."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, status: int = 200) -> None:
         class Checks(SessionConfig):
             def check(self, response: Response, request: Request) -> Any:
                 return answer()
 
         crawler = get_crawler()
+        self.status = status
         self.closed: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.proxies: list[str | None] = []  # of the requests
         self.config = Checks.from_crawler(crawler)
         user_code = UserCode(crawler, self.closed.append, lambda name: self.counts.update([name]))
         self.questions = Questions(self._download, ShutdownGuard(lambda: False), user_code)
 
     def _download(self, request: Request) -> Awaitable[Response]:
+        self.proxies.append(request.meta.get("proxy"))
+
         async def download() -> Response:
-            return Response(request.url, request=request)
+            return Response(request.url, status=self.status, request=request)
 
         return download()
 
@@ -70,6 +75,14 @@ async def test_a_verdict_answers_it(verdict: Verdict, answer: Answer) -> None:
     assert await World(later(lambda: verdict)).ask() is answer
 
 
+@pytest.mark.parametrize(("logs_in", "answer"), [(True, Answer.NOTHING), (False, Answer.REFUSED)])
+async def test_the_refusal_of_a_proxy(logs_in: bool, answer: Answer) -> None:
+    """A 407 blames an anonymous session, whose proxy it is; it says nothing of a login."""
+    world = World(lambda: Verdict.SUSPECT, status=407)
+    world.config.can_log_in = logs_in
+    assert await world.ask() is answer
+
+
 @pytest.mark.parametrize(
     "fault", [raising(ValueError(SECRET)), lambda: None, lambda: "ok"], ids=["raises", "None", "text"]
 )
@@ -90,3 +103,16 @@ async def test_check_may_close_the_spider(wrap: Any) -> None:
     world = World(wrap(raising(CloseSpider("seen_enough"))))
     assert await world.ask() is Answer.NOTHING
     assert (world.closed, world.counts) == (["seen_enough"], {})
+
+
+async def test_an_anonymous_visitor_has_the_proxy_of_now() -> None:
+    """With a ``proxy_lifetime``, a question after it goes through another exit."""
+    clock = Clock()
+    session = SessionRuntime("alice", profile=Profile(proxy="http://8letters@proxy.test:80"), clock=clock)
+    session.rotate_proxy({"template": "http://{token}@proxy.test:80", "seed": "s", "lifetime": 60.0, "since": 0.0})
+    world = World(lambda: Verdict.OK)
+    for _ in range(3):
+        await world.questions.ask(session, URL, world.config, anonymous=True)
+        assert world.proxies[-1] == session.current_proxy()
+        clock.ahead += 60
+    assert len(set(world.proxies)) == 3

@@ -87,7 +87,7 @@ async def test_a_retired_session(tmp_path: Path, site: Site) -> None:
     assert isinstance(spider, Pages)
     (failure,) = spider.failures
     assert isinstance(failure, SessionRetired)
-    assert "'alice' was retired (banned): delete it to begin anew, or name another" in str(failure)
+    assert "'alice' was retired (banned): put it back into use with 'scrapy sessions unretire'" in str(failure)
     assert len(spider.responses) == 1
 
 

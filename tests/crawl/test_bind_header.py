@@ -58,6 +58,15 @@ def test_a_host_may_be_written_in_unicode() -> None:
     assert config().bind_header(request, "X-Key", "k", url="https://bücher.example/login")
 
 
+def test_headers_of_the_message_are_not_bound() -> None:
+    """``Host`` and the like are set by each request itself: a browser refuses to send others."""
+    headers = BrowserSession("alice").headers
+    for name in ("Host", "content-length", "Connection", "Transfer-Encoding"):
+        with pytest.raises(ValueError, match=name):
+            headers.set(name, "5", url="https://shop.example")
+    assert not headers.bound
+
+
 def test_session_headers_may_be_bound_to_a_unicode_host() -> None:
     """The headers of a session are bound by the same rule."""
     headers = BrowserSession("alice").headers

@@ -176,6 +176,7 @@ async def test_a_pause_does_not_count_as_time_of_a_login(shop: Shop) -> None:
     assert stat(crawler, "login_failures") is None
 
 
+@pytest.mark.usefixtures("own_registry")
 async def test_two_sites_with_a_login_each(shop: Shop, tmp_path: Path) -> None:
     """One account name at two sites: each has its own login, which both are saved and neither repeats."""
     logins: list[str] = []

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from scrapy_sessions.crawl.blame import Answer, Decision, Refusal
-from scrapy_sessions.crawl.blame_login import Budget
+from scrapy_sessions.crawl.blame import Answer, Decision, Pages, Refusal
+from scrapy_sessions.crawl.budget import Budget
 from tests.support.blame import Account, Clock, page
 
 GOOD, REFUSED, GONE, NOTHING = Answer.GOOD, Answer.REFUSED, Answer.GONE, Answer.NOTHING
@@ -314,6 +314,50 @@ async def test_l8b_a_good_page_meanwhile() -> None:
     account.actions.sleeping = lambda: account.good("i", get=False)
     assert [await account.refused(name) for name in "xyz"] == [Decision.CLOSED] * 3
     assert (account.actions.lost, account.actions.slept) == (["u"], [60])
+
+
+async def test_l8b_waits_for_five_minutes_at_the_most() -> None:
+    """The pauses of the budget double. Refusals wait for its next login only if that is at most five minutes away."""
+    account = Account(login_attempts=1)
+    await spend_budget(account)
+    for number, seconds in enumerate((60, 120, 240)):
+        account.good(*"bcdefgh", get=False)
+        assert [await account.refused(f"{name}{number}") for name in "xyz"][-1] is Decision.AGAIN
+        assert account.actions.slept[-1] == seconds
+        account.log_in()
+    account.good(*"bcdefgh", get=False)
+    began = account.clock.now
+    assert {await account.refused(str(number)) for number in range(20)} == {Decision.CLOSED}
+    assert account.clock.now == began
+    account.clock.now += 480 - 300
+    assert await account.refused("z") is Decision.AGAIN
+    assert account.actions.slept[-1] == 300
+
+
+async def test_refusals_without_end_need_no_memory() -> None:
+    """However many pages are refused, a thousand are remembered."""
+    account = Account(login_attempts=1)
+    await spend_budget(account)
+    account.actions.anonymous = {"a": GOOD}
+    account.good("a")
+    assert {await account.refused(str(number)) for number in range(1200)} == {Decision.CLOSED}
+    assert len(account.blame._refused_in_a_row) == 1000
+    account.log_in()
+    for number in range(1200):
+        await account.refused(str(number))
+    assert len(account.blame._barren) == len(account.blame._resent) == 1000
+
+
+def test_the_latest_pages_are_remembered() -> None:
+    """Of more than 1,000 the last ones, of a larger bound as many as it says."""
+    names = [str(number) for number in range(1500)]
+    pages, larger = Pages(), Pages(1200)
+    for name in names:
+        pages.add(name)
+    larger.add(*names)
+    assert (list(pages), list(larger)) == (names[500:], names[300:])
+    pages.discard("500", "0")
+    assert list(pages) == names[501:]
 
 
 async def test_l8b_where_many_pages_are_closed() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from scrapy_sessions.crawl import budget
 from tests.support.login_configs import LogsIn
-from tests.support.shop import Shop, buy, pages, spider_of, stat
+from tests.support.shop import Shop, buy, failures, pages, spider_of, stat
 
 pytestmark = pytest.mark.alone  # it measures time
 
@@ -85,3 +87,31 @@ async def test_a_deferred_request_keeps_its_priority(shop: Shop) -> None:
     assert response.request is not None
     assert response.request.priority == 7
     assert not [key for key in response.meta if "deferred" in key]
+
+
+async def posts_after_a_closed_page(shop: Shop) -> Counter[int]:
+    """POSTs prove nothing: one closed page costs the one login of the budget. Later the login expires. Returns how
+    often the spider got each status."""
+    paths = [f"/secret/{number}" for number in range(22)]
+    paths[5] = "/closed?status=401"
+    paths[11] += "?forget=1"
+    requests = [{"path": path, "method": "POST", "priority": -number} for number, path in enumerate(paths)]
+    crawler = await buy(shop, {"CONCURRENT_REQUESTS": 1, "SESSIONS_LOGIN_ATTEMPTS": 1}, requests)
+    assert failures(crawler) == []
+    return Counter(status for status, _ in pages(crawler))
+
+
+async def test_refusals_wait_for_a_login(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third refusal in a row waits until the budget grows, after a minute (here 2 s): all others arrive."""
+    monkeypatch.setattr(budget, "_MINUTE", 2.0)
+    statuses = await posts_after_a_closed_page(shop)
+    assert statuses.total() == 22
+    assert statuses[401] <= 1 + 2
+    assert shop.logins == 3
+
+
+async def test_refusals_wait_for_five_minutes_at_the_most(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget grows too late, after 400 s: nothing waits for it."""
+    monkeypatch.setattr(budget, "_MINUTE", 400.0)
+    assert await posts_after_a_closed_page(shop) == {200: 11, 401: 11}
+    assert shop.logins == 2

@@ -14,6 +14,7 @@ from scrapy_sessions.crawl.identity import remove_leftovers
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.models import Profile
 from scrapy_sessions.sessions.runtime import SessionRuntime
+from tests.support.configs import CONFIG
 
 URL = "https://shop.test/page"
 
@@ -30,7 +31,7 @@ def session(name: str = "alice") -> SessionRuntime:
 
 
 def applied(request: Request, made: SessionRuntime) -> InFlight:
-    inflight = InFlight(made)
+    inflight = InFlight(made, CONFIG)
     inflight.apply_identity(request)
     inflight.apply_cookies(request)
     return inflight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,6 @@ from scrapy import Request
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import BrowserSession, ConfigFailed, SessionConfig, session_config
-from scrapy_sessions import config as module
 from scrapy_sessions.config import registered_config
 from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.exceptions import SessionConfigurationError
@@ -21,22 +20,14 @@ from tests.support.login_configs import LogsIn, TakesToken
 from tests.support.shop import Shop, buy, pages, spider_of
 from tests.support.spiders.buyer import Buyer
 
+pytestmark = pytest.mark.usefixtures("own_registry")
+
 PAGE = "http://shop.example/account/orders?page=2"
 LOGS_IN = f"{LogsIn.__module__}.{LogsIn.__qualname__}"
 
 
 class Project(SessionConfig):
     """That of the project."""
-
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "_registered", {})
-    for cached in (module._matcher, registered_config):
-        cached.cache_clear()
-    yield
-    for cached in (module._matcher, registered_config):
-        cached.cache_clear()
 
 
 def configs(setting: Any = None, own: Any = None) -> Configs:

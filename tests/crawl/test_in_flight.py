@@ -19,6 +19,7 @@ from scrapy_sessions import Profile
 from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
 from scrapy_sessions.crawl.in_flight import SLOT, InFlightRequests
 from scrapy_sessions.sessions.runtime import SessionRuntime
+from tests.support.configs import CONFIG
 
 URL = "https://shop.example/p"
 
@@ -31,7 +32,7 @@ def held(in_flight: InFlightRequests) -> int:
 def test_a_freed_request_is_no_longer_in_flight() -> None:
     """A request that is freed before it was sent is no longer in flight, and reserves no use."""
     session, in_flight = SessionRuntime("alice"), InFlightRequests()
-    in_flight.begin(Request(URL), session)
+    in_flight.begin(Request(URL), session, CONFIG)
     assert (held(in_flight), session.in_flight, session.reserved_uses) == (0, 0, 0)
 
 
@@ -42,7 +43,7 @@ def test_a_request_in_a_cycle_ends_when_it_is_collected() -> None:
     try:
         request = Request(URL)
         request.meta["itself"] = request
-        in_flight.begin(request, session)
+        in_flight.begin(request, session, CONFIG)
         del request
         assert (held(in_flight), session.in_flight) == (1, 1)
         gc.collect()
@@ -63,7 +64,7 @@ async def test_a_request_freed_in_another_thread_ends_in_the_loop() -> None:
 
     session.queue = deque([Turn()])
     held_request = [Request(URL)]
-    in_flight.begin(held_request[0], session)
+    in_flight.begin(held_request[0], session, CONFIG)
     await asyncio.to_thread(held_request.clear)
     await asyncio.sleep(0)
     assert (held(in_flight), session.in_flight, session.reserved_uses) == (0, 0, 0)
@@ -74,10 +75,10 @@ def test_a_freed_id_is_not_ended_for_another_request() -> None:
     """The late end of a freed request doesn't end a new request with the same id()."""
     session, in_flight = SessionRuntime("alice"), InFlightRequests()
     first = Request(URL)
-    inflight = in_flight.begin(first, session)
+    inflight = in_flight.begin(first, session, CONFIG)
     anchor = inflight.anchor
     assert anchor is not None
-    second = in_flight.begin(first, session)
+    second = in_flight.begin(first, session, CONFIG)
     in_flight._forget(anchor)
     assert in_flight.get(first) is second
     assert session.in_flight == 1
@@ -90,7 +91,7 @@ def test_an_id_used_again_is_another_request() -> None:
     for _ in range(20_000):
         request = Request(URL)
         number = id(request)
-        in_flight.begin(request, session)
+        in_flight.begin(request, session, CONFIG)
         del request
         fresh = Request(URL)
         again += id(fresh) == number
@@ -103,7 +104,7 @@ def test_a_copy_is_not_in_flight() -> None:
     """A copy, however it was made, is another request, which is not in flight."""
     session, in_flight = SessionRuntime("alice"), InFlightRequests()
     request = Request(URL)
-    inflight = in_flight.begin(request, session)
+    inflight = in_flight.begin(request, session, CONFIG)
     for made in (copy.copy(request), request.copy(), request.replace(url=URL)):
         assert in_flight.get(made) is None
     del made
@@ -120,7 +121,7 @@ def test_one_request_sent_again_and_again(steps: list[str]) -> None:
         inflight = None  # the last reference but that of InFlightRequests
         if step == "begin":
             remove_leftovers(request)
-            in_flight.begin(request, session).apply_identity(request)
+            in_flight.begin(request, session, CONFIG).apply_identity(request)
             assert request.headers[b"User-Agent"] == b"alice/1"
         elif step == "discard":
             in_flight.discard(request)
@@ -146,12 +147,12 @@ def test_a_request_from_a_disk_queue_gets_a_new_identity() -> None:
         InFlightRequests(),
     )
     request = Request(URL, headers={"X-Own": "1"}, meta={"session_id": "bob"})
-    in_flight.begin(request, alice).apply_identity(request)
+    in_flight.begin(request, alice, CONFIG).apply_identity(request)
     back = pickle.loads(pickle.dumps(request))  # as the disk queue does
     assert in_flight.get(back) is None
     remove_leftovers(back)
     assert (dict(back.headers), back.meta) == ({b"X-Own": [b"1"]}, {"session_id": "bob"})
-    in_flight.begin(back, bob).apply_identity(back)
+    in_flight.begin(back, bob, CONFIG).apply_identity(back)
     assert (back.headers[b"User-Agent"], back.headers[b"X-Of"]) == (b"bob/1", b"bob")
     assert request.headers[b"User-Agent"] == b"alice/1"
     assert SLOT not in back.meta
@@ -167,7 +168,7 @@ def test_a_restored_record_changes_the_identity() -> None:
 
     def applied() -> dict[bytes, list[bytes]]:
         request = Request(URL)
-        in_flight.begin(request, session).apply_identity(request)
+        in_flight.begin(request, session, CONFIG).apply_identity(request)
         return dict(request.headers)
 
     assert applied() == {b"User-Agent": [b"old/1"]}
@@ -187,7 +188,7 @@ def changed_to(changed: str | None, *, before: str | None = "http://old.test:1",
     """A request of a session with the proxy *before*, which process_request() changed."""
     session, request = SessionRuntime("alice"), Request(URL, meta=dict(meta))
     session.proxy = before
-    inflight = InFlightRequests().begin(request, session)
+    inflight = InFlightRequests().begin(request, session, CONFIG)
     inflight.apply_identity(request)
     with inflight.track_changes(request):
         session.proxy = changed

@@ -12,7 +12,7 @@ from scrapy.utils.test import get_crawler
 from scrapy_sessions import ConfigFailed, SessionConfig, Verdict
 from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.middlewares import SessionMiddleware, SessionVerdictMiddleware
+from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
 from scrapy_sessions.sessions.browser_session import BrowserSession
 
 URL = "http://shop.example/p"
@@ -70,9 +70,8 @@ async def _answered(router: SessionRouter, response: Response) -> Request | Resp
     waiting = SessionMiddleware(router).process_request(request)
     assert waiting is not None
     await waiting
-    middleware = SessionVerdictMiddleware(router)
-    middleware.process_request(request)
-    result = middleware.process_response(request, response)
+    SessionCookiesMiddleware(debug=False, router=router).process_request(request)
+    result = SessionVerdictMiddleware(router).process_response(request, response)
     await router.manager.close()
     assert isinstance(result, Response)
     return result

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from scrapy import Request, Spider
+from scrapy.core.downloader import Slot
 from scrapy.core.engine import ExecutionEngine
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.downloadermiddlewares.httpcache import HttpCacheMiddleware
@@ -38,12 +39,12 @@ PRIVATE = re.compile(
 
 
 def test_no_other_module_uses_private_names() -> None:
-    """Private names of Scrapy and others are used in crawl/scrapy_internals.py only."""
+    """Private names of Scrapy and others are used in crawl/scrapy_internals.py only; request_meta.py refuses some."""
     folder = Path(scrapy_sessions.__file__).parent
     found = [
         f"{path.relative_to(folder)}:{number}: {line.strip()}"
         for path in sorted(folder.rglob("*.py"))
-        if path.name != "scrapy_internals.py"
+        if path.name not in {"scrapy_internals.py", "request_meta.py"}
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if PRIVATE.search(line.partition("  # ")[0]) and not line.lstrip().startswith(("#", '"""'))
     ]
@@ -58,6 +59,7 @@ class Closing(Spider):
         self.queued = internals.queued_requests(self.crawler)
         self.crawler.engine.crawl(Request("http://127.0.0.1:9/never"))
         self.queued_after = internals.queued_requests(self.crawler)
+        self.waiting = internals.waiting_requests(self.crawler)
         closing = self.crawler.engine.close_spider_async(reason="by the test")
         task = asyncio.ensure_future(closing)
         await asyncio.sleep(0)
@@ -76,6 +78,49 @@ async def test_engine_slot() -> None:
     assert (crawler.spider.queued, crawler.spider.queued_after) == (0, 1)
     assert internals.queued_requests(get_crawler()) == 0
     assert "_slot" in ExecutionEngine.__init__.__code__.co_names
+
+
+class TwoPages(Spider):
+    name = "two_pages"
+
+    async def start(self) -> Any:
+        self.pages: list[str] = []
+        self.errors: list[Exception] = []
+        internals.before_download(self.crawler, lambda request: request.url.endswith("one"))
+        for text in ("one", "two"):
+            yield Request(f"data:,{text}", errback=self.failed)
+
+    def parse(self, response: Response, **kwargs: Any) -> None:
+        self.pages.append(response.url)
+
+    def failed(self, failure: Any) -> None:
+        self.errors.append(failure.value)
+
+
+async def test_waiting_requests() -> None:
+    """``Downloader.active``, ``slots`` and ``Slot.active``: else nobody is told that a crawl waits for its budgets."""
+    crawler = get_crawler(Closing)
+    await maybe_deferred_to_future(crawler.crawl())
+    assert crawler.spider is not None
+    assert crawler.spider.waiting == 1
+    assert crawler.engine is not None
+    downloader = crawler.engine.downloader
+    slot = Slot(1, 0, 0)
+    downloader.active.add(Request("http://127.0.0.1:9/"))
+    downloader.slots["127.0.0.1"] = slot
+    assert internals.waiting_requests(crawler) == 1
+    slot.active.add(Request("http://127.0.0.1:9/"))
+    assert internals.waiting_requests(crawler) is None
+
+
+async def test_downloads() -> None:
+    """``Downloader.handlers.download_request_async``: else a process that was paused sends what waited in a download
+    slot in accounts that another process uses now."""
+    crawler = get_crawler(TwoPages)
+    await maybe_deferred_to_future(crawler.crawl())
+    assert isinstance(crawler.spider, TwoPages)
+    assert crawler.spider.pages == ["data:,one"]
+    assert [type(error) for error in crawler.spider.errors] == [internals.HeldBack]
 
 
 def test_headers_are_a_dict_of_lists() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 from scrapy.crawler import Crawler
 
 from scrapy_sessions import BrowserSession, LoginFailed, SessionConfig, signals
+from scrapy_sessions.extension import SessionsExtension
+from scrapy_sessions.storage import Key, MemoryStore
+from scrapy_sessions.storage.base import Row
 from tests.support.login_configs import LogsIn
-from tests.support.shop import Shop, buy, failures, pages
+from tests.support.shop import Shop, buy, failures, pages, stat
 
 NAMES = {getattr(signals, name): name for name in signals.__all__}
 
@@ -63,6 +67,36 @@ async def test_a_login_that_is_lost(shop: Shop, caplog: pytest.LogCaptureFixture
     header, row = table.splitlines()[1:]
     assert header.split() == ["pool", "sessions", "pages", "logins", "failures", "retired", "why"]
     assert row.split() == ["(no", "pool)", "1", "7", "2", "0", "0"]  # each login has two pages
+
+
+class SlowOnce(MemoryStore):
+    """Takes 2.5 s to look for carol for the first time."""
+
+    looked = 0
+
+    async def load(self, key: Key) -> Row | None:
+        if key.session_id == "carol":
+            self.looked += 1
+            if self.looked == 1:
+                await asyncio.sleep(2.5)
+        return await super().load(key)
+
+
+async def test_a_session_that_left_memory_unused(shop: Shop, monkeypatch: Any) -> None:
+    """The first request of a session was deferred while the session was created, and others pushed the session out of
+    memory meanwhile: it is created a second time, but counted and signalled once.
+    """
+    heard = Heard()
+    monkeypatch.setattr("tests.support.shop.crawl", _prepared(heard))
+    others = [{"path": f"/slow/{n}?ms=100", "meta": {"session_id": f"s{n}"}} for n in range(60)]
+    requests = [{"path": "/page", "meta": {"session_id": "carol"}, "priority": 1}, *others]
+    settings = {"CONCURRENT_REQUESTS": 2, "SESSIONS_CACHE_SIZE": 1, "SESSIONS_STORE": SlowOnce}
+    crawler = await buy(shop, settings, requests, None)
+    assert len(pages(crawler)) == 61
+    store = crawler.get_extension(SessionsExtension).store
+    assert store.looked == 2
+    assert (stat(crawler, "created"), stat(crawler, "restored")) == (61, None)
+    assert heard.names["session_created"] == 61
 
 
 async def test_a_request_that_is_not_sent_has_no_traceback(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from scrapy import Request, Spider
+from scrapy import Request, Spider, signals
 from scrapy.http import Response, TextResponse
 
 import scrapy_sessions
@@ -74,6 +74,8 @@ class Walk(Spider):
     async def start(self) -> AsyncIterator[Any]:
         self.samples: list[Sample] = []
         for number in range(REQUESTS):
+            if number and number % 1000 == 0:  # a queue of all requests would hide what grows while it shrinks
+                await self.crawler.signals.wait_for(signals.scheduler_empty)
             meta = {"session_id": f"s{number * 7 % SESSIONS}"}
             yield Request(f"http://shop.test/{number}", meta=meta, dont_filter=True)
 

@@ -18,6 +18,7 @@ from scrapy_sessions.exceptions import CrawlClosing
 from scrapy_sessions.pools.pool import NO_BACKLOG
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime, backlog
+from tests.support.configs import CONFIG
 
 
 @asynccontextmanager
@@ -42,10 +43,10 @@ async def test_first_come_first_served() -> None:
         if not is_ready(session, float("inf")):
             await wait_turn(session, closing)
         order.append(number)
-        return InFlight(session)
+        return InFlight(session, CONFIG)
 
     async with opened() as closing:
-        visit = InFlight(session)
+        visit = InFlight(session, CONFIG)
         waiting = [asyncio.ensure_future(go(number, closing)) for number in range(3)]
         await settle()
         visit.end()
@@ -67,7 +68,7 @@ async def test_a_question_goes_ahead() -> None:
         order.append(name)
 
     async with opened() as closing:
-        visit = InFlight(session)
+        visit = InFlight(session, CONFIG)
         waiting = [asyncio.ensure_future(go(name, closing)) for name in ("first", "second", "question")]
         await settle()
         visit.end()
@@ -79,7 +80,7 @@ async def test_a_place_that_is_not_used() -> None:
     """Who was let in, and doesn't go, passes its place on."""
     session = SessionRuntime("alice", concurrency=1)
     async with opened() as closing:
-        visit = InFlight(session)
+        visit = InFlight(session, CONFIG)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
         await settle()
         assert [task.done() for task in waiting] == [False, False]
@@ -92,7 +93,7 @@ async def test_who_stops_waiting() -> None:
     """Who gives up, first or not, holds nobody up."""
     session = SessionRuntime("alice", concurrency=1)
     async with opened() as closing:
-        visit = InFlight(session)
+        visit = InFlight(session, CONFIG)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(4)]
         await settle()
         for number in (0, 2):
@@ -112,10 +113,10 @@ async def test_as_many_as_there_are_places() -> None:
 
     async def go(closing: ShutdownGuard) -> None:
         await wait_turn(session, closing)
-        went.append(InFlight(session))
+        went.append(InFlight(session, CONFIG))
 
     async with opened() as closing:
-        visits = [InFlight(session), InFlight(session)]
+        visits = [InFlight(session, CONFIG), InFlight(session, CONFIG)]
         waiting = [asyncio.ensure_future(go(closing)) for _ in range(3)]
         await settle()
         for visit in visits:
@@ -208,7 +209,7 @@ async def test_the_backlog() -> None:
     assert (backlog(session, 10.0), is_ready(session, 10.0)) == ((2.5, 0), False)
     session.not_before = 0.0
     async with opened() as closing:
-        visit = InFlight(session)
+        visit = InFlight(session, CONFIG)
         assert backlog(session, 20.0) == (0, 1)
         waiting = [asyncio.ensure_future(wait_turn(session, closing)) for _ in range(2)]
         await settle()
@@ -217,7 +218,7 @@ async def test_the_backlog() -> None:
         assert backlog(session, 20.0) == (3.0, 3)
         visit.end()
         assert not is_ready(session, 20.0)  # it is theirs
-        visit = InFlight(session)
+        visit = InFlight(session, CONFIG)
         await settle()
     for task in waiting:
         with pytest.raises(CrawlClosing):

@@ -62,7 +62,7 @@ def test_files_of_the_questions_exist() -> None:
     """The files that answer the four questions exist."""
     table = PAGE.read_text(encoding="utf-8").partition("Where to look")[2].partition("The way of a request")[0]
     files = re.findall(r"``([\w/]+\.py)``", table)
-    assert len(files) == 7
+    assert len(files) == 9
     assert all((PACKAGE / file).is_file() for file in files)
 
 

@@ -16,6 +16,7 @@ from scrapy.utils.misc import load_object
 
 from scrapy_sessions import SessionsAddon
 from tests.support.docs_pages import DOCS, NOT_RUN, PAGES, README, Reader, blocks, commands, demo
+from tests.support.quotes_site import quotes_site
 from tests.support.site import Site
 
 
@@ -26,29 +27,22 @@ def shop() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def shop_project(tmp_path: Path, shop: str) -> Reader:
-    """A reader of the README in a new project, whose ``https://shop.example`` is the shop."""
-    reader = Reader(tmp_path, {"https://shop.example": shop})
-    reader.run("scrapy startproject shop .")
-    return reader
+def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's spider prints what the README shows: the first run logs in, the second restores the session."""
+    with quotes_site() as site:
+        monkeypatch.setenv("http_proxy", site.url)
+        Reader(tmp_path).follow(README)
+    assert site.logins == 1
 
 
-def test_readme_quickstart_runs(shop_project: Reader) -> None:
-    """The README's files make a project whose runs print what it shows: a session made, then restored."""
-    shop_project.follow(README)
-
-
-@pytest.mark.parametrize("command", ["scrapy runspider account_before.py", "scrapy crawl account_after"])
-def test_readme_before_and_after_run(tmp_path: Path, shop: str, command: str) -> None:
+@pytest.mark.parametrize("file", ["account_before.py", "account_after.py"])
+def test_before_and_after_run(tmp_path: Path, shop: str, file: str) -> None:
     """The spider without sessions and the one with sessions do the same: two runs, two pages, one login."""
     reader = Reader(tmp_path, {"https://shop.example": shop})
-    if "after" in command:
-        reader.run("scrapy startproject shop .")
-    for block in blocks(README):
-        if block.file and (block.file == "account_before.py") != ("after" in command):
-            reader.write(block.file, block.text)
-    outputs = [reader.run(command), reader.run(command)]
+    for block in blocks(DOCS / "topics" / "comparison.rst"):
+        if block.file == file:
+            reader.write(file, block.text)
+    outputs = [reader.run(f"scrapy runspider {file}") for _ in range(2)]
     assert [output.count("'title': ") for output in outputs] == [1, 1]
     assert demo.seen_by_shop(shop)["logins"] == 1
 
@@ -68,8 +62,9 @@ def test_topic_runs(tmp_path: Path, name: str) -> None:
 def test_every_command_is_run_or_known_not_to_be() -> None:
     """A command in the documentation is on a page that a test follows, unless it is of those that no test can run."""
     followed = {"README.md", "tutorial.rst", "cookies.rst", "manager.rst", "storage.rst", "store.rst"}
-    followed |= {"login.rst", "health.rst", "sharing.rst"}  # by tests/docs/test_sessions.py
+    followed |= {"login.rst", "ready-made-logins.rst", "health.rst", "sharing.rst"}  # by tests/docs/test_sessions.py
     followed |= {"shell.rst"}  # by tests/docs/test_shell.py
+    followed |= {"encryption.rst"}  # by tests/docs/test_encryption.py
     followed |= {"formats.rst"}  # by tests/docs/test_formats.py
     followed |= {"report.rst"}  # by tests/commands/test_report.py
     followed |= {"analytics.rst"}  # by tests/commands/test_stats.py
@@ -86,7 +81,8 @@ SPIDERS = """
 import json
 import sys
 
-from scrapy import FormRequest, Request, Spider
+from form2request import form2request
+from scrapy import Request, Spider
 from scrapy.crawler import CrawlerProcess
 
 SITE = sys.argv[1]
@@ -153,7 +149,7 @@ def test_fragments_run(tmp_path: Path, site: Site) -> None:
         spiders += f"class {name.title()}(Base):\n" + re.sub(r"^", "    ", code, flags=re.MULTILINE) + "\n\n"
     declared: dict[str, Any] = {}
     exec("".join(b.text for b in blocks(DOCS / "topics" / "pools.rst") if b.text.startswith("SESSIONS_")), declared)
-    exec("".join(b.text for b in blocks(DOCS / "topics" / "identity.rst") if b.text.startswith("SESSIONS_")), declared)
+    exec(next(b.text for b in blocks(DOCS / "topics" / "identity.rst") if b.text.startswith("SESSIONS_")), declared)
     settings = {key: value for key, value in declared.items() if key.startswith("SESSIONS_")}
     settings["SESSIONS_PROFILES"]["en-phone"] = {}
     del settings["SESSIONS_PROFILES"]["de-laptop"]["proxy"]  # there is none

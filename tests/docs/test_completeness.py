@@ -21,6 +21,7 @@ SCRAPYS_META = {
     "dont_obey_robotstxt",
     "download_latency",
     "playwright",
+    "playwright_context_kwargs",
     "playwright_page",
     "redirect_times",
     "redirect_urls",
@@ -30,10 +31,12 @@ SCRAPYS_META = {
 }  # keys of Scrapy and its plug-ins
 
 
-def test_readme_has_the_two_commands() -> None:
-    """The README tells how to see the demo and how to run the tests, each as one line to copy."""
+def test_readme_has_the_commands() -> None:
+    """The README tells how to see the demos and how to run the tests, each as one line to copy."""
     lines = [line.strip() for line in text_of(README).splitlines()]
     assert "python -m pip install tox && python -m tox -e demo" in lines
+    assert "python -m pip install tox && python -m tox -e demo-workers" in lines
+    assert "python -m pip install tox && python -m tox -e demo-browser" in lines
     assert "python -m pip install tox && python -m tox" in lines
 
 

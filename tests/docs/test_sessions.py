@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -53,6 +54,12 @@ def config(topic: str, words: str) -> SessionConfig:
 def test_login_runs(tmp_path: Path, shop: str) -> None:
     """The page on logins shows a spider whose three requests wait for one login."""
     Reader(tmp_path, {SHOP: shop}).follow(DOCS / "topics" / "login.rst")
+    assert demo.seen_by_shop(shop)["logins"] == 1
+
+
+def test_ready_made_logins_run(tmp_path: Path, shop: str) -> None:
+    """The page on ready-made logins shows a spider that logs in to the example project's shop."""
+    Reader(tmp_path, {SHOP: shop}).follow(DOCS / "topics" / "ready-made-logins.rst")
     assert demo.seen_by_shop(shop)["logins"] == 1
 
 
@@ -174,11 +181,19 @@ def settings_blocks() -> Iterator[Any]:
                 yield pytest.param(block.text, id=f"{page.stem}-{block.text.split()[0]}")
 
 
+def value_of(node: ast.expr) -> Any:
+    """Return the value of a literal, or of ``os.environ["NAME"]``."""
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+        return os.environ[ast.literal_eval(node.slice)]
+    return ast.literal_eval(node)
+
+
 @pytest.mark.parametrize("code", list(settings_blocks()))
-def test_settings_that_are_shown_are_accepted(code: str) -> None:
+def test_settings_that_are_shown_are_accepted(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every setting that a page shows has a value that the plugin takes, and another than the default."""
+    monkeypatch.setenv("REDIS_URL", "redis://redis.example:6379/0")
     names = {
-        name.id: ast.literal_eval(node.value)
+        name.id: value_of(node.value)
         for node in ast.parse(code).body
         if isinstance(node, ast.Assign)
         for name in node.targets

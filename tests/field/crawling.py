@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from tests.field.application import Application, Counts
 from tests.support.crawl import Crawl, Job, crawl_jobs
 
 __all__ = ["Run", "run"]
+
+PASSWORDS = {"alice": "wonderland", "bob": "builder", "boss": "corner office"}
+CREDENTIALS = {f"PASSWORD_OF_{user}": password for user, password in PASSWORDS.items()}
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,29 @@ def _is_good(item: dict[str, Any]) -> bool:
 
 
 def run(
-    folder: Path, app: Application, spider: str, users: Iterable[str], paths: Iterable[str], **settings: Any
+    folder: Path,
+    app: Application,
+    spider: str,
+    users: Iterable[str],
+    paths: Iterable[str],
+    *,
+    environment: Mapping[str, str] = CREDENTIALS,
+    **settings: Any,
 ) -> Run:
     """Crawl with the class *spider* of :mod:`tests.field.spiders`, with the sessions of the run before."""
     app.counts()  # forget what came before
     (done,) = crawl_jobs(
         folder,
         Job(f"tests.field.spiders.{spider}"),
-        CONCURRENT_REQUESTS_PER_DOMAIN=8,  # Scrapy's default
+        environment=environment,
         SESSIONS_STORE=f"sqlite:///{folder / 'sessions.db'}",
-        **{"FIELD_SITE": app.url, "FIELD_USERS": list(users), "FIELD_PATHS": list(paths), **settings},
+        **{
+            "CONCURRENT_REQUESTS_PER_DOMAIN": 8,  # Scrapy's default
+            "FIELD_SITE": app.url,
+            "FIELD_USERS": list(users),
+            "FIELD_PATHS": list(paths),
+            "SESSIONS_CREDENTIALS": ["env:PASSWORD_OF_{session_id}"],
+            **settings,
+        },
     )
     return Run(done, app.counts())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.field.application import Application, application
-from tests.field.crawling import run
+from tests.field.crawling import CREDENTIALS, run
+from tests.support.command_line import make_project, sessions
 
 USERS = ("alice", "boss")
 GROUPS = [f"/admin/auth/group/{number}/change/" for number in range(1, 31)]
@@ -50,3 +52,41 @@ def test_one_request_at_a_time(tmp_path: Path, app: Application) -> None:
     done = run(tmp_path, app, "django_admin.Admin", ["alice"], paths, CONCURRENT_REQUESTS=1)
     done.check(["alice"], paths, without=[("alice", path) for path in REDIRECTED])
     assert done.counts.logins["alice"] <= 2
+
+
+PROJECT = """
+import scrapy
+from scrapy_sessions.logins import FormLogin
+
+class Admin(FormLogin):
+    login_url = "SITE/admin/login/?next=/admin/"
+    probe_url = "/admin/"
+
+class AdminSpider(scrapy.Spider):
+    name = "admin"
+    session_config = Admin
+"""
+
+
+def test_cron_finds_who_is_logged_out(tmp_path: Path, app: Application) -> None:
+    """``scrapy sessions check`` logs alice in, and again after a logout; a wrong password is sent once."""
+    make_project(
+        tmp_path / "project",
+        PROJECT.replace("SITE", app.url),
+        SESSIONS_CREDENTIALS=["env:PASSWORD_OF_{session_id}"],
+        SESSIONS_LOGIN_ATTEMPTS=3,
+    )
+    wrong = {**CREDENTIALS, "PASSWORD_OF_boss": "small office"}
+
+    def check(*arguments: str) -> tuple[int, dict[str, str], dict[str, int]]:
+        done = sessions(tmp_path / "project", "check", "--spider", "admin", "--json", *arguments, **wrong)
+        assert "small office" not in done.out + done.err
+        found = {entry["session_id"]: entry["state"] for entry in json.loads(done.out)}
+        return done.code, found, app.counts().logins
+
+    once = {"alice": 1, "boss": 1}
+    assert check("alice", "boss", "--login") == (1, {"alice": "logged in", "boss": "login failed"}, once)
+    assert check("alice") == (0, {"alice": "logged in"}, {})
+    app.log_out()
+    assert check("alice") == (1, {"alice": "not logged in"}, {})
+    assert check("alice", "--login") == (0, {"alice": "logged in"}, {"alice": 1})

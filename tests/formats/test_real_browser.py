@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import Cookie
+from scrapy_sessions.browser.state import to_playwright
 from scrapy_sessions.formats import storage_state
-from scrapy_sessions.formats.json_cookies import dump, to_playwright, to_puppeteer
+from scrapy_sessions.formats.json_cookies import dump, to_puppeteer
 from tests.support.browser import MISSING, Visit, chromium, visit
 from tests.support.crawl import Job, crawl_jobs
 from tests.support.exchange import STORE, loaded, rich_record, saved, sessions

@@ -12,6 +12,13 @@ from scrapy_sessions.formats.records import dump
 from tests.support.exchange import SECRET, rich_record
 from tests.support.formats import read_text
 
+ROTATION: dict[str, Any] = {
+    "template": f"http://{{token}}:{SECRET}@proxy.example",
+    "seed": SECRET,
+    "lifetime": 60.0,
+    "since": 0.0,
+}
+
 
 def changed(**fields: Any) -> str:
     document = json.loads(dump([rich_record()]))
@@ -26,7 +33,10 @@ def records(text: str) -> list[PersistentSession]:
 
 def test_a_record_is_complete_after_a_round_trip() -> None:
     """Every field is the same after a dump and a load, also an unknown one."""
-    record, other = rich_record().model_copy(update={"from_the_future": [1]}), rich_record("bob")
+    record, other = (
+        rich_record().model_copy(update={"from_the_future": [1]}),
+        rich_record("bob", proxy_rotation=ROTATION),
+    )
     assert records(dump([record, other])) == [record, other]
 
 
@@ -59,6 +69,10 @@ def test_a_newer_schema_is_left_alone() -> None:
         ({"headers": {"*": {"Cookie": SECRET}}}, "sessions[0].headers"),
         ({"user_agent": f"{SECRET}\n"}, "sessions[0].user_agent"),
         ({"proxy": f"user:{SECRET}"}, "sessions[0].proxy"),
+        ({"proxy_rotation": ROTATION | {"lifetime": 0.5}}, "sessions[0].proxy_rotation.lifetime"),
+        ({"proxy_rotation": ROTATION | {"since": "soon" + SECRET}}, "sessions[0].proxy_rotation.since"),
+        ({"proxy_rotation": ROTATION | {"template": f"{{token}}:{SECRET}"}}, "sessions[0].proxy"),
+        ({"proxy_rotation": ROTATION | {"template": f"http://u:{SECRET}@proxy.example"}}, "sessions[0]"),
         ({"pages_visited": 2**63}, "sessions[0].pages_visited"),
         ({"pages_visited": -3}, "sessions[0].pages_visited"),
         ({"start_time": 1e300}, "sessions[0].start_time"),

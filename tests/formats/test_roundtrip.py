@@ -102,6 +102,7 @@ def test_our_json_is_exact(held: Any, storage: Any, data: Any, actions: list[str
         held,
         local_storage=storage,
         session_storage=storage,
+        indexed_db={origin: [{"data": data}] for origin in storage},
         data=data,
         actions_performed=actions,
         start_time=start,
@@ -113,12 +114,16 @@ def test_our_json_is_exact(held: Any, storage: Any, data: Any, actions: list[str
 
 
 @few
-@given(cookies(whole=False), STORAGE)
-def test_storage_state_keeps_cookies_and_local_storage(held: list[Cookie], storage: dict[str, Any]) -> None:
-    """A storage state contains every field of every cookie but its times, and all local storage."""
-    contents = there_and_back("storage-state", record_of(held, local_storage=storage))
+@given(cookies(whole=False), STORAGE, st.dictionaries(TEXT, JSON, max_size=3))
+def test_storage_state_keeps_cookies_and_storages(
+    held: list[Cookie], storage: dict[str, Any], database: dict[str, Any]
+) -> None:
+    """A storage state contains every field of every cookie but its times, all local storage and IndexedDB."""
+    databases = {origin: [database] for origin in storage}
+    contents = there_and_back("storage-state", record_of(held, local_storage=storage, indexed_db=databases))
     assert contents.cookies == held
     assert contents.local_storage == storage
+    assert contents.indexed_db == databases
     assert contents.notes == []
 
 

@@ -212,7 +212,7 @@ async def test_retired_sessions_leave_their_pool() -> None:
         first.retire("blocked")
         second = await registry_of(manager).obtain(registry_of(manager).settle(Claim(None, "shop")))
         assert (first.id, second.id) == ("shop#1", "shop#2")
-        with pytest.raises(SessionRetired, match=r"'shop#1' was retired \(blocked\): delete it"):
+        with pytest.raises(SessionRetired, match=r"'shop#1' was retired \(blocked\): put it back into use"):
             await registry_of(manager).obtain(Claim("shop#1", None))
 
 

@@ -177,6 +177,13 @@ def test_the_shortest_queue() -> None:
     assert set(waiting.values()) == {10}
 
 
+@pytest.mark.parametrize("strategy", ["round_robin", "random", "least_used"])
+def test_sessions_to_avoid_hide_no_other(strategy: str) -> None:
+    """However many sessions are to be avoided, the one that is left is found."""
+    shop = pool(strategy, size=15)
+    assert picks(shop, 20, avoid={f"p#{number}" for number in range(1, 15)}) == {"p#15": 20}
+
+
 def test_sessions_to_avoid_come_last() -> None:
     """A session to avoid is picked only when no other is to be seen, the least busy of them then."""
     shop = pool(size=3)

@@ -58,7 +58,21 @@ def forms(secret: str) -> list[str]:
 async def test_no_secret_is_in_the_file() -> None:
     """Values of cookies and headers, proxies, storages, data and queries are not in it, encoded neither."""
     names = (
-        *("cookie", "header", "profile", "proxypw", "proxyuser", "local", "session", "data", "query", "fragment"),
+        *(
+            "cookie",
+            "header",
+            "profile",
+            "proxypw",
+            "proxyuser",
+            "rotation",
+            "seed",
+            "meta",
+            "local",
+            "session",
+            "data",
+            "query",
+            "fragment",
+        ),
         *("userinfo", "matrix", "lasturl", "reason", "history", "event", "eventquery", "agent", "extra", "namequery"),
     )
     secret = {name: f"S3cr3t+{name}/{number:04}~" for number, name in enumerate(names)}
@@ -77,11 +91,19 @@ async def test_no_secret_is_in_the_file() -> None:
             user_agent=secret["agent"],
             headers={"https://shop.example": {"Authorization": secret["header"]}, "*": {"X-Key": secret["profile"]}},
             proxy=f"http://{secret['proxyuser']}:{secret['proxypw']}@proxy.example:8080",
+            proxy_rotation={
+                "template": f"http://{{token}}:{secret['rotation']}@proxy.example:8080",
+                "seed": secret["seed"],
+                "lifetime": 60.0,
+                "since": 0.0,
+            },
+            meta={"options": {"key": secret["meta"]}},
             last_url=f"https://shop.example/?{secret['lasturl']}",
             actions_performed=[f"GET {address} 403", f"POST {address} 500", f"typed {secret['history']} 403"],
             cookies=[Cookie(name="sid", value=secret["cookie"], domain="shop.example")],
             local_storage={"https://shop.example": {"token": secret["local"]}},
             session_storage={"https://shop.example": {"token": secret["session"]}},
+            indexed_db={"https://shop.example": [{"token": secret["session"]}]},
             data={"password": secret["data"]},
             metrics=Metrics(requests=2, responses={"403": 1, "500": 1}, failures=2),
             unknown_field=secret["extra"],

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scrapy_sessions import BrowserSession, SessionManager, StoreError
-from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.analytics.model import FOLDED, HOUR, HourCounts, hour_of
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.browser_session import runtime_of, view_of
 from scrapy_sessions.sessions.collector import flush_interval
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
+from scrapy_sessions.storage import Batch, MemoryStore, SessionStore, SQLiteStore
 from scrapy_sessions.testing import Clock
 from tests.support.plain_store import PlainStore
 from tests.support.waiting import HANG
@@ -66,8 +65,8 @@ async def test_each_hour_has_its_row(clock: Clock) -> None:
         await manager.flush()
         await manager.flush()
     assert await store.hour_counts("shop") == [
-        HourCounts("shop", "default", "alice", int(NOON), 3, 3, {200: 3}, bytes=30, latency=1.5),
-        HourCounts("shop", "default", "alice", int(NOON) + HOUR, 2, 2, {503: 2}, bytes=20, latency=1.0),
+        HourCounts("shop", "default", "alice", int(NOON), 3, 3, responses={200: 3}, bytes=30, latency=1.5),
+        HourCounts("shop", "default", "alice", int(NOON) + HOUR, 2, 2, responses={503: 2}, bytes=20, latency=1.0),
     ]
 
 
@@ -88,8 +87,8 @@ async def test_counts_reach_the_store_by_themselves(clock: Clock, monkeypatch: p
     written = asyncio.Event()
 
     class Signalling(MemoryStore):
-        async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
-            await super().add_analytics(hours, events)
+        async def add_analytics(self, hours: Any, events: Any, batch: Batch | None = None) -> None:
+            await super().add_analytics(hours, events, batch)
             if hours:
                 written.set()
 
@@ -239,10 +238,10 @@ class Breaking(MemoryStore):
 
     broken = True
 
-    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+    async def add_analytics(self, hours: Any, events: Any, batch: Batch | None = None) -> None:
         if self.broken:
             raise StoreError("The test's disk is full")
-        await super().add_analytics(hours, events)
+        await super().add_analytics(hours, events, batch)
 
 
 async def test_a_failed_write_is_repeated(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -262,6 +261,30 @@ async def test_a_failed_write_is_repeated(clock: Clock, caplog: pytest.LogCaptur
     assert caplog.text.count("Analytics could not be written") == 1
     assert "The test's disk is full" in caplog.text
     assert [(row.requests, row.responses) for row in await store.hour_counts("shop")] == [(7, {200: 7})]
+    assert await kinds(store) == [("created", "alice")]
+
+
+async def test_a_write_whose_answer_was_lost_counts_once(clock: Clock) -> None:
+    """Rows and events that were stored, although the store raised, aren't added again; later ones are."""
+
+    class Deaf(MemoryStore):
+        deaf = True
+
+        async def add_analytics(self, hours: Any, events: Any, batch: Batch | None = None) -> None:
+            await super().add_analytics(hours, events, batch)
+            if self.deaf:
+                raise StoreError("the answer is lost")
+
+    store = Deaf(clock=clock)
+    async with manager_of(store, clock) as manager:
+        session = await manager.get("alice")
+        for _ in range(3):
+            work(session, 2)
+            await manager.flush()
+        store.deaf = False
+        await manager.flush()
+        work(session, 1)
+    assert [row.requests for row in await store.hour_counts("shop")] == [7]
     assert await kinds(store) == [("created", "alice")]
 
 
@@ -318,10 +341,10 @@ class Slow(MemoryStore):
         super().__init__(clock=clock)
         self.begun, self.go = asyncio.Event(), asyncio.Event()
 
-    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
+    async def add_analytics(self, hours: Any, events: Any, batch: Batch | None = None) -> None:
         self.begun.set()
         await self.go.wait()
-        await super().add_analytics(hours, events)
+        await super().add_analytics(hours, events, batch)
 
 
 async def test_a_cancelled_flush_completes(clock: Clock) -> None:

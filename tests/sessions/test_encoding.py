@@ -106,7 +106,7 @@ def test_the_row_is_that_of_the_record(record: PersistentSession) -> None:
     expected = session.snapshot()
     expected.revision += 1
     assert decode(row) == expected
-    assert row._replace(body=b"") == encode(expected)._replace(body=b"")
+    assert row._replace(body=b"") == encode(expected)._replace(stamps=row.stamps, body=b"")
 
 
 @settings(max_examples=30, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scrapy_sessions import SessionError, SessionManager
+from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.storage import MemoryStore
 
 
@@ -42,3 +43,17 @@ async def test_without_replace_an_id_in_use_is_refused() -> None:
         with pytest.raises(SessionError, match="no session 'carol'"):
             await manager.fork_session("carol", "bob", replace=True)
         assert (await manager.get("bob")).cookies.get("user") == "bob"
+
+
+async def test_a_fork_has_used_its_budget() -> None:
+    """It is the same account: it rests as long as the one that it is a copy of."""
+    async with SessionManager(store=MemoryStore(), namespace="shop") as manager:
+        await manager.open()
+        session = await registry_of(manager).get("alice")
+        session.restore_budget({"per_hour": 2}, {"per_hour": {"6000000": 2}})
+        session.changed()
+        await manager.save_session("alice", await manager.get("alice"))
+        await manager.fork_session("alice", "bob")
+        record = await manager.load_session("bob")
+        assert record is not None
+        assert record.budget_used == {"per_hour": {"6000000": 2}, "per_day": {}}

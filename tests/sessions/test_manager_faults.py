@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import logging
 import sqlite3
@@ -190,7 +192,7 @@ async def test_closing_closes_the_store_though_saving_failed(caplog: pytest.LogC
             closed.append("closed")
 
     manager = SessionManager(store="memory://", namespace="shop")
-    registry_of(manager).store = registry_of(manager).writer._store = store = Own()
+    registry_of(manager).store = registry_of(manager).writer._saver._store = store = Own()
     await manager.open()
     (await manager.get("alice")).record("came")
     store.broken.add("save")
@@ -208,3 +210,22 @@ async def test_no_value_of_a_corrupt_record_is_told(tmp_path: Path, caplog: pyte
         with pytest.raises(CorruptRecord) as caught:
             await manager.load_session("alice")
     assert "s3cret" not in caplog.text + str(caught.value) + repr(caught.value.__context__)
+
+
+async def test_a_load_that_nobody_waits_for_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    """A load that fails after its caller was cancelled, as by a request that gives its place back, logs nothing."""
+    store = Failing()
+    store.broken.add("load")
+    async with SessionManager(store=store, namespace="shop") as manager:
+        getting = asyncio.ensure_future(manager.get("alice"))
+        while not registry_of(manager)._loading:
+            await asyncio.sleep(0)
+        (loading,) = registry_of(manager)._loading.values()
+        getting.cancel()
+        await asyncio.wait([getting, loading])
+        assert getting.cancelled()
+        del loading
+        gc.collect()
+        assert caplog.records == []
+        with pytest.raises(StoreError):
+            await manager.get("alice")

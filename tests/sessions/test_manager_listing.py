@@ -12,6 +12,7 @@ from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.testing import Clock
+from tests.support.configs import CONFIG
 from tests.support.stores import Failing
 
 
@@ -227,7 +228,7 @@ async def test_cleanup_spares_sessions_in_flight() -> None:
     async with SessionManager(store=Failing(), namespace="shop", clock=clock) as manager:
         session = await manager.get("alice")
         session.record("came")
-        visit = InFlight(runtime_of(session))
+        visit = InFlight(runtime_of(session), CONFIG)
         clock.now += 1800
         assert await manager.cleanup_expired_sessions() == 0
         visit.end()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,37 @@ async def test_evicted_sessions_come_back_with_all_their_state(tmp_path: Path) -
         again = await manager.get("alice")
         assert again.snapshot() == before
         assert before.revision == 1
+
+
+async def test_a_session_that_leaves_memory_unused_was_created_once() -> None:
+    """It isn't saved; when it is asked for again, it has the profile that it was created with, and counts once."""
+    stats: Counter[str] = Counter()
+    profiles = {name: {"user_agent": name} for name in ("one", "two")}
+    settings = SessionsSettings.model_validate({"cache_size": 1, "profiles": profiles})
+
+    def count(event: str, n: int) -> None:
+        stats[event] += n
+
+    manager = SessionManager(store=Failing(), namespace="shop", settings=settings, on_event=count)
+    async with manager:
+        first = (await manager.get("alice")).profile_name
+        for name in ("bob", "carol"):
+            await manager.get(name)
+        gc.collect()
+        assert "alice" not in registry_of(manager).cache
+        session = await manager.get("alice")
+        assert (session.profile_name, stats["created"]) == (first, 3)
+        session.record("did")
+        del session
+        await manager.flush()
+        assert stats["saved"] == 1
+        await manager.get("bob")
+        gc.collect()
+        await manager.get("alice")
+        assert (stats["created"], stats["restored"]) == (3, 1)
+        assert await manager.delete_session("alice")
+        await manager.get("alice")
+        assert stats["created"] == 4
 
 
 async def test_evicted_but_referenced_is_the_same_object() -> None:

@@ -17,7 +17,7 @@ from tests.support.docs_pages import DOCS, text_of
 NAMES = [
     *("open", "close", "flush", "store", "namespace"),
     *("save_session", "load_session", "restore_session", "delete_session", "cleanup_expired_sessions", "cleanup"),
-    *("get_session_info", "list_sessions", "iter_sessions", "get", "fork_session"),
+    *("get_session_info", "list_sessions", "iter_sessions", "get", "fork_session", "open_browser", "save_browser"),
 ]
 
 
@@ -40,7 +40,7 @@ def test_manager_shows_its_documented_names() -> None:
     """The manager has the documented names and no others; what modules need among themselves is in the registry."""
     manager = SessionManager(store="memory://")
     assert [name for name in dir(manager) if not name.startswith("_")] == sorted(NAMES)
-    assert vars(manager) == {"_registry": registry_of(manager)}
+    assert vars(manager) == {"_registry": registry_of(manager), "_contexts": {}}
 
 
 @pytest.mark.parametrize("name", NAMES)

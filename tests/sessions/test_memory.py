@@ -16,6 +16,7 @@ from scrapy_sessions import SessionManager
 from scrapy_sessions.crawl.in_flight import InFlightRequests
 from scrapy_sessions.pools.claim import Claim
 from scrapy_sessions.sessions.manager import registry_of
+from tests.support.configs import CONFIG
 
 URL = "https://shop.example/p"
 SET_COOKIES = [f"c{n}=value-{n}-{'v' * 16}; Path=/; Max-Age=3600; HttpOnly".encode() for n in range(10)]
@@ -29,7 +30,7 @@ def use(manager: SessionManager, visits: InFlightRequests, session_id: str) -> i
     session = registry_of(manager).obtain_now(Claim(session_id, None))
     for headers in (SET_COOKIES, []):
         request = Request(URL)
-        visit = visits.begin(request, session)
+        visit = visits.begin(request, session, CONFIG)
         visit.apply_identity(request)
         visit.mark_sent(time.time())
         visit.apply_cookies(request)

@@ -70,12 +70,14 @@ def test_a_side_that_changed_nothing_adds_nothing(base: dict[str, int], theirs: 
 
 
 def test_headers_and_storages_merge_too() -> None:
-    """Headers and both storages are merged by origin, as data is by key."""
+    """Headers and storages are merged by origin, as data is by key."""
     for name in ("headers", "local_storage", "session_storage"):
         mine = record(**{name: {"https://a.example": {"x": "1"}}})
         theirs = record(**{name: {"https://b.example": {"y": "2"}}})
         merged = getattr(RECORD.merge(None, mine, theirs), name)
         assert merged == {"https://a.example": {"x": "1"}, "https://b.example": {"y": "2"}}
+    mine, theirs = record(indexed_db={"https://a.example": [{}]}), record(indexed_db={"https://b.example": [{}]})
+    assert RECORD.merge(None, mine, theirs).indexed_db == {"https://a.example": [{}], "https://b.example": [{}]}
 
 
 def test_the_newest_cookie_stands() -> None:
@@ -146,6 +148,13 @@ def test_retired_by_either_is_retired() -> None:
     assert (merged.status, merged.retired_reason) == ("retired", "blocked")
     other = record(status="retired", retired_reason="first")
     assert RECORD.merge(ready, gone, other).retired_reason == "first"
+
+
+def test_put_back_into_use() -> None:
+    """A session that was retired before, and isn't on one side, has been put back into use there."""
+    ready, gone = record(status="ready"), record(status="retired", retired_reason="blocked")
+    for merged in (RECORD.merge(gone, ready, gone), RECORD.merge(gone, gone, ready)):
+        assert (merged.status, merged.retired_reason) == ("ready", None)
 
 
 def test_a_new_session_becomes_ready() -> None:

@@ -42,7 +42,7 @@ ROWS = (Field("place", Part.SETTLED, of_stored), Field("clicks", Part.MOVING, th
 def decoded(fields: RecordFields, session: SessionRuntime) -> Extended:
     """Return the record of *session*, encoded and decoded again."""
     settled, moving = fields.encode_settled(session), fields.encode_moving(session)
-    parts = Parts(settled, moving, session.jar.encoded(), session.history.total)
+    parts = Parts(settled, moving, session.jar.encoded(), "", session.history.total)
     return Extended.model_validate_json(parts.body(session.history.encoded()))
 
 

@@ -15,7 +15,7 @@ from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.sessions.shared import SharedData
-from scrapy_sessions.storage import AnalyticsStore, LeaseStore, MemoryStore, SharedStore
+from scrapy_sessions.storage import AnalyticsStore, ClaimStore, LeaseStore, MemoryStore, SharedStore
 from scrapy_sessions.storage.codec import encode
 from tests.support.in_process import called
 from tests.support.plain_store import PlainStore
@@ -39,7 +39,7 @@ def extension(store: str, **given: Any) -> SessionsExtension:
     return SessionsExtension.from_crawler(crawler)
 
 
-@pytest.mark.parametrize("ability", [LeaseStore, SharedStore, AnalyticsStore])
+@pytest.mark.parametrize("ability", [LeaseStore, ClaimStore, SharedStore, AnalyticsStore])
 def test_ability(ability: Any) -> None:
     """The check returns a store with the ability, and names class, ability and feature for one without it."""
     store = MemoryStore()

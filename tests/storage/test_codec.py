@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +15,9 @@ from hypothesis import strategies as st
 from scrapy_sessions.exceptions import CorruptRecord, NewerSchema, StoreError
 from scrapy_sessions.models import Cookie, Metrics, PersistentSession
 from scrapy_sessions.storage import Row, codec
+from scrapy_sessions.storage.base import next_stamps
 from scrapy_sessions.storage.codec import decode, encode
+from tests.support.waiting import HANG
 
 SECRET = "hunter2"
 
@@ -180,3 +185,36 @@ def test_infinite_times_are_refused(field: str) -> None:
 def test_repr_of_a_row_hides_its_body() -> None:
     """The repr of a row shows no cookie."""
     assert SECRET not in repr(encode(record()))
+
+
+FORKING = """
+import os
+from scrapy_sessions.storage.base import next_stamps
+
+print(next_stamps(""), flush=True)
+for _ in range(2):
+    if not os.fork():
+        os.write(1, "".join(next_stamps("") + "\\n" for _ in range(300)).encode())
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_processes_have_their_own_stamps() -> None:
+    """No two encodings have one stamp, not even in processes that were forked from one that had some."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=HANG, check=True)
+    found = done.stdout.split()
+    assert len(found) == len(set(found)) == 601
+
+
+def test_some_stamps_are_kept() -> None:
+    """A row has its own stamp and those of the last five that it replaces, the newest first."""
+    stamps = [next_stamps("")]
+    for _ in range(8):
+        stamps.append(next_stamps(stamps[-1]))
+    own = [each.split(" ")[0] for each in stamps]
+    assert {len(stamp) for stamp in own} == {8}
+    assert stamps[-1].split(" ") == own[:-7:-1]
+    row = encode(PersistentSession(session_id="alice"), stamps=stamps[0])
+    assert (row.stamp, row.replaces) == (row.stamps.split()[0], own[0])

@@ -15,8 +15,7 @@ from scrapy_sessions import PersistentSession
 from scrapy_sessions.exceptions import CorruptRecord
 from scrapy_sessions.sessions.shared import SharedData
 from scrapy_sessions.storage import SQLiteStore
-from scrapy_sessions.storage.codec import encode
-from tests.support.command_line import sessions
+from tests.support.command_line import fill, sessions
 from tests.support.crawl import run, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
@@ -58,29 +57,12 @@ TEXT_COLUMNS = ("pool", "status", "expires_by", "namespace", "session_id")
 def path(tmp_path: Path) -> Path:
     """A store with alice, whose row is crafted, and bob."""
     now = time.time()
-    rows = [
-        encode(
-            PersistentSession(
-                session_id=session_id,
-                namespace="pages",
-                start_time=now,
-                last_activity=now,
-                revision=1,
-                max_age=100_000.0,
-                idle_timeout=0.0,
-                status="ready",
-            )
-        )
-        for session_id in ("alice", "bob")
-    ]
-
-    async def save() -> None:
-        store = SQLiteStore(tmp_path / "s.db")
-        await store.open()
-        await store.save(rows)
-        await store.close()
-
-    asyncio.run(save())
+    given = {"namespace": "pages", "start_time": now, "last_activity": now, "max_age": 100_000.0, "idle_timeout": 0.0}
+    ids = ("alice", "bob")
+    fill(
+        tmp_path / "s.db",
+        *(PersistentSession.model_validate({"session_id": each, "status": "ready", **given}) for each in ids),
+    )
     return tmp_path / "s.db"
 
 
@@ -231,14 +213,17 @@ def test_a_record_of_a_newer_schema_is_named(path: Path, site: Site) -> None:
 
 def test_a_lease_for_ever_is_none(path: Path) -> None:
     """A lease that ends later than any real one keeps no login waiting."""
-    craft(path, "INSERT INTO leases VALUES ('login', 9223372036854775807, 9e999), ('text', 'x', 'never')")
+    craft(
+        path, "INSERT INTO leases VALUES ('shop', 'login', 9223372036854775807, 9e999), ('shop', 'text', 'x', 'never')"
+    )
+    craft(path, "UPDATE store SET token = 9223372036854775807")
 
     async def use() -> None:
         store = SQLiteStore(path)
         await store.open()
         for name in ("login", "text"):
-            assert await store.lease(name, 30.0) is not None
-            assert await store.lease(name, 30.0) is None
+            assert await store.lease("shop", name, 30.0) is not None
+            assert await store.lease("shop", name, 30.0) is None
         await store.close()
 
     asyncio.run(use())

@@ -8,6 +8,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,19 @@ MARKED = {
     "timezone": MARK,
     "headers": {"https://shop.example": {"Authorization": MARK}},
     "proxy": f"http://me:{MARK}@proxy.example:80",
+    "proxy_rotation": {
+        "template": f"http://{{token}}:{MARK}@proxy.example:80",
+        "seed": MARK,
+        "lifetime": 60,
+        "since": 0,
+    },
+    "meta": {"options": {"key": MARK}},
     "actions_performed": [f"GET https://shop.example/?{MARK} 200"],
     "last_url": f"https://shop.example/?{MARK}",
     "cookies": [Cookie(name="sid", value=MARK, domain="shop.example")],
     "local_storage": {"https://shop.example": {"token": MARK}},
     "session_storage": {"https://shop.example": {"token": MARK}},
+    "indexed_db": {"https://shop.example": [{"token": MARK}]},
     "data": {"token": MARK},
     "retired_reason": MARK,
     "logged_in": {"shop": {"time": 1.0, "generation": 1, "hosts": [MARK]}},
@@ -79,9 +88,38 @@ def in_use(path: Path) -> Iterator[None]:
 
 def test_a_token_is_one_of_fernet() -> None:
     """What is stored after the mark and the id of the key is a Fernet token, whatever the length of the content."""
-    for size in range(50):
-        body = Cipher([OLD]).encrypt(bytes(size))
+    cipher = Cipher([OLD])
+    for size in [*range(50), 4000, 100_000]:
+        body = cipher.encrypt(bytes(size))
         assert Fernet(OLD).decrypt(base64.urlsafe_b64encode(body[9:])) == bytes(size)
+
+
+def test_a_token_is_that_of_its_vector() -> None:
+    """A token depends on key, time, vector and content only: it is the one that Fernet makes of them."""
+    cipher = Cipher([OLD])
+    for size in (0, 16, 4000):
+        token = cipher.encrypt(bytes(size))[9:]
+        made, vector = int.from_bytes(token[1:9], "big"), token[9:25]
+        expected = Fernet(OLD)._encrypt_from_parts(bytes(size), made, vector)
+        assert base64.urlsafe_b64encode(token) == expected
+
+
+def test_no_vector_comes_twice() -> None:
+    """Neither in one process nor in two with one key; the vectors look random."""
+    one, other = Cipher([OLD]), Cipher([OLD])
+    vectors = [cipher.encrypt(b"the same")[18:34] for _ in range(1000) for cipher in (one, other)]
+    assert len(set(vectors)) == 2000
+    bits = sum(int.from_bytes(vector, "big").bit_count() for vector in vectors)
+    assert abs(bits / (2000 * 128) - 0.5) < 0.01  # 10 standard deviations
+
+
+def test_several_threads_encrypt() -> None:
+    """One cipher serves several threads at once."""
+    cipher = Cipher([OLD])
+    contents = [bytes((number,)) * 40_000 for number in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        bodies = list(pool.map(cipher.encrypt, contents))
+    assert [cipher.decrypt(body) for body in bodies] == contents
 
 
 def test_the_same_content_is_never_stored_the_same() -> None:
@@ -95,7 +133,7 @@ def test_every_field_is_marked_or_in_a_column() -> None:
     text = {
         name for name, info in PersistentSession.model_fields.items() if info.annotation not in (int, float, Metrics)
     }
-    assert text - IN_COLUMNS - {"viewport_width", "viewport_height"} == set(MARKED)
+    assert text - IN_COLUMNS - {"viewport_width", "viewport_height", "budget", "budget_used"} == set(MARKED)
     assert {field.name for field in FIELDS} == set(PersistentSession.model_fields)
 
 
@@ -109,6 +147,8 @@ def test_no_field_is_stored_in_plain(tmp_path: Path, field: str) -> None:
         store = resolve_store(path, key=OLD)
         await store.open()
         changed: dict[str, Any] = {field: value}
+        if field == "proxy_rotation":  # it is only kept with a proxy of its template
+            changed["proxy"] = value["template"].format(token="abcdefgh")
         await store.save([encode(record(revision=1, **changed), store.cipher)])
         with in_use(path):
             assert files_with(tmp_path, MARK) == []

@@ -213,7 +213,7 @@ def test_damaged_record_pages(tmp_path: Path) -> None:
 
     with_store(path, save)
     content = bytearray(path.read_bytes())
-    content[8 * 4096 :] = b"\xff" * (len(content) - 8 * 4096)
+    content[40 * 4096 :] = b"\xff" * (len(content) - 40 * 4096)
     path.write_bytes(content)
     with_store(path, load)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions.exceptions import StoreError
-from scrapy_sessions.storage import Outcome, SQLiteStore
+from scrapy_sessions.storage import Batch, Outcome, SQLiteStore
 from scrapy_sessions.storage.sqlite import migrations
 from scrapy_sessions.storage.sqlite.file import APPLICATION_ID
 from scrapy_sessions.storage.sqlite.migrations import LATEST, MIGRATIONS, migrate
@@ -43,7 +43,8 @@ def make_old(path: Path, number: int) -> None:
         migrate(connection, upto=number)
         if number:
             connection.execute(
-                "INSERT INTO sessions VALUES ('shop', 'old', NULL, NULL, 'ready', 1, 2, NULL, NULL, 0, 0, 1, x'7b7d')"
+                "INSERT INTO sessions (namespace, session_id, status, start_time, last_activity, pages_visited, "
+                "actions_count, revision, body) VALUES ('shop', 'old', 'ready', 1, 2, 0, 0, 1, x'7b7d')"
             )
 
 
@@ -64,9 +65,10 @@ def test_from_each_older_schema(tmp_path: Path, number: int) -> None:
         rows = [make_row("new"), make_row("old", 2, start_time=1.0)]
         assert await store.save(rows) == [Outcome.SAVED, Outcome.SAVED if number else Outcome.DELETED]
         assert await store.quarantine(rows[0].key, 1, "broken")
-        assert await store.lease("login", 30.0) is not None
+        assert await store.lease("shop", "login", 30.0) is not None
         assert await store.write_shared("shop", 0, b"{}")
-        await store.add_analytics([], [])
+        assert await store.enrol("shop", "staff", "p", ["alice"], 30.0) == ["alice"]
+        await store.add_analytics([], [], Batch("writer", 1))
         await store.close()
 
     asyncio.run(use())

@@ -95,14 +95,14 @@ def test_lease_has_one_holder_among_processes(tmp_path: Path) -> None:
         100,
         """
 async def scenario(store, number):
-    return await store.lease("login", 600) is not None
+    return await store.lease("shop", "login", 600) is not None
 """,
     )
     assert (answers.count("True"), answers.count("False")) == (1, 99)
 
 
 def test_lease_excludes(tmp_path: Path) -> None:
-    """What a lease guards is never done by two processes at once, and its tokens number the holders."""
+    """What a lease guards is never done by two processes at once, and its tokens grow from holder to holder."""
     (tmp_path / "counter").write_text("0")
     answers = race(
         tmp_path / "s.db",
@@ -111,7 +111,7 @@ def test_lease_excludes(tmp_path: Path) -> None:
 async def scenario(store, number):
     tokens = []
     while len(tokens) < 5:
-        lease = await store.lease("counter", 60)
+        lease = await store.lease("shop", "counter", 60)
         if lease is None:
             await asyncio.sleep(0.001)  # a lease has nothing to wait on
             continue
@@ -121,13 +121,16 @@ async def scenario(store, number):
         await asyncio.sleep(0.002)  # room for another to come between, if it could
         with open(name, "w") as file:
             file.write(str(value + 1))
-        tokens.append(str(lease.token))
+        tokens.append(f"{value}:{lease.token}")
         assert await store.release(lease)
     return " ".join(tokens)
 """,
     )
     assert (tmp_path / "counter").read_text() == "30"
-    assert sorted(map(int, answers)) == list(range(1, 31))
+    holders = sorted(tuple(map(int, answer.split(":"))) for answer in answers)
+    assert [number for number, _ in holders] == list(range(30))
+    tokens = [token for _, token in holders]
+    assert tokens == sorted(set(tokens))
 
 
 def test_processes_save_different_sessions(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_lease_time_counts_from_when_it_is_taken(tmp_path: Path) -> None:
         await store.open()
         with contextlib.closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            lease = asyncio.ensure_future(store.lease("login", 30.0))
+            lease = asyncio.ensure_future(store.lease("shop", "login", 30.0))
             await asyncio.wait([lease], timeout=0.2)
             began.set()
             other.execute("COMMIT")

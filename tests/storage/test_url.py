@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions.exceptions import SessionConfigurationError
-from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore, store_from_url
+from scrapy_sessions.storage import MemoryStore, RedisStore, SessionStore, SQLiteStore, store_from_url
 
 
 class OwnStore(MemoryStore):
@@ -58,6 +58,22 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store_from_url("sqlite:///data/x%20y.db").location == str(Path.cwd() / "data" / "x%20y.db")
 
 
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("redis://", "redis://localhost:6379/0"),
+        ("REDIS://me:hunter2@db.example:6380/3?socket_timeout=9", "redis://db.example:6380/3"),
+        ("rediss://db.example/1?ssl_ca_certs=ca.pem", "rediss://db.example:6379/1"),
+        ("unix://me:hunter2@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+    ],
+)
+def test_redis(url: str, location: str) -> None:
+    """A URL of Redis is a store there; its location has neither password nor options."""
+    store = store_from_url(url)
+    assert isinstance(store, RedisStore)
+    assert store.location == location
+
+
 def test_import_path() -> None:
     """An import path makes a store of that class."""
     assert type(store_from_url(f"{__name__}.OwnStore")) is OwnStore
@@ -69,7 +85,7 @@ def test_import_path() -> None:
         ("sqlight:///x.db", r"'sqlight'.*Did you mean 'sqlite://'"),
         ("memroy://", r"Did you mean 'memory://'"),
         ("memory://x", r"'memory'.*Did you mean 'memory://'"),
-        ("redis://localhost", r"'redis'"),
+        ("rediz://localhost", r"'rediz'.*Did you mean 'redis://'"),
         ("sqlite://data/x.db", "host"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "'memory://'"),
@@ -91,7 +107,10 @@ def test_refused(url: str, words: str) -> None:
     assert "Accepted are 'sqlite://'" in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["redis://:hunter2@host", "redis:/:hunter2@host", "sqlite://me:hunter2@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:hunter2@host:port", "redis://:hunter2#@host", "redis:/:hunter2@host", "sqlite://me:hunter2@host/x"],
+)
 def test_refused_without_its_password(url: str) -> None:
     """The error about a URL doesn't show a password in it."""
     with pytest.raises(SessionConfigurationError) as caught:

@@ -198,10 +198,10 @@ class Handler:
         self, verdict: Verdict, session: SessionRuntime, request: Request, config: SessionConfig, status: int = 403
     ) -> Request | None:
         """*session* gets *verdict* with *request*; return the request to send instead."""
-        inflight = InFlight(session, site=config.site)
+        inflight = InFlight(session, config)
         inflight.mark_sent(time.time())
         inflight.end()
         if verdict is Verdict.OK:
-            self.handler.good(inflight, request, Response(request.url), config)
+            self.handler.good(inflight, request, Response(request.url))
             return None
-        return await self.handler.refused(verdict, inflight, request, config, status=status)
+        return await self.handler.refused(verdict, inflight, request, status=status)

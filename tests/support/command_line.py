@@ -8,17 +8,18 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import scrapy_sessions
 from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage.codec import encode
+from scrapy_sessions.storage.encryption import Cipher
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
 from tests.support.waiting import HANG
 
-__all__ = ["PROGRAM", "Done", "environment", "fill", "make_project", "on_terminal", "sessions"]
+__all__ = ["PROGRAM", "Done", "environment", "fill", "make_project", "on_terminal", "run", "sessions"]
 
 PROGRAM = [sys.executable, "-m", "scrapy", "sessions"]
 _COLOURS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "COLUMNS"}
@@ -40,8 +41,13 @@ def environment(**more: str) -> Mapping[str, str]:
 
 def sessions(folder: Path, *arguments: str, **more: str) -> Done:
     """Run ``scrapy sessions`` with *arguments* in *folder*, its output in pipes, its input at its end."""
+    return run(folder, [*PROGRAM, *arguments], **more)
+
+
+def run(folder: Path, command: Sequence[str], **more: str) -> Done:
+    """As :func:`sessions`, for any *command*."""
     done = subprocess.run(
-        [*PROGRAM, *arguments],
+        command,
         cwd=folder,
         env=environment(**more),
         stdin=subprocess.DEVNULL,
@@ -77,14 +83,17 @@ def on_terminal(folder: Path, *arguments: str, typed: str = "", **more: str) -> 
         os.close(leader)
 
 
-def fill(file: Path, *records: PersistentSession) -> None:
-    """Save *records* as new ones into the store *file*."""
+def fill(file: Path, *records: PersistentSession, keys: Sequence[str] = (), plain: bool = False) -> None:
+    """Save *records* as new ones into the store *file*, with the first of its *keys* if any, or in *plain*."""
+    cipher = Cipher(keys) if keys else None
 
     async def save() -> None:
         store = SQLiteStore(file)
+        store.cipher = cipher
         await store.open()
         try:
-            await store.save([encode(record.model_copy(update={"revision": 1})) for record in records])
+            new = (record.model_copy(update={"revision": 1}) for record in records)
+            await store.save([encode(record, None if plain else cipher) for record in new])
         finally:
             await store.close()
 

@@ -21,12 +21,14 @@ __all__ = [
     "PACKAGE",
     "PAGES",
     "README",
+    "ROOT",
     "Block",
     "Reader",
     "blocks",
     "commands",
     "demo",
     "generated",
+    "module",
     "text_of",
 ]
 
@@ -93,16 +95,20 @@ class Reader:
         self._start = self._folder = folder
         self._output = ""
         self._sites = sites or {}
+        self._variables: dict[str, str] = {}
 
     def follow(self, page: Path) -> None:
-        """Write the files and give the commands of *page*, in their order, and look for what it shows below them."""
+        """Write the files and give the commands of *page*, in their order, and look for what it shows below them.
+
+        In what it shows, ``…`` stands for any text.
+        """
         for block in blocks(page):
             if block.file:
                 self.write(block.file, block.text)
             elif block.language == "console":
                 for line in filter(None, block.text.splitlines()):
                     if not line.startswith("$ "):
-                        assert line in self._output
+                        assert re.search(re.escape(line).replace("…", ".+"), self._output), line
                     elif not NOT_RUN.match(line.removeprefix("$ ")):
                         self._output = self.run(line.removeprefix("$ "))
 
@@ -120,6 +126,9 @@ class Reader:
         if program == "cd":
             self._folder /= arguments[0]
             return ""
+        if program == "export":
+            self._variables.update(argument.split("=", 1) for argument in arguments)
+            return ""
         words = {"python": [sys.executable], "scrapy": [sys.executable, "-m", "scrapy"]}[program] + arguments
         if arguments[0] in {"crawl", "runspider"}:
             words += ["-s", "DOWNLOAD_DELAY=0"]  # startproject sets it, rightly so
@@ -128,6 +137,7 @@ class Reader:
             "PYTHONPATH": str(PACKAGE.parent),
             "SHOP_PASSWORD": "wonderland",
             "PYTEST_ADDOPTS": "",
+            **self._variables,
         }
         done = subprocess.run(words, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr

@@ -28,6 +28,13 @@ __all__ = ["SECRET", "STORE", "calls", "complaints", "loaded", "rich_record", "s
 SECRET = "hunter2"
 """Stands in every value that may appear in no output."""
 
+DATABASE: dict[str, Any] = {
+    "name": "auth",
+    "version": 1,
+    "stores": [{"name": "tokens", "autoIncrement": True, "indexes": [], "records": [{"key": 1, "value": SECRET}]}],
+}
+"""A database of IndexedDB, as in Playwright's storage state."""
+
 STORE = "sessions.db"
 """The store of the commands, in their folder."""
 
@@ -139,6 +146,7 @@ def rich_record(session_id: str = "alice", **changes: Any) -> PersistentSession:
         "viewport_height": 720,
         "headers": {"*": {"X-Kind": "a"}, "https://api.shop.example": {"Authorization": f"Bearer {SECRET}"}},
         "proxy": f"http://user:{SECRET}@proxy.example:8080",
+        "meta": {"options": {"key": SECRET}},
         "start_time": now - 100,
         "last_activity": now - 10,
         "pages_visited": 7,
@@ -150,6 +158,7 @@ def rich_record(session_id: str = "alice", **changes: Any) -> PersistentSession:
         ],
         "local_storage": {"https://shop.example": {"token": SECRET}},
         "session_storage": {"https://shop.example": {"draft": SECRET}},
+        "indexed_db": {"https://shop.example": [DATABASE]},
         "data": {"basket": [1, {"secret": SECRET}]},
         "status": "ready",
         "idle_timeout": 86400,

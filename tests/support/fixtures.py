@@ -1,4 +1,4 @@
-"""The fixtures of all tests: the web sites that crawls visit."""
+"""The fixtures of all tests: the web sites that crawls visit, a Redis server, and what classes register."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from scrapy_sessions import config
 from tests.support.bans import BanningSite
+from tests.support.redis_server import RedisServer
 from tests.support.shop import Shop
 from tests.support.site import Site
 
-__all__ = ["bans", "shop", "site", "site_process"]
+__all__ = ["bans", "own_registry", "redis_process", "redis_server", "shop", "site", "site_process"]
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +43,28 @@ def shop(site_process: Site) -> Shop:
     shop = Shop(site_process)
     shop.reset()
     return shop
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the test registers with ``@session_config`` is unknown to all others."""
+    monkeypatch.setattr(config, "_registered", {})
+    for cached in (config._matcher, config.registered_config):
+        cached.cache_clear()
+    yield
+    for cached in (config._matcher, config.registered_config):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The one Redis server of the tests that don't harm it."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def redis_server(redis_process: RedisServer) -> RedisServer:
+    """The tests' Redis server, without data."""
+    redis_process.tell("FLUSHALL")
+    return redis_process

@@ -8,7 +8,7 @@ from scrapy_sessions.storage import MemoryStore, SessionStore
 
 __all__ = ["PlainStore"]
 
-_names = (*SessionStore.__abstractmethods__, "__init__", "_save", "_replace", "_info", "_take")
+_names = (*SessionStore.__abstractmethods__, "__init__", "_save", "_replace", "_take")
 
 PlainStore: Any = type(
     "PlainStore", (SessionStore,), {"__module__": __name__, **{name: getattr(MemoryStore, name) for name in _names}}

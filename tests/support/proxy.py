@@ -52,13 +52,18 @@ class Proxy:
         """Its URL, with the credentials."""
         return f"http://{self.credentials}@{self.address}"
 
+    def accepts(self, brought: str | None) -> bool:
+        """Whether a request with the credentials *brought* may pass."""
+        return brought == self.credentials
+
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         url = urlsplit(handler.path)
         given = handler.headers.get("Proxy-Authorization")
         brought = None if given is None else base64.b64decode(given.partition(" ")[2]).decode()
         self.passages.append(Passage(url.path, brought))
-        if brought != self.credentials:
+        if not self.accepts(brought):
             handler.send_response(407)
+            handler.send_header("Proxy-Authenticate", 'Basic realm="tests"')
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return

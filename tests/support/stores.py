@@ -58,11 +58,11 @@ class Failing(MemoryStore):
         self.loads.append(key)
         return await super().load(key)
 
-    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
+    async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
         await asyncio.sleep(0)
         self._meet("save")
         self.saves.append(list(rows))
-        return await super().save(rows)
+        return await super().save(rows, tokens)
 
     async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
         await asyncio.sleep(0)
@@ -80,7 +80,7 @@ class Full(SQLiteStore):
     """An SQLite store on a disk that is full from the start: a test's class says where, as ``place``."""
 
     place = ""
-    pages = 30
+    pages = 38
 
     def __init__(self) -> None:
         super().__init__(self.place)
@@ -100,7 +100,8 @@ class Unopenable(MemoryStore):
 
 CALLS = (
     *("load", "load_many", "save", "replace", "delete", "find", "expired", "quarantine"),
-    *("lease", "renew", "release", "epoch", "add_analytics", "read_shared", "write_shared"),
+    *("lease", "renew", "release", "enrol", "claim", "give_back"),
+    *("epoch", "add_analytics", "read_shared", "write_shared"),
 )
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["TlsSite", "tls_site"]
+__all__ = ["TlsSite", "certificate", "tls_site"]
 
 
 class TlsSite:
@@ -27,7 +27,8 @@ class TlsSite:
         self.cookies: dict[str, set[str]] = defaultdict(set)
 
 
-def _certificate(folder: Path) -> Path:
+def certificate(folder: Path) -> Path:
+    """Write a new key with its own certificate into *folder*, and return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = datetime.now(timezone.utc)
@@ -69,7 +70,7 @@ def tls_site(folder: Path, pages: dict[str, str]) -> Iterator[TlsSite]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     seen = TlsSite(server.server_address[1])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(folder))
+    context.load_cert_chain(certificate(folder))
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads = True
     server.handle_error = lambda request, address: None  # type: ignore[method-assign]

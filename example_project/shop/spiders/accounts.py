@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from scrapy import FormRequest, Request, Spider
+from scrapy import Request, Spider
+from scrapy.crawler import Crawler
 from scrapy.http import Response
 
-from scrapy_sessions import BrowserSession, Fetch, SessionConfig
+from scrapy_sessions import BrowserSession
+from scrapy_sessions.logins import Credentials, FormLogin
 from shop.items import Account, Order, Profile
 
 __all__ = ["AccountsSpider", "ShopSession"]
 
 
-class ShopSession(SessionConfig):
-    """How to log in to the shop, and how it says that a login has run out: it redirects to its form."""
+class ShopSession(FormLogin):
+    """How to log in to the shop. It redirects to its form when a login has run out, or was never made."""
 
-    login_url = "/login"
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self.login_url = f"{crawler.settings['SHOP_SITE']}/login"
 
-    async def login(self, session: BrowserSession, fetch: Fetch) -> bool:
-        response = await fetch(Request(f"{self.crawler.settings['SHOP_SITE']}/login"))
-        form = response.css("form#login")
-        data = {
-            "csrf": form.css("[name=csrf]::attr(value)").get(""),  # the shop made it for this session only
-            "user": session.id,
-            "password": self.crawler.settings.getdict("SHOP_PASSWORDS")[session.id],
-        }
-        response = await fetch(FormRequest(response.urljoin(form.attrib["action"]), formdata=data))
-        return not response.css("form#login")  # the form again: the shop didn't like the password
+    async def credentials(self, session: BrowserSession) -> Credentials:
+        return Credentials(session.id, self.crawler.settings.getdict("SHOP_PASSWORDS")[session.id])
 
 
 class AccountsSpider(Spider):

@@ -19,13 +19,14 @@ from scrapy.utils.project import inside_project
 
 from scrapy_sessions.commands.diagnosis.findings import Finding, error, ok, warning
 from scrapy_sessions.commands.diagnosis.records import examine_records
+from scrapy_sessions.commands.diagnosis.redis_server import examine_server
 from scrapy_sessions.commands.diagnosis.sqlite_file import examine_file
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import count
 from scrapy_sessions.exceptions import SessionError
 from scrapy_sessions.models import SessionInfo
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import MemoryStore, SessionStore, SQLiteStore
+from scrapy_sessions.storage import MemoryStore, RedisStore, SessionStore, SQLiteStore
 from scrapy_sessions.storage.base import Key
 
 _ASYNCIO_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
@@ -157,6 +158,9 @@ def _future_file(path: Path) -> Finding:
 async def _content(context: Context, store: SessionStore) -> AsyncIterator[Finding]:
     yield ok("store", "It can be opened and written to" if isinstance(store, SQLiteStore) else "It can be opened")
     now = time.time()
+    if isinstance(store, RedisStore):
+        async for finding in examine_server(store):
+            yield finding
     for finding in await examine_records(context, store):
         yield finding
     yield _quarantine(store, await store.quarantined())

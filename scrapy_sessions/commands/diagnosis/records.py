@@ -1,13 +1,14 @@
-"""The check of every record: whether a spider could read it."""
+"""The check of every record: whether a spider could read it, and whether its agent fits the browser."""
 
 from __future__ import annotations
 
+from scrapy_sessions.commands.diagnosis.browser import examine_agents
 from scrapy_sessions.commands.diagnosis.findings import Finding, error, ok, warning
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.commands.support.text import count
 from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema
 from scrapy_sessions.keys import VARIABLE
-from scrapy_sessions.storage import SessionStore
+from scrapy_sessions.storage import SessionStore, SQLiteStore
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode
 
@@ -19,6 +20,7 @@ async def examine_records(context: Context, store: SessionStore) -> list[Finding
     corrupt: list[str] = []
     newer: list[str] = []
     locked: list[str] = []
+    agents: dict[str, list[str]] = {}
     read = plain = 0
     async for page in context.pages():
         for row in await store.load_many([Key(info["namespace"], info["session_id"]) for info in page]):
@@ -27,13 +29,16 @@ async def examine_records(context: Context, store: SessionStore) -> list[Finding
             read += 1
             plain += store.cipher is not None and not store.cipher.is_current(row.body)
             try:
-                decode(row, store.cipher)
+                record = decode(row, store.cipher)
             except CorruptRecord as fault:
                 corrupt.append(str(fault))
             except EncryptionKeyError as fault:
                 locked.append(str(fault))
             except NewerSchema as fault:
                 newer.append(str(fault))
+            else:
+                if record.user_agent:
+                    agents.setdefault(record.user_agent, []).append(f"{record.session_id!r} in {record.namespace!r}")
     findings = []
     if corrupt:
         findings.append(
@@ -54,14 +59,16 @@ async def examine_records(context: Context, store: SessionStore) -> list[Finding
                 "Upgrade: python -m pip install -U scrapy-persistent-sessions. Until then, no request of them is sent",
             )
         )
-    return [*(findings or [ok("records", f"{count(read, 'record')} can be read")]), _protection(store, plain)]
+    readable = findings or [ok("records", f"{count(read, 'record')} can be read")]
+    return [*readable, _protection(store, plain), *await examine_agents(context.settings, agents)]
 
 
 def _protection(store: SessionStore, plain: int) -> Finding:
     if store.cipher is None:
+        rights = "permissions above" if isinstance(store, SQLiteStore) else "rights of its users"
         return ok(
             "protection",
-            f"There is no encryption key: the store contains records as plain JSON. The permissions above and, if you "
+            f"There is no encryption key: the store contains records as plain JSON. The {rights} and, if you "
             f"have one, an encrypted disk protect them; protect backups and exports as well. To encrypt the records, "
             f"set {VARIABLE} to what scrapy sessions key new prints",
         )

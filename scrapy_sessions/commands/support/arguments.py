@@ -49,6 +49,19 @@ def subcommand(name: str) -> Subcommand:
     return _add_subcommand(parser.add_subparsers(parser_class=Subcommand, prog=PROGRAM), name)
 
 
+def add_spider_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name of the spider and its arguments, as ``scrapy crawl`` has them."""
+    parser.add_argument("--spider", metavar="NAME", required=True, help="the spider whose settings and login are used")
+    parser.add_argument(
+        "-a",
+        dest="spider_arguments",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="set an argument of the spider",
+    )
+
+
 def usage_error(program: str, message: str) -> NoReturn:
     """Report a usage error in one line, and exit with status 2."""
     # A message quotes arguments, which may contain line breaks.

@@ -68,16 +68,27 @@ class Context:
     @cached_property
     def store(self) -> SessionStore:
         """The store that ``--store`` names, else ``SESSIONS_STORE``, else the project's default store."""
-        given = self.options.store
-        if given is None:
-            url = self.settings["SESSIONS_STORE"] if "SESSIONS_STORE" in self._given() else None
-            return resolve_store(url="sqlite://" if url is None else url, key=self._key)
+        if self.options.store is not None:
+            return self.store_of(self.options.store)
+        url = self.settings["SESSIONS_STORE"] if "SESSIONS_STORE" in self._given() else None
+        return resolve_store(url="sqlite://" if url is None else url, key=self._key)
+
+    def store_of(self, given: str) -> SessionStore:
+        """Return the store that an option names: by a URL, an import path, or the path of a file."""
         # The last part of an import path is a class, which begins with a capital letter: "sessions.db" is a file.
         if "://" in given or (_CLASS_PATH.fullmatch(given) and not Path(given).exists()):
             return resolve_store(url=given, key=self._key)
         if not given:
-            raise CommandError("--store needs a URL or the path of a file")
+            raise CommandError("A store is named by a URL or the path of a file")
         return resolve_store(given, key=self._key)
+
+    @property
+    def store_url(self) -> str:
+        """What ``--store`` names, as a value of ``SESSIONS_STORE``."""
+        given: str = self.options.store
+        store = self.store_of(given)
+        is_file = isinstance(store, SQLiteStore) and not given.lower().startswith("sqlite:")
+        return f"sqlite:///{Path(store.location).absolute()}" if is_file else given
 
     @property
     def _key(self) -> str | None:
@@ -134,8 +145,16 @@ class Context:
         """
         info = await self.manager.get_session_info(session_id)
         if info is None:
-            raise CommandError(f"There is no session {session_id!r}{self.where()}", 1)
+            raise CommandError(f"There is no session {session_id!r}{self.where()}{await self._nearest(session_id)}", 1)
         return info
+
+    async def _nearest(self, session_id: str) -> str:
+        """Suggest the id that may be meant, out of the sessions that were used last."""
+        import difflib  # noqa: PLC0415  # for a mistake only
+
+        found = await self.store.list(now=time.time(), namespace=self.options.namespace, limit=1000)
+        guess = difflib.get_close_matches(session_id, [info["session_id"] for info in found], n=1)
+        return f"; did you mean {guess[0]!r}?" if guess else ""
 
     async def record(self, session_id: str) -> PersistentSession:
         """Return the record of *session_id*, which is left as it is. Raises as :meth:`info`."""

@@ -6,7 +6,10 @@ import argparse
 import asyncio
 import gc
 import os
+import shlex
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from scrapy.settings import Settings
 from scrapy.utils.log import configure_logging
@@ -16,6 +19,9 @@ from scrapy_sessions.commands.support.arguments import overview
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import printable
 from scrapy_sessions.exceptions import AmbiguousSession, InvalidSessionId, SessionConfigurationError, SessionError
+
+if TYPE_CHECKING:
+    from scrapy.crawler import CrawlerProcessBase
 
 # As a shell reports a process that a signal ended: 128 plus the signal's number.
 INTERRUPTED = 130
@@ -27,8 +33,11 @@ _GARBAGE_THRESHOLD = 100_000
 _USAGE_ERRORS = (SessionConfigurationError, InvalidSessionId, AmbiguousSession)
 
 
-def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
-    """Run the subcommand of *options*, or print the help if there is none, and return the exit code."""
+def run_subcommand(options: argparse.Namespace, settings: Settings, process: CrawlerProcessBase | None = None) -> int:
+    """Run the subcommand of *options*, or print the help if there is none, and return the exit code.
+
+    :param process: for a subcommand that runs a spider
+    """
     try:
         if options.help or not options.subcommand:
             sys.stdout.write(overview())
@@ -38,8 +47,11 @@ def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
             raise CommandError("--namespace needs a name: leave it out for all namespaces")
         gc.set_threshold(_GARBAGE_THRESHOLD)
         context = Context(options, settings)
-        configure_logging(settings)  # after Context, which keeps the real standard output if LOG_STDOUT is set
-        code = asyncio.run(_run(context))
+        if process is not None:
+            code: int = load(options.subcommand).crawl(context, process)
+        else:
+            configure_logging(settings)  # after Context, which keeps the real standard output if LOG_STDOUT is set
+            code = asyncio.run(_run(context))
         if context.afterwards is not None:
             code = max(code, context.afterwards())
         context.stdout.flush()
@@ -52,7 +64,7 @@ def run_subcommand(options: argparse.Namespace, settings: Settings) -> int:
     except CommandError as e:
         return _fail(str(e), e.exit_code)
     except SessionError as e:
-        hint = ", with --namespace" if isinstance(e, AmbiguousSession) else ""
+        hint = _with_namespace(e.namespaces) if isinstance(e, AmbiguousSession) else ""
         return _fail(f"{e}{hint}", 2 if isinstance(e, _USAGE_ERRORS) else 1)
     except OSError as e:
         return _fail(f"{e.strerror or type(e).__name__}{f': {e.filename}' if e.filename else ''}", 1)
@@ -68,6 +80,12 @@ async def _run(context: Context) -> int:
     finally:
         await context.close()
     return code
+
+
+def _with_namespace(namespaces: Sequence[str]) -> str:
+    """Return the command that was given, with a namespace."""
+    command = shlex.join(["scrapy", *sys.argv[1:], "--namespace", *namespaces[:1]])
+    return f", as in: {command}"
 
 
 def _fail(message: str, code: int) -> int:

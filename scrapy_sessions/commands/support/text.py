@@ -12,7 +12,11 @@ from functools import lru_cache
 HIDDEN = "***"
 """Replaces a secret."""
 
-STYLES = {"active": "green", "expired": "yellow", "retired": "red", "ok": "green", "warning": "yellow", "error": "red"}
+STYLES = {
+    **dict.fromkeys(("active", "ok", "logged in"), "green"),
+    **dict.fromkeys(("expired", "warning", "unknown"), "yellow"),
+    **dict.fromkeys(("retired", "error", "not logged in", "login failed"), "red"),
+}
 """The styles of states and levels."""
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}  # of ECMA-48, "select graphic rendition"

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, HourCounts, PoolCounts, summed
-from scrapy_sessions.storage.base import AnalyticsStore
+from scrapy_sessions.analytics.model import COUNTERS, FOLDED, Event, HourCounts, PoolCounts, numbers_of, summed
+from scrapy_sessions.storage.abilities import AnalyticsStore, Batch
+from scrapy_sessions.storage.claiming import REMEMBERED
 from scrapy_sessions.storage.sqlite.listing import check_all
 from scrapy_sessions.storage.sqlite.values import (
     COUNT,
@@ -35,6 +36,12 @@ _ADD_STATUS = f"""
     ON CONFLICT DO UPDATE SET responses = responses + excluded.responses
 """
 _ADD_EVENT = "INSERT INTO events (namespace, session_id, pool, time, kind, detail) VALUES (?, ?, ?, ?, ?, ?)"
+
+_ADD_BATCH = """
+    INSERT INTO batches (writer, number, added) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET number = excluded.number, added = excluded.added WHERE number < excluded.number
+"""
+_FORGET_BATCHES = "DELETE FROM batches WHERE added <= ?"
 
 _FOLD_HOURS = f"""
     INSERT INTO hours ({_PLACE}, {_NUMBERS})
@@ -76,11 +83,17 @@ _POOL_CHECKS = {
 
 def add(connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
     """Add *hours* and *events*."""
-    connection.executemany(_ADD_HOUR, [(*_place(row), *(getattr(row, name) for name in COUNTERS)) for row in hours])
+    connection.executemany(_ADD_HOUR, [(*_place(row), *numbers_of(row)) for row in hours])
     connection.executemany(
         _ADD_STATUS, [(*_place(row), status, count) for row in hours for status, count in row.responses.items()]
     )
     connection.executemany(_ADD_EVENT, [(e.namespace, e.session_id, e.pool, e.time, e.kind, e.detail) for e in events])
+
+
+def is_new(connection: sqlite3.Connection, batch: Batch, now: float) -> bool:
+    """Enter *batch*, and return whether it wasn't added before."""
+    connection.execute(_FORGET_BATCHES, (now - REMEMBERED,))
+    return connection.execute(_ADD_BATCH, (*batch, now)).rowcount == 1
 
 
 def drop(connection: sqlite3.Connection, store: AnalyticsStore, now: float) -> None:
@@ -117,14 +130,7 @@ def read_hours(
     for *place, status, count in _checked(connection, of_statuses, values, _STATUS_CHECKS):
         statuses.setdefault(tuple(place), {})[status] = count
     return [
-        HourCounts(
-            name,
-            pool or None,
-            session_id,
-            hour,
-            responses=statuses.get((hour, name, pool, session_id), {}),
-            **dict(zip(COUNTERS, numbers, strict=True)),
-        )
+        HourCounts(name, pool or None, session_id, hour, *[*numbers, statuses.get((hour, name, pool, session_id), {})])
         for hour, name, pool, session_id, *numbers in _checked(connection, of_hours, values, _HOUR_CHECKS)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,17 +134,14 @@ def erase(connection: sqlite3.Connection, *, patience: float, busy_timeout: floa
 
 
 CheckBody: TypeAlias = Callable[[bytes], None]
+_OPENED = COMPANIONS[:2]  # the suffixes of those that SQLite has open
 Places: TypeAlias = "tuple[tuple[int, int] | None, ...]"
 """The devices and inodes of a file and those beside it that SQLite has open; ``None`` where there is none."""
 
 
 def places_of(path: Path) -> Places:
     """Return what is at *path* and beside it now. It differs if the file has been deleted or replaced."""
-    return tuple(map(_place_of, _opened_by_sqlite(path)))
-
-
-def _opened_by_sqlite(path: Path) -> list[Path]:
-    return [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS[:2])]
+    return tuple([_place_of(f"{path}{suffix}") for suffix in ("", *_OPENED)])
 
 
 def _check_bodies(connection: sqlite3.Connection, check: CheckBody) -> None:
@@ -158,14 +156,15 @@ def _check_bodies(connection: sqlite3.Connection, check: CheckBody) -> None:
 
 def _remove_companions(path: Path, replaced: Places) -> None:
     """Remove the -wal and -shm files of the file that was at *path*: SQLite would write them into the new one."""
-    for file, before in zip(_opened_by_sqlite(path)[1:], replaced[1:], strict=True):
-        if before is not None and _place_of(file) == before:
-            file.unlink(missing_ok=True)
+    for suffix, before in zip(_OPENED, replaced[1:], strict=True):
+        if before is not None and _place_of(f"{path}{suffix}") == before:
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-def _place_of(path: Path) -> tuple[int, int] | None:
+def _place_of(path: str) -> tuple[int, int] | None:
+    # Before each save: a Path would double its cost.
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return found.st_dev, found.st_ino

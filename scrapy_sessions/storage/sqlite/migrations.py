@@ -131,12 +131,75 @@ def _analytics(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX events_by_time ON events (namespace, time)")
 
 
+def _stamps(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE sessions ADD COLUMN stamps TEXT NOT NULL DEFAULT ''")
+
+
+def _claims(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP TABLE leases")  # without the namespace; a login that is in progress now may be done twice
+    connection.execute("""
+        CREATE TABLE leases (
+            namespace TEXT NOT NULL,
+            name TEXT NOT NULL,
+            token INTEGER NOT NULL,
+            expires_at REAL NOT NULL,
+            PRIMARY KEY (namespace, name)
+        ) WITHOUT ROWID
+    """)
+    # One row: the epoch of the file, and the last token of a lease or claim.
+    connection.execute("""
+        CREATE TABLE store (
+            id INTEGER PRIMARY KEY,
+            epoch TEXT NOT NULL,
+            token INTEGER NOT NULL
+        )
+    """)
+    connection.execute("INSERT INTO store (id, epoch, token) VALUES (0, lower(hex(randomblob(8))), 0)")
+    connection.execute("""
+        CREATE TABLE claims (
+            namespace TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            pool TEXT,
+            token INTEGER NOT NULL,
+            holder TEXT NOT NULL,
+            expires_at REAL NOT NULL,
+            PRIMARY KEY (namespace, session_id)
+        ) WITHOUT ROWID
+    """)
+    # What is free, in one range; and what a process holds.
+    connection.execute("CREATE INDEX claims_by_expiry ON claims (namespace, pool, expires_at, token, holder)")
+    connection.execute("CREATE INDEX claims_by_holder ON claims (namespace, pool, holder, token) WHERE holder != ''")
+    connection.execute("""
+        CREATE TABLE processes (
+            namespace TEXT NOT NULL,
+            pool TEXT NOT NULL,
+            holder TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            expires_at REAL NOT NULL,
+            PRIMARY KEY (namespace, pool, holder)
+        ) WITHOUT ROWID
+    """)
+
+
+def _batches(connection: sqlite3.Connection) -> None:
+    connection.execute("""
+        CREATE TABLE batches (
+            writer TEXT PRIMARY KEY,
+            number INTEGER NOT NULL,
+            added REAL NOT NULL
+        ) WITHOUT ROWID
+    """)
+
+
 MIGRATIONS: tuple[tuple[int, Migration], ...] = (
     (1, _sessions),
     (2, _quarantine),
     (3, _leases),
     (4, _shared),
     (5, _analytics),
+    (6, _stamps),
+    (7, _claims),
+    (8, _batches),
 )
 
 LATEST = MIGRATIONS[-1][0]

@@ -8,17 +8,20 @@ from contextlib import suppress
 from operator import attrgetter
 
 from scrapy_sessions.storage.base import Key, Outcome, Row
+from scrapy_sessions.storage.sqlite.claims import any_fenced
 from scrapy_sessions.storage.sqlite.file import transaction
 
 _COLUMNS = (
     "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
-    "pages_visited, actions_count, revision, body"
+    "pages_visited, actions_count, revision, stamps, body"
 )
 _FIELDS = tuple(_COLUMNS.split(", "))
 _CHANGING = tuple(field for field in _FIELDS if field not in ("namespace", "session_id", "start_time"))
 # Of any type, a body is handed on, so that its record is found to be unreadable, and the number can be counted with.
-_LOADED_COLUMNS = _COLUMNS.replace("actions_count", "coalesce(CAST(actions_count AS INTEGER), 0)").replace(
-    "body", "coalesce(CAST(body AS BLOB), x'')"
+_LOADED_COLUMNS = (
+    _COLUMNS.replace("actions_count", "coalesce(CAST(actions_count AS INTEGER), 0)")
+    .replace("stamps", "coalesce(CAST(stamps AS TEXT), '')")
+    .replace("body", "coalesce(CAST(body AS BLOB), x'')")
 )
 _LOAD = f"SELECT {_LOADED_COLUMNS} FROM sessions WHERE session_id = ? AND namespace = ?"
 # CROSS makes SQLite seek each key in the index; with IN it reads the whole table.
@@ -29,9 +32,12 @@ _LOAD_MANY = f"""
 _LOADED = 400  # keys per statement: SQLite before 3.32 takes up to 999 values
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))}) ON CONFLICT DO NOTHING"
 _SET = f"UPDATE sessions SET {', '.join(f'{field} = ?' for field in _CHANGING)}"
-_UPDATE = f"{_SET} WHERE session_id = ? AND namespace = ? AND revision = ? - 1 AND start_time = ?"
+_UPDATE = f"""
+    {_SET} WHERE session_id = ? AND namespace = ? AND revision = ? - 1 AND start_time = ?
+    AND (? IN ('', substr(stamps, 1, 8)) OR stamps = '')
+"""
 _REPLACE = f"{_SET}, start_time = ? WHERE session_id = ? AND namespace = ? AND revision = ? AND start_time = ?"
-_START_TIME = "SELECT start_time FROM sessions WHERE session_id = ? AND namespace = ?"
+_STORED = "SELECT start_time, revision, stamps FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE_REVISION = f"{_DELETE} AND revision IS ?"
 _QUARANTINE = """
@@ -41,6 +47,7 @@ _QUARANTINE = """
     FROM sessions WHERE
 """
 _QUARANTINE_REVISION = f"{_QUARANTINE} session_id = ? AND namespace = ? AND revision IS ?"
+_REVISION_TYPE = "SELECT typeof(revision), rowid FROM sessions WHERE session_id = ? AND namespace = ?"
 _QUARANTINE_ROW = f"{_QUARANTINE} rowid = ?"
 _DELETE_ROW = "DELETE FROM sessions WHERE rowid = ?"
 _DELETE_QUARANTINED = "DELETE FROM quarantine WHERE session_id = ? AND namespace = ?"
@@ -49,7 +56,7 @@ _QUARANTINED = """
 """
 
 _insert_values = attrgetter(*_FIELDS)
-_update_values = attrgetter(*_CHANGING, "session_id", "namespace", "revision", "start_time")
+_update_values = attrgetter(*_CHANGING, "session_id", "namespace", "revision", "start_time", "replaces")
 _replace_values = attrgetter(*_CHANGING, "start_time", "session_id", "namespace")
 
 
@@ -70,14 +77,15 @@ def load_many(connection: sqlite3.Connection, keys: Sequence[Key]) -> list[Row |
     return [found.get(key) for key in keys]
 
 
-def save(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
+def save(connection: sqlite3.Connection, rows: Sequence[Row], tokens: Sequence[int | None] | None) -> list[Outcome]:
+    tokens = tokens or [None] * len(rows)
     if len({row[:2] for row in rows}) == len(rows):  # otherwise the order of the rows matters
-        with suppress(_NotAll), transaction(connection):
-            if _save_all(connection, rows) < len(rows):
+        with suppress(_NotAll, *_FAULTS), transaction(connection):
+            if any_fenced(connection, rows, tokens) or _save_all(connection, rows) < len(rows):
                 raise _NotAll  # rolls back; a savepoint would copy every page before its change
             return [Outcome.SAVED] * len(rows)
     with transaction(connection):
-        return [_save_one(connection, row) for row in rows]
+        return [_save_one(connection, row, token) for row, token in zip(rows, tokens, strict=True)]
 
 
 def replace(connection: sqlite3.Connection, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
@@ -98,11 +106,18 @@ def delete(connection: sqlite3.Connection, keys: Sequence[Key], revisions: Seque
     return [cursor.rowcount == 1 for cursor in cursors]
 
 
-def set_aside(connection: sqlite3.Connection, key: Key, revision: int, reason: str, now: float) -> bool:
-    place = (key.session_id, key.namespace, revision)
+def set_aside(connection: sqlite3.Connection, key: Key, revision: int | None, reason: str, now: float) -> bool:
+    place = (key.session_id, key.namespace)
     with transaction(connection):
-        copied = connection.execute(_QUARANTINE_REVISION, (reason, now, *place)).rowcount
-        connection.execute(_DELETE_REVISION, place)
+        if revision is None:
+            kind, rowid = connection.execute(_REVISION_TYPE, place).fetchone() or ("integer", 0)
+            if kind == "integer":
+                return False
+            connection.execute(_QUARANTINE_ROW, (reason, now, rowid))
+            connection.execute(_DELETE_ROW, (rowid,))
+            return True
+        copied = connection.execute(_QUARANTINE_REVISION, (reason, now, *place, revision)).rowcount
+        connection.execute(_DELETE_REVISION, (*place, revision))
     return copied == 1
 
 
@@ -132,6 +147,10 @@ class _NotAll(Exception):
     """Not every row could be saved."""
 
 
+# What SQLite and its driver raise for a value, and for nothing else: half a character, too large a number or body.
+_FAULTS = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError)
+
+
 def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
     """Save the rows that can be saved, and return their number: the fast path, for rows without a conflict."""
     new = [row for row in rows if row.revision == 1]
@@ -143,10 +162,13 @@ def _save_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
     return saved
 
 
-def _save_one(connection: sqlite3.Connection, row: Row) -> Outcome:
-    if _save_all(connection, [row]) == 1:
-        return Outcome.SAVED
-    return Outcome.CONFLICT if row.revision == 1 else _why_not(connection, row)
+def _save_one(connection: sqlite3.Connection, row: Row, token: int | None) -> Outcome:
+    try:
+        if any_fenced(connection, [row], [token]):
+            return Outcome.FENCED
+        return Outcome.SAVED if _save_all(connection, [row]) == 1 else _why_not(connection, row)
+    except _FAULTS:
+        return Outcome.FAULT
 
 
 def _replace_one(connection: sqlite3.Connection, row: Row, old: Row | None) -> Outcome:
@@ -154,10 +176,21 @@ def _replace_one(connection: sqlite3.Connection, row: Row, old: Row | None) -> O
         inserted = connection.execute(_INSERT, _insert_values(row)).rowcount == 1
         return Outcome.SAVED if inserted else Outcome.CONFLICT
     values = (*_replace_values(row), old.revision, old.start_time)
-    return Outcome.SAVED if connection.execute(_REPLACE, values).rowcount == 1 else _why_not(connection, old)
+    if connection.execute(_REPLACE, values).rowcount == 1:
+        return Outcome.SAVED
+    start_time, *_ = _stored(connection, row)
+    return Outcome.CONFLICT if start_time == old.start_time else Outcome.DELETED
 
 
 def _why_not(connection: sqlite3.Connection, row: Row) -> Outcome:
-    """Return the outcome for *row*, whose session is stored in another revision or not at all."""
-    stored = connection.execute(_START_TIME, (row.session_id, row.namespace)).fetchone()
-    return Outcome.CONFLICT if stored == (row.start_time,) else Outcome.DELETED
+    """Return the outcome for *row*, whose session is stored in another revision or not at all, or is stored already."""
+    start_time, revision, stamps = _stored(connection, row)
+    if revision == row.revision and str(stamps)[: len(row.stamp)] == row.stamp:
+        return Outcome.SAVED
+    return Outcome.CONFLICT if row.revision == 1 or start_time == row.start_time else Outcome.DELETED
+
+
+def _stored(connection: sqlite3.Connection, row: Row) -> tuple[object, object, object]:
+    """Return what is stored of the session of *row*: start time, revision, stamps; ``None`` for each if it isn't."""
+    found = connection.execute(_STORED, (row.session_id, row.namespace)).fetchone()
+    return (None, None, None) if found is None else found

@@ -9,25 +9,27 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from scrapy_sessions.analytics.model import Event, HourCounts, PoolCounts
 from scrapy_sessions.exceptions import StoreError
-from scrapy_sessions.storage.base import (
+from scrapy_sessions.storage.abilities import (
     AnalyticsStore,
-    Expired,
-    Key,
+    Batch,
+    Claim,
+    Claims,
+    ClaimStore,
     Lease,
     LeaseStore,
-    Outcome,
-    Row,
-    SessionStore,
     SharedStore,
 )
+from scrapy_sessions.storage.base import Expired, Key, Outcome, Row, SessionStore
+from scrapy_sessions.storage.claiming import poll
 from scrapy_sessions.storage.encryption import check_key
 from scrapy_sessions.storage.retention import PruneSchedule
-from scrapy_sessions.storage.sqlite import analytics, listing
+from scrapy_sessions.storage.sqlite import analytics, claims, leases, listing
 from scrapy_sessions.storage.sqlite import rows as row_statements
 from scrapy_sessions.storage.sqlite.file import Places, erase, explain, open_file, places_of, transaction
 from scrapy_sessions.storage.sqlite.values import Malformed, decoded, is_undecodable
@@ -40,14 +42,6 @@ logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# The row stays when a lease ends, because the token of the next lease must be higher.
-_LEASE = """
-    INSERT INTO leases (name, token, expires_at) VALUES (?, 1, ?)
-    ON CONFLICT (name) DO UPDATE SET token = token + 1, expires_at = excluded.expires_at
-    WHERE expires_at <= ? OR expires_at > ?
-"""
-_LONGEST_LEASE = 86_400.0  # seconds: one that ends later than that was written by another program, or by a wrong clock
-_LEASE_UNTIL = "UPDATE leases SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
 _ERASE_SOON = 0.1  # seconds that erasing waits for other processes while the store is in use; it is tried again
 _ERASE_AT_CLOSE = 5.0
 _READ_SHARED = "SELECT CAST(body AS BLOB), version FROM shared WHERE namespace = ?"
@@ -55,14 +49,14 @@ _SHARE = "INSERT INTO shared (namespace, version, body) VALUES (?, 1, ?) ON CONF
 _SHARE_ANEW = "UPDATE shared SET body = ?, version = version + 1 WHERE namespace = ? AND version = ?"
 
 
-class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
+class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimStore):
     """Stores rows in the SQLite file *path*, which any number of processes of one machine may share.
 
     All SQLite calls run in one thread of the store. A method that is cancelled while it waits takes place as a whole or
-    not at all. Leases use the wall clock.
+    not at all. Leases and claims use the wall clock.
 
     :param path: the file, created with its folder if missing; relative to the current folder at construction
-    :param clock: returns UNIX seconds; leases expire by it
+    :param clock: returns UNIX seconds; leases and claims expire by it
     :param busy_timeout: the seconds that an operation waits for other processes before it raises
         :exc:`~scrapy_sessions.exceptions.StoreError`
 
@@ -126,8 +120,8 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     async def load_many(self, keys: Sequence[Key]) -> list[Row | None]:
         return await self._call(row_statements.load_many, keys)
 
-    async def save(self, rows: Sequence[Row]) -> list[Outcome]:
-        return await self._call(row_statements.save, rows)
+    async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+        return await self._call(row_statements.save, rows, tokens)
 
     async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
         return await self._call(self._erasing, row_statements.replace, rows, stored)
@@ -141,20 +135,34 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
         return await self._read(listing.read_expired, namespace, now, limit)
 
-    async def quarantine(self, key: Key, revision: int, reason: str) -> bool:
+    async def quarantine(self, key: Key, revision: int | None, reason: str) -> bool:
         return await self._call(row_statements.set_aside, key, revision, reason, self._clock())
 
     async def quarantined(self) -> list[tuple[Key, str]]:
         return await self._call(row_statements.quarantined)
 
-    async def lease(self, name: str, ttl: float) -> Lease | None:
-        return await self._call(self._take_lease, name, ttl)
+    async def lease(self, namespace: str, name: str, ttl: float) -> Lease | None:
+        return await self._call(leases.take, self._clock, namespace, name, ttl)
 
     async def renew(self, lease: Lease, ttl: float) -> Lease | None:
-        return await self._call(self._renew, lease, ttl)
+        return await self._call(leases.renew, self._clock, lease, ttl)
 
     async def release(self, lease: Lease) -> bool:
-        return await self._call(self._release, lease)
+        return await self._call(leases.release, lease)
+
+    async def enrol(self, namespace: str, pool: str, holder: str, session_ids: Sequence[str], ttl: float) -> list[str]:
+        return await self._call(claims.enrol, self._clock, namespace, pool, holder, session_ids, ttl)
+
+    async def claim(
+        self, namespace: str, pool: str, holder: str, held: Sequence[Claim], want: int, ttl: float
+    ) -> Claims:
+        return await self._call(claims.claim, self._clock, namespace, pool, holder, held, want, ttl)
+
+    async def wait(self, namespace: str, pool: str, holder: str, timeout: float) -> None:
+        await poll(partial(self._read, claims.may_claim, self._clock, namespace, pool, holder), timeout)
+
+    async def give_back(self, namespace: str, pool: str, held: Sequence[Claim], *, retire: bool = False) -> list[bool]:
+        return await self._call(claims.give_back, self._clock, namespace, held, retire)
 
     async def read_shared(self, namespace: str) -> tuple[bytes | None, int]:
         return await self._call(self._read_shared, namespace)
@@ -162,8 +170,10 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
     async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
         return await self._call(self._write_shared, namespace, version, body)
 
-    async def add_analytics(self, hours: Sequence[HourCounts], events: Sequence[Event]) -> None:
-        await self._call(self._add_analytics, hours, events)
+    async def add_analytics(
+        self, hours: Sequence[HourCounts], events: Sequence[Event], batch: Batch | None = None
+    ) -> None:
+        await self._call(self._add_analytics, hours, events, batch)
 
     async def hour_counts(
         self,
@@ -254,14 +264,14 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         check_key(body, self.cipher, f"The session store {self.location}")
 
     def _epoch(self, connection: sqlite3.Connection) -> str:
-        path = Path(self.location).resolve()
+        path = Path(os.path.realpath(self.location))
         there = places_of(path)
         if there != self._places:
             self._reopened += 1
             self._open_again(connection, path, moved=there[0] != self._places[0])
         elif self._to_erase:
             self._erase(connection, _ERASE_SOON)
-        return str(self._reopened)
+        return f"{leases.epoch(self._opened())} {self._reopened}"
 
     def _open_again(self, connection: sqlite3.Connection, path: Path, *, moved: bool) -> None:
         """Open what is at *path* now. SQLite itself would go on with files that have no name any more."""
@@ -326,25 +336,6 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
             self.location,
         )
 
-    def _take_lease(self, connection: sqlite3.Connection, name: str, ttl: float) -> Lease | None:
-        # Not with RETURNING, which requires SQLite 3.35, and RHEL 9 has 3.34. Within a transaction it is the same.
-        with transaction(connection):
-            now = self._clock()  # after BEGIN, which may have waited as long as the busy timeout
-            if connection.execute(_LEASE, (name, now + ttl, now, now + max(ttl, _LONGEST_LEASE))).rowcount != 1:
-                return None
-            (token,) = connection.execute("SELECT token FROM leases WHERE name = ?", (name,)).fetchone()
-        return Lease(name, token, now + ttl)
-
-    def _renew(self, connection: sqlite3.Connection, lease: Lease, ttl: float) -> Lease | None:
-        with transaction(connection):
-            now = self._clock()
-            held = connection.execute(_LEASE_UNTIL, (now + ttl, lease.name, lease.token, now)).rowcount == 1
-        return lease._replace(expires_at=now + ttl) if held else None
-
-    def _release(self, connection: sqlite3.Connection, lease: Lease) -> bool:
-        with transaction(connection):
-            return connection.execute(_LEASE_UNTIL, (0.0, lease.name, lease.token, self._clock())).rowcount == 1
-
     def _read_shared(self, connection: sqlite3.Connection, namespace: str) -> tuple[bytes | None, int]:
         found = connection.execute(_READ_SHARED, (namespace,)).fetchone()
         return (None, 0) if found is None else found
@@ -358,11 +349,13 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore):
         return cursor.rowcount == 1
 
     def _add_analytics(
-        self, connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event]
+        self, connection: sqlite3.Connection, hours: Sequence[HourCounts], events: Sequence[Event], batch: Batch | None
     ) -> None:
         with transaction(connection):
-            analytics.add(connection, hours, events)
             now = self._clock()
+            if batch is not None and not analytics.is_new(connection, batch, now):
+                return
+            analytics.add(connection, hours, events)
             if self._prune_schedule.due(self, now, len(hours), len(events)):
                 analytics.drop(connection, self, now)
                 self._to_erase = True

@@ -20,8 +20,8 @@ __all__ = ["PASSWORDS", "configure", "serve"]
 PASSWORDS = {"alice": "wonderland", "boss": "corner office"}
 
 
-def configure(module: str, apps: Sequence[str] = (), **options: Any) -> None:
-    """Set Django up for the URLs of *module*, with *apps* beside its own."""
+def configure(module: str, apps: Sequence[str] = (), middleware: Sequence[str] = (), **options: Any) -> None:
+    """Set Django up for the URLs of *module*, with *apps* and *middleware* beside its own."""
     settings.configure(
         ALLOWED_HOSTS=["127.0.0.1"],
         DATABASES={
@@ -47,6 +47,7 @@ def configure(module: str, apps: Sequence[str] = (), **options: Any) -> None:
             "django.middleware.csrf.CsrfViewMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
             "django.contrib.messages.middleware.MessageMiddleware",
+            *middleware,
             f"{__name__}.counting",
         ],
         LOGGING_CONFIG=None,
@@ -77,13 +78,18 @@ _login_paths: Sequence[str]
 
 
 def counting(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The innermost middleware: counts logins that are posted, and pages of those who are logged in."""
+    """The innermost middleware: counts logins that are posted, and pages of those who are logged in.
+
+    A login without a user name is counted under the name of its OAuth 2.0 grant, if it has one.
+    """
 
     def middleware(request: Any) -> Any:
         is_login = request.path in _login_paths
         if is_login and request.method == "POST":
-            as_json = request.content_type == "application/json"
-            _watch.login((json.loads(request.body) if as_json else request.POST)["username"])
+            data = json.loads(request.body) if request.content_type == "application/json" else request.POST
+            user = data.get("username") or data.get("auth-username") or data.get("grant_type")
+            if user is not None:  # the second page of a login has none
+                _watch.login(user)
         response = get_response(request)
         if request.user.is_authenticated and response.status_code < 300 and not is_login:
             _watch.page(request.user.username, request.get_full_path())

@@ -9,7 +9,19 @@ from urllib.parse import urlsplit
 from scrapy import Request, Spider
 from scrapy.http import Response
 
-__all__ = ["FieldSpider"]
+from scrapy_sessions.logins import LoginConfig
+
+__all__ = ["AtSite", "FieldSpider"]
+
+
+class AtSite(LoginConfig):
+    """A login at ``path`` of the site that the settings name: its address is known when the test runs."""
+
+    path: str
+
+    @property
+    def login_url(self) -> str:  # type: ignore[override]  # a constant in a project
+        return f"{self.crawler.settings['FIELD_SITE']}{self.path}"
 
 
 class FieldSpider(Spider):

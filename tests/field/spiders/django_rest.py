@@ -5,45 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from scrapy import FormRequest, Request
-from scrapy.http import JsonRequest, Response
+from scrapy import Request
+from scrapy.http import Response
 
-from scrapy_sessions import BrowserSession, SessionConfig
-from scrapy_sessions.config import Fetch
-from tests.field.spiders.base import FieldSpider
+from scrapy_sessions import BrowserSession
+from scrapy_sessions.logins import FormLogin, TokenLogin
+from tests.field.spiders.base import AtSite, FieldSpider
 
 __all__ = ["WithSession", "WithToken"]
-
-PASSWORDS = {"alice": "wonderland", "boss": "corner office"}
 
 
 def is_json(response: Any) -> bool:
     return bool(response.headers.get("Content-Type", b"").startswith(b"application/json"))
 
 
-class TokenLogin(SessionConfig):
-    async def login(self, session: BrowserSession, fetch: Fetch) -> bool:
-        site = self.crawler.settings["FIELD_SITE"]
-        session.headers.delete("Authorization")
-        data = {"username": session.id, "password": PASSWORDS[session.id]}
-        response = await fetch(JsonRequest(f"{site}/token/login/", data=data))
-        if response.status != 200:
-            return False
-        session.headers.set("Authorization", f"Token {response.json()['token']}", url=site)
-        return True
+class ForToken(AtSite, TokenLogin):
+    path = "/token/login/"
+    scheme = "Token"
 
 
-class FormLogin(SessionConfig):
-    async def login(self, session: BrowserSession, fetch: Fetch) -> bool:
-        form = await fetch(Request(f"{self.crawler.settings['FIELD_SITE']}/session/login/?next=/session/notes/1/"))
-        data = {
-            "csrfmiddlewaretoken": form.css("[name=csrfmiddlewaretoken]::attr(value)").get(""),
-            "next": "/session/notes/1/",
-            "username": session.id,
-            "password": PASSWORDS[session.id],
-        }
-        response = await fetch(FormRequest(form.url, formdata=data))
-        return is_json(response) and response.json()["user"] == session.id
+class ByForm(AtSite, FormLogin):
+    path = "/session/login/?next=/session/notes/1/"
 
     def process_request(self, request: Request, session: BrowserSession) -> None:
         token = next((cookie.value for cookie in session.cookies if cookie.name == "csrftoken"), None)
@@ -74,8 +56,8 @@ class Notes(FieldSpider):
 
 
 class WithToken(Notes):
-    session_config = TokenLogin
+    session_config = ForToken
 
 
 class WithSession(Notes):
-    session_config = FormLogin
+    session_config = ByForm

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from scrapy import FormRequest, Request
+from scrapy import Request
 
-from scrapy_sessions import BrowserSession, SessionConfig
-from scrapy_sessions.config import Fetch
-from tests.field.spiders.base import FieldSpider
+from scrapy_sessions import BrowserSession
+from scrapy_sessions.logins import FormLogin
+from tests.field.spiders.base import AtSite, FieldSpider
 
 __all__ = ["Jupyter"]
 
-PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 
-
-class Login(SessionConfig):
-    login_url = "/login"
-
-    async def login(self, session: BrowserSession, fetch: Fetch) -> bool:
-        form = await fetch(Request(f"{self.crawler.settings['FIELD_SITE']}/login?next=/api/me"))
-        data = {"_xsrf": form.css("[name=_xsrf]::attr(value)").get(""), "password": PASSWORDS[session.id]}
-        response = await fetch(FormRequest(form.url, formdata=data))
-        return response.status == 200
+class Login(AtSite, FormLogin):
+    path = "/login?next=/api/me"
 
     def process_request(self, request: Request, session: BrowserSession) -> None:
         token = next((cookie.value for cookie in session.cookies if cookie.name == "_xsrf"), None)

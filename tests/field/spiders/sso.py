@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from scrapy import FormRequest, Request
 from scrapy.http import Response
 
-from scrapy_sessions import BrowserSession, SessionConfig
-from scrapy_sessions.config import Fetch
-from tests.field.spiders.base import FieldSpider
+from scrapy_sessions.logins import FormLogin
+from tests.field.spiders.base import AtSite, FieldSpider
 
 __all__ = ["SingleSignOn"]
 
-PASSWORDS = {"alice": "wonderland", "boss": "corner office"}
 
-
-class Login(SessionConfig):
-    login_url = "/login"
-
-    async def login(self, session: BrowserSession, fetch: Fetch) -> bool:
-        response = await fetch(Request(f"{self.crawler.settings['FIELD_SITE']}/login"))
-        if response.css("[type=password]"):  # the provider doesn't know this session, or not any more
-            data = {
-                "csrfmiddlewaretoken": response.css("[name=csrfmiddlewaretoken]::attr(value)").get(""),
-                "next": response.css("[name=next]::attr(value)").get(""),
-                "username": session.id,
-                "password": PASSWORDS[session.id],
-            }
-            response = await fetch(FormRequest(response.url, formdata=data))
-        return response.text == "welcome"
+class Login(AtSite, FormLogin):
+    path = "/login"
+    trusted_hosts = ("127.0.0.1",)  # that of the provider; the service is on localhost
 
 
 class SingleSignOn(FieldSpider):

@@ -210,7 +210,7 @@ class _Player:
         world, registry = self.world, self.router.registry
         for session_id in registry.ids_in_memory():
             session = registry.in_memory(session_id)
-            if session is None or (session.status != "retired" and session.login_error is None):
+            if session is None or (session.status != "retired" and not session.login_errors):
                 continue
             if world.logs_in:
                 wrongly = self.site.can_log_in(world.account_of(session_id))

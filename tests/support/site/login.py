@@ -4,7 +4,7 @@
 ``/login``    a form with a token in ``csrf``; posting ``user`` with that token gives the cookie ``auth``, and one that
               no page looks at, ``theme``; answers the statuses of the rule ``refusals`` first, and while ``hanging``
               is set doesn't answer at all; takes ``login_ms`` more. A 429 comes with ``Retry-After``, by the rule
-              ``after``
+              ``after``. What is posted here or to ``/token`` is redirected to the rule ``moved`` with a 307
 ``/token``    posting JSON with ``user`` gives JSON with ``token``
 ``/secret/…`` for holders of the cookie; others meet the rule ``denial``: ``401``, ``403``, ``redirect``,
               ``absolute`` or ``form`` (a page with the form, and status 200). ``forget`` in the query forgets the
@@ -14,7 +14,8 @@ others        a page; ``status`` for the first ``times`` requests of its ``key``
               ``Retry-After``; ``to`` redirects
 ============= ======================================================================================================
 
-Controls: ``GET /_users``, ``POST /_expire``, ``POST /_forget`` (the journal alone).
+Controls: ``GET /_users``, ``POST /_admit`` (the user in the body), ``POST /_expire``, ``POST /_forget`` (the journal
+alone).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Login(Part):
         self.denial = "401"
         self.refusals: list[int] = []
         self.hanging = False
+        self.moved = ""
         self.login_ms = self.uses = 0
         self.after = 1
         self._used: Counter[str] = Counter()
@@ -53,6 +55,9 @@ class Login(Part):
         match request.method, request.path:
             case b"GET", b"/_users":
                 return as_json(self._users)
+            case b"POST", b"/_admit":
+                assert request.content is not None
+                return as_json(self._admit(request.content.read().decode()))
             case b"POST", b"/_expire":
                 self._users.clear()
                 return as_json(None)
@@ -64,6 +69,8 @@ class Login(Part):
     def page(self, request: Request, entry: dict[str, Any]) -> Reply:
         path, posted = entry["path"], request.method == b"POST"
         if path in {"/login", "/token"} and posted:
+            if self.moved:
+                return Reply(status=307, headers=[("Location", self.moved.encode())])
             reply = self._token(request) if path == "/token" else self._log_in(request)
             reply.seconds, reply.held = self.login_ms / 1000, self.hanging
             return reply

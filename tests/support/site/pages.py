@@ -13,6 +13,7 @@
 ``/cached``           cacheable for ``max_age`` seconds (60), ETag made of ``version`` (1), 304 if the client has it
 ``/login``            a form; posting ``user`` gives the cookie ``auth`` and leads to ``/secret``
 ``/secret``           names the user; without a known ``auth`` 401, or a redirect to ``/login`` with ``login=redirect``
+``/browser/…``        needs a browser: see :mod:`tests.support.site.scripts`
 ``/robots.txt``       allows everything, unless set with ``POST /_robots`` (in the other parts, too)
 ====================  ==================================================================================================
 
@@ -32,6 +33,7 @@ from twisted.web.http import Request
 
 from tests.support.site.parts import DROP, Part, Reply, argument, as_json
 from tests.support.site.records import Visitors, cookie_pairs, header
+from tests.support.site.scripts import ScriptPages
 
 __all__ = ["Pages"]
 
@@ -46,6 +48,7 @@ class Pages(Part):
     def __init__(self) -> None:
         super().__init__()
         self._pages: dict[str, Callable[[Request], Reply]] = {
+            "browser": self._script_page,
             "cached": self._cached,
             "chain": self._chain,
             "drop": self._drop,
@@ -61,6 +64,7 @@ class Pages(Part):
         self._visitors = Visitors()
         self._failed: Counter[str] = Counter()
         self._logins: dict[str, str] = {}
+        self._scripts = ScriptPages()
 
     def control(self, request: Request) -> Reply:
         match request.method, request.path:
@@ -100,6 +104,9 @@ class Pages(Part):
         body = (request.args or {}).get(b"body")
         content_type = argument(request, "type") or "text/html; charset=utf-8"
         return Reply(body[0] if body else _html(request.path.decode("latin-1"), ""), content_type)
+
+    def _script_page(self, request: Request) -> Reply:
+        return self._scripts.answer(request)
 
     def _whoami(self, request: Request) -> Reply:
         cookies = dict(cookie_pairs(request))

@@ -118,7 +118,7 @@ class Playing(Spider):
     async def refresh(self, response: Response) -> AsyncIterator[Any]:
         alice = self.sessions.of(response)
         await self.get("q", ALICE)
-        runtime_of(alice).login_error = "given up"
+        runtime_of(alice).login_errors = {"": "given up"}
         await self.sessions.login_again("alice")
         await self.get("r", ALICE)
         yield {}

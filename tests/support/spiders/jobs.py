@@ -11,7 +11,7 @@ from scrapy.http import Response
 
 from tests.support.spiders.base import SiteSpider
 
-__all__ = ["Resumed"]
+__all__ = ["Resumed", "Waiting"]
 
 
 class Resumed(SiteSpider):
@@ -36,3 +36,14 @@ class Resumed(SiteSpider):
         """Yield which session was asked for, and which one it was."""
         meta = response.meta
         yield {"asked": asked, "session": meta["session_id"], "pool": meta.get("session_pool")}
+
+
+class Waiting(Resumed):
+    """As :class:`Resumed`, but doesn't stop by itself; what it queues goes to the session or pool of the first."""
+
+    name = "waiting"
+
+    async def start(self) -> AsyncIterator[Any]:
+        if self.first:
+            for url in (self.first, *self.urls):
+                yield Request(url, meta=dict(self.metas[0]), dont_filter=True)

@@ -36,6 +36,7 @@ class Talkative(SiteSpider):
         alice.headers.set("Authorization", f"Bearer {SECRETS['bearer']}", url=self.urls[0])
         alice.cookies.set("edit", SECRETS["edit"], domain="127.0.0.1")
         alice.cookies.set("edit", SECRETS["edit"] + "2", domain="127.0.0.1", path="/other")
+        await alice.fetch(Request(self.urls[0]))  # the site's cookie is there before the other requests leave
         for url in self.urls:
             yield Request(
                 url, self.look, errback=self.failed, cookies={"seed": SECRETS["seed"]}, meta={"session_id": "alice"}

@@ -1,0 +1,75 @@
+"""Notices that a page, its context or the browser is lost: it crashed, was killed, or doesn't answer any more."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from playwright.async_api import Error
+
+_T = TypeVar("_T")
+
+PATIENCE = 30.0
+"""Seconds that the browser may take to answer: one that was killed may never do so."""
+
+_GRACE = 2.0
+"""Seconds that work on something lost may take to end by itself, with the error that says more."""
+
+
+_CRASH = re.compile(r"(\w+\.\w+: )?(Target|Page) crashed\s*")
+
+
+class Lost(Exception):
+    """A page, its context or the browser was lost while it was used."""
+
+
+async def within(seconds: float, work: Awaitable[_T]) -> _T:
+    """Return the result of *work* on the browser. Raises :exc:`Lost` if it ends with the browser, or takes longer."""
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError:
+        raise Lost(f"no answer in {seconds:g} s") from None
+    except Error as e:
+        if is_loss(e):
+            raise Lost(str(e)) from e
+        raise
+
+
+async def until_lost(
+    work: Coroutine[Any, Any, _T], ends: Collection[asyncio.Future[Any]], ping: Callable[[], Awaitable[Any]]
+) -> _T:
+    """Return the result of *work*, which may take as long as the browser answers.
+
+    Raises :exc:`Lost`, and cancels *work*, after one of *ends* is done, and when *ping* gets no answer.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            done, _ = await asyncio.wait({task, *ends}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                await asyncio.wait({task}, timeout=_GRACE)
+                break
+            with suppress(Error):  # an answer, too; what it means for the work is told by that
+                await within(PATIENCE, ping())
+        if not task.done():
+            raise Lost("it ended while it was used")
+        try:
+            return task.result()
+        except Error as e:
+            if is_loss(e) or any(end.done() for end in ends):
+                raise Lost(str(e)) from e
+            raise
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_GRACE)
+
+
+def is_loss(error: Error) -> bool:
+    """Whether *error* says that a page, its context or the browser is gone."""
+    # TargetClosedError is no public name of Playwright, and a crash has no class of its own. The messages of other
+    # errors have text of the site in them: its URLs, and what its scripts throw.
+    return type(error).__name__ == "TargetClosedError" or bool(_CRASH.fullmatch(error.message.partition("\n")[0]))

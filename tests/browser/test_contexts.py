@@ -1,0 +1,173 @@
+"""The contexts of a crawl are bounded, and closed when nobody needs them: in a real Chromium, without Scrapy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from scrapy_sessions.exceptions import PoolBusy, SessionRetired
+from scrapy_sessions.sessions.runtime import SessionRuntime
+from tests.support.browser import MISSING, chromium
+from tests.support.site import Site
+from tests.support.waiting import until
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed"),
+]
+
+
+class Guard:
+    """The crawl is never closing."""
+
+    async def wait(self, awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+
+@asynccontextmanager
+async def opened(**options: Any) -> AsyncIterator[tuple[Any, Any]]:
+    """The contexts under test, and the browser."""
+    from scrapy_sessions.browser.contexts import BrowserContexts  # noqa: PLC0415  # not everybody has Playwright
+
+    async with chromium() as browser:
+
+        async def create(session: Any, name: str, arguments: dict[str, Any]) -> Any:
+            return await browser.new_context(**arguments)
+
+        wanted = {"limit": 8, "idle": 0.0, "timeout": 0.0, "max_storage": 0, **options}
+        contexts = BrowserContexts(create, Guard(), **wanted)
+        yield contexts, browser
+        await contexts.close()
+        assert browser.contexts == []
+
+
+async def visit(contexts: Any, session: SessionRuntime, site: Site, script: str = "0", *, keep: bool = False) -> Any:
+    """Run *script* in a page of *session*; return the page if it is to be kept."""
+    async with contexts.use(session, {}) as context:
+        page = await context.context.new_page()
+        await page.goto(site.url("/page/1"))
+        await page.evaluate(script)
+        if keep:
+            return page
+        await page.close()
+    return None
+
+
+async def test_the_least_recently_used_context_gives_way(site: Site) -> None:
+    """At the limit the idle context whose last page is the longest ago is closed, after its storages were read."""
+    alice, bob, carol = (SessionRuntime(name) for name in ("alice", "bob", "carol"))
+    async with opened(limit=2) as (contexts, browser):
+        await visit(contexts, alice, site, "localStorage.setItem('who', 'alice')")
+        await visit(contexts, bob, site)
+        first = list(browser.contexts)
+        await visit(contexts, alice, site, "document.cookie = 'again=1'")
+        await visit(contexts, carol, site)
+        assert len(browser.contexts) == 2
+        assert first[0] in browser.contexts
+        assert alice.data_of("local_storage") == {site.url("").rstrip("/"): {"who": "alice"}}
+        assert alice.jar["again"] == "1"
+
+
+async def test_an_idle_context_is_closed(site: Site) -> None:
+    """After a while without a page the context is closed; not as long as a page is open."""
+    alice = SessionRuntime("alice")
+    async with opened(idle=0.2) as (contexts, browser):
+        page = await visit(contexts, alice, site, keep=True)
+        await asyncio.sleep(0.5)
+        assert len(browser.contexts) == 1
+        await page.evaluate("sessionStorage.setItem('draft', '7')")
+        await page.close()
+        await until(lambda: not browser.contexts)
+        assert alice.data_of("session_storage") == {site.url("").rstrip("/"): {"draft": "7"}}
+
+
+@pytest.mark.parametrize("end", ["retired", "deleted"])
+async def test_the_end_of_a_session_closes_its_context(site: Site, end: str) -> None:
+    """A session that is retired or deleted has no context any more, and gets none."""
+    alice = SessionRuntime("alice")
+    async with opened() as (contexts, browser):
+        await visit(contexts, alice, site, keep=True)
+        assert browser.contexts
+        if end == "retired":
+            alice.retire("over")
+        else:
+            alice.closed = True
+            alice.wake_first()
+        await until(lambda: not browser.contexts)
+        with pytest.raises(SessionRetired):
+            await visit(contexts, alice, site)
+
+
+async def test_a_new_generation_gets_a_new_context(site: Site) -> None:
+    """After a login, pages of before change nothing in the session, and the next page runs in a new context."""
+    alice = SessionRuntime("alice")
+    alice.jar.set("token", "old", domain="127.0.0.1")
+    async with opened() as (contexts, browser):
+        old = await visit(contexts, alice, site, "localStorage.setItem('theme', 'dark')", keep=True)
+        alice.new_generation()
+        alice.jar.set("token", "new", domain="127.0.0.1")
+        await old.evaluate("document.cookie = 'token=stale; Path=/'")
+        page = await visit(contexts, alice, site, keep=True)
+        assert page.context != old.context
+        assert await page.evaluate("[document.cookie, localStorage.getItem('theme')]") == ["token=new", "dark"]
+        await old.close()
+        await until(lambda: len(browser.contexts) == 1)
+        await contexts.capture()
+        assert alice.jar["token"] == "new"
+
+
+async def test_who_waits_too_long_is_named_and_fails(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is never closed keeps its context: a WARNING names its session, and others fail after the timeout."""
+    monkeypatch.setattr("scrapy_sessions.browser.contexts._WARN_AFTER", 0.2)
+    alice, bob = SessionRuntime("alice"), SessionRuntime("bob")
+    async with opened(limit=1, timeout=0.5) as (contexts, _):
+        await visit(contexts, alice, site, keep=True)
+        with pytest.raises(PoolBusy, match="'bob'"):
+            await visit(contexts, bob, site)
+        (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert "'bob' waits" in warning
+        assert "'alice' (open pages: 1)" in warning
+
+
+async def test_a_context_that_was_closed_by_others_is_opened_again(site: Site) -> None:
+    """A context that is gone, as with its browser, frees its place, and the session gets another with its cookies."""
+    alice = SessionRuntime("alice")
+    async with opened(limit=1) as (contexts, browser):
+        await visit(contexts, alice, site, "document.cookie = 'a=1; Path=/'")
+        await browser.contexts[0].close()
+        page = await visit(contexts, alice, site, keep=True)
+        assert await page.evaluate("document.cookie") == "a=1"
+
+
+async def test_requests_of_a_session_share_one_context(site: Site) -> None:
+    """Requests that come at once wait for one context, and what they set is all in the session."""
+    alice = SessionRuntime("alice")
+    async with opened() as (contexts, browser):
+        await asyncio.gather(
+            *(visit(contexts, alice, site, f"document.cookie = 'c{number}=1; Path=/'") for number in range(8))
+        )
+        assert len(browser.contexts) == 1
+        assert {cookie.name for cookie in alice.jar} == {f"c{number}" for number in range(8)}
+
+
+async def test_a_kept_page_that_crashes_keeps_no_place(site: Site) -> None:
+    """Its context is idle: it gives way to that of another session, and is still saved."""
+    alice, bob = SessionRuntime("alice"), SessionRuntime("bob")
+    async with opened(limit=1, timeout=10.0) as (contexts, _):
+        page = await visit(contexts, alice, site, "document.cookie = 'left=here'", keep=True)
+        crashed = asyncio.get_running_loop().create_future()
+        page.on("crash", lambda _: crashed.set_result(None))
+        devtools = await page.context.new_cdp_session(page)
+        crashing = asyncio.ensure_future(devtools.send("Page.crash"))
+        await asyncio.wait_for(crashed, 10)
+        await visit(contexts, bob, site)
+        crashing.cancel()
+        await asyncio.wait([crashing])
+        assert page.is_closed()
+    assert [cookie.value for cookie in alice.jar.dump()] == ["here"]

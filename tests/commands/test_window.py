@@ -1,0 +1,52 @@
+"""What a session needs while its browser window is open."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from scrapy.settings import Settings
+
+from scrapy_sessions import PersistentSession
+from scrapy_sessions.commands.support import window
+from scrapy_sessions.commands.support.arguments import subcommand
+from scrapy_sessions.commands.support.context import Context
+from scrapy_sessions.sessions.manager import registry_of
+from tests.support.command_line import fill
+from tests.support.waiting import HANG
+
+
+def test_it_does_not_expire(tmp_path: Path) -> None:
+    """While the window is open, the session counts as used, again and again; one that is deleted stays so."""
+    now = time.time()
+    file = tmp_path / "s.db"
+    fill(
+        file, PersistentSession(session_id="alice", namespace="shop", start_time=now, last_activity=now, idle_timeout=6)
+    )
+    options = subcommand("open").parse_args(["alice", "--store", str(file)])
+    options.namespace = None
+
+    async def last_used(context: Context) -> float | None:
+        async with context.manager_of("shop") as manager:
+            record = await manager.load_session("alice")
+            return None if record is None else record.last_activity
+
+    async def use() -> None:
+        context = Context(options, Settings())
+        await context.open()
+        async with context.manager_of("shop") as manager:
+            session = await registry_of(manager).detached("alice", "shop")
+            async with window.kept_alive(context, "shop", session):
+                until = time.monotonic() + HANG
+                while (used := await last_used(context)) is not None and used <= now and time.monotonic() < until:
+                    await asyncio.sleep(0.1)
+            assert used is not None
+            assert used > now
+            assert session.last_activity > now
+            await manager.delete_session("alice")
+            await window.keep_alive(context, "shop", "alice")
+            assert await last_used(context) is None
+        await context.close()
+
+    asyncio.run(use())
