@@ -71,8 +71,8 @@ MODES = [
 """For ``parametrize``: with Twisted's asyncio reactor, and without a reactor. Without, hosts must be IP addresses."""
 
 # The package under test may be installed, or part of this checkout; the tests always are part of the checkout.
-_ROOTS = dict.fromkeys((str(Path(scrapy_sessions.__file__).parents[1]), str(Path(__file__).parents[2])))
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(_ROOTS), "PYTHONUNBUFFERED": "1"}
+_PATHS = (str(Path(__file__).with_name("import_path")), str(Path(scrapy_sessions.__file__).parents[1]))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(_PATHS), "PYTHONUNBUFFERED": "1"}
 """The environment in which a process finds the package under test, and the tests."""
 
 _PROGRAM = [sys.executable, "-m", "tests.support.crawl_process"]

@@ -21,6 +21,7 @@ from scrapy_sessions import Cookie, PersistentSession
 from scrapy_sessions.storage import SQLiteStore
 from scrapy_sessions.storage.base import Key
 from scrapy_sessions.storage.codec import decode, encode
+from tests.support.crawl import ENVIRONMENT
 from tests.support.waiting import HANG
 
 __all__ = ["SECRET", "STORE", "calls", "complaints", "loaded", "rich_record", "saved", "sessions", "stored"]
@@ -63,11 +64,10 @@ def calls(folder: Path, *arguments: list[str]) -> list[tuple[int, str, str]]:
 
     Returns what each exits with, its output, and what it said on standard error.
     """
-    path = [str(Path(scrapy_sessions.__file__).parents[1]), str(Path(__file__).parents[2])]
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        env=ENVIRONMENT,
         capture_output=True,
         timeout=HANG,
         check=True,
