@@ -227,7 +227,8 @@ async def test_a_job_goes_on(site: Site, tmp_path: Path) -> None:
     }
     detours = [{"detour": site.url(f"/other/{number}"), "detour_meta": of("bob")} for number in range(20)]
     urls = [(site.url(f"/never/{number}"), of("alice", **detour)) for number, detour in enumerate(detours)]
-    first = await seeing(Stops, urls=urls, settings=settings)
+    # Scrapy 2.14 waits 0.1 s before it calls a callback: time for all pages, but for a delay.
+    first = await seeing(Stops, urls=urls, settings={**settings, "DOWNLOAD_DELAY": 0.3})
     second = await seeing(urls=[], settings=settings)
     assert first.seen
     assert second.seen
