@@ -15,11 +15,10 @@ from scrapy.http.request import NO_CALLBACK
 from scrapy_sessions.analytics.redaction import describe_fault, safe_url
 from scrapy_sessions.config import PROXY_REFUSES, SessionConfig, Verdict
 from scrapy_sessions.crawl.blame import Answer
+from scrapy_sessions.crawl.identity import apply_proxy, unbound_identity_of
 from scrapy_sessions.crawl.scrapy_internals import is_proxy_failure, is_robots_refusal
 from scrapy_sessions.exceptions import CrawlClosing, SessionError
-from scrapy_sessions.models import EVERYWHERE
 from scrapy_sessions.safe_repr import safe_repr
-from scrapy_sessions.sessions.json_data import copy_json
 
 if TYPE_CHECKING:
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
@@ -139,17 +138,12 @@ def _identify(request: Request, session: SessionRuntime) -> None:
     """Give *request* the identity of *session*, but none of its cookies and secret headers."""
     request.meta["session_id"] = None
     request.meta["dont_merge_cookies"] = True
-    for name, value in session.bound_headers.dump().get(EVERYWHERE, {}).items():
-        request.headers[name] = value
-    if session.user_agent:
-        request.headers["User-Agent"] = session.user_agent
-    if session.language:
-        request.headers["Accept-Language"] = session.language
-    for key, value in session.meta.items():
-        request.meta.setdefault(key, copy_json(value))
+    identity = unbound_identity_of(session)
+    identity.apply_headers(request.headers)
+    identity.apply_meta(request.meta)
     proxy = session.current_proxy()
     if proxy is not None:
-        request.meta["proxy"] = proxy
+        apply_proxy(request.meta, proxy)
 
 
 def is_question(request: Request) -> bool:

@@ -10,9 +10,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from scrapy import Request
+from scrapy.http import Headers
 from scrapy.utils.httpobj import urlparse_cached
 
-from scrapy_sessions.crawl.scrapy_internals import forget_proxy_credentials, normalize_header_name
+from scrapy_sessions.crawl.scrapy_internals import (
+    forget_proxy_credentials,
+    is_default_proxy,
+    normalize_header_name,
+    setdefault_header,
+)
 from scrapy_sessions.sessions.headers import origin_of
 from scrapy_sessions.sessions.json_data import copy_json
 from scrapy_sessions.sessions.runtime import SessionRuntime
@@ -46,6 +52,15 @@ class Identity(NamedTuple):
         note.update({_META + key: _digest_of_json(value) for key, value in meta.items()})
         return cls(tuple(encoded.items()), tuple(meta.items()), note)
 
+    def apply_headers(self, headers: Headers) -> list[tuple[bytes, list[bytes]]]:
+        """Set the session's headers, unless the request sets them itself, and return those that were set."""
+        applied = []
+        for key, value in self.headers:
+            values = [value]
+            if setdefault_header(headers, key, values) is values:
+                applied.append((key, values))
+        return applied
+
     def apply_meta(self, meta: dict[str, Any]) -> list[str]:
         """Set the session's keys in *meta*, unless the request has one of its own, and return those that were set."""
         applied = [key for key, _ in self.meta if key not in meta]
@@ -59,6 +74,14 @@ class Identity(NamedTuple):
         """Return the part of the note about *headers* and the keys *meta*."""
         names = [*(name.decode() for name in headers), *(_META + key for key in meta)]
         return {name: self.note[name] for name in names}
+
+
+def apply_proxy(meta: dict[str, Any], proxy: str) -> bool:
+    """Set *proxy* in *meta*, unless the request has a proxy of its own, and return whether it was set."""
+    if "proxy" in meta and not is_default_proxy(meta):  # a proxy from the environment is only a default
+        return False
+    meta["proxy"] = proxy
+    return True
 
 
 def remove_leftovers(request: Request) -> None:
@@ -113,9 +136,12 @@ def identity_of(session: SessionRuntime, request: Request) -> Identity:
     return known
 
 
-def browser_identity_of(session: SessionRuntime) -> Identity:
-    """Return the identity for a request to scrapy-playwright: without the headers that are bound to an origin, as it
-    sends the headers of a request with all navigations of the page, also to other origins. The browser adds them."""
+def unbound_identity_of(session: SessionRuntime) -> Identity:
+    """Return the identity of *session* without the headers that are bound to an origin, which may be secret.
+
+    For anonymous requests. And for scrapy-playwright, which sends the headers of a request with all navigations of the
+    page, also to other origins: the browser adds those that are bound.
+    """
     if session.identity is not None:
         identity: Identity = session.identity
         return identity

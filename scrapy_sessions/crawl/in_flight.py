@@ -19,19 +19,18 @@ from scrapy_sessions.crawl.identity import (
     CONTEXT,
     PROXY,
     Identity,
-    browser_identity_of,
+    apply_proxy,
     digest,
     identity_of,
     remove_proxy,
+    unbound_identity_of,
     without_credentials,
 )
 from scrapy_sessions.crawl.scrapy_internals import (
     delete_header,
     header_values,
-    is_default_proxy,
     pop_header,
     set_header,
-    setdefault_header,
 )
 from scrapy_sessions.sessions.runtime import SessionRuntime
 
@@ -101,18 +100,14 @@ class InFlight:
 
     def apply_identity(self, request: Request) -> None:
         """Apply the session's identity to *request*. What the request itself sets has precedence."""
-        session, headers, applied = self.session, request.headers, self._applied
-        meta = request.meta
+        session, meta = self.session, request.meta
         in_browser = meta.get("playwright", session.meta.get("playwright") if session.meta else None)
         identity: Identity = (
-            browser_identity_of(session) if in_browser else session.identity or identity_of(session, request)
+            unbound_identity_of(session) if in_browser else session.identity or identity_of(session, request)
         )
         if identity.meta:
             self._meta = identity.apply_meta(meta)
-        for key, value in identity.headers:
-            values = [value]
-            if setdefault_header(headers, key, values) is values:
-                applied.append((key, values))
+        self._applied = applied = identity.apply_headers(request.headers)
         note = identity.note
         if len(applied) != len(identity.headers) or len(self._meta or ()) != len(identity.meta):
             note = identity.note_of((key for key, _ in applied), self._meta or ())
@@ -133,9 +128,8 @@ class InFlight:
 
     def _apply_proxy(self, proxy: str, meta: dict[str, Any], note: dict[str, str]) -> dict[str, str]:
         """Set *proxy*, unless the request has one of its own, and return *note* with it."""
-        if "proxy" in meta and not is_default_proxy(meta):  # a proxy from the environment is only a default
+        if not apply_proxy(meta, proxy):
             return note
-        meta["proxy"] = proxy
         self.by_proxy = True
         self._proxy = without_credentials(proxy)
         return {**note, PROXY: digest(self._proxy.encode())}

@@ -16,6 +16,7 @@ from scrapy.utils.test import get_crawler
 from scrapy_sessions import Profile, SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import Questions
 from scrapy_sessions.crawl.blame import Answer
+from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.user_code import UserCode
 from scrapy_sessions.sessions.runtime import SessionRuntime
@@ -37,13 +38,13 @@ class World:
         self.status = status
         self.closed: list[str] = []
         self.counts: Counter[str] = Counter()
-        self.proxies: list[str | None] = []  # of the requests
+        self.requests: list[Request] = []
         self.config = Checks.from_crawler(crawler)
         user_code = UserCode(crawler, self.closed.append, lambda name: self.counts.update([name]))
         self.questions = Questions(self._download, ShutdownGuard(lambda: False), user_code)
 
     def _download(self, request: Request) -> Awaitable[Response]:
-        self.proxies.append(request.meta.get("proxy"))
+        self.requests.append(request)
 
         async def download() -> Response:
             return Response(request.url, status=self.status, request=request)
@@ -113,6 +114,28 @@ async def test_an_anonymous_visitor_has_the_proxy_of_now() -> None:
     world = World(lambda: Verdict.OK)
     for _ in range(3):
         await world.questions.ask(session, URL, world.config, anonymous=True)
-        assert world.proxies[-1] == session.current_proxy()
+        assert world.requests[-1].meta["proxy"] == session.current_proxy()
         clock.ahead += 60
-    assert len(set(world.proxies)) == 3
+    assert len({request.meta["proxy"] for request in world.requests}) == 3
+
+
+async def test_an_anonymous_visitor_has_the_identity_of_the_session() -> None:
+    """An anonymous question has the headers, meta keys and proxy that a request of the session gets, and no secret."""
+    profile = Profile(
+        user_agent="Agent/1",
+        language="de",
+        headers={"User-Agent": "Agent/2", "DNT": "1"},
+        proxy="http://proxy.test:80",
+        meta={"impersonate": {"browser": "chrome"}},
+    )
+    session = SessionRuntime("alice", profile=profile)
+    session.bound_headers.set("Authorization", SECRET, url=URL)
+    world = World(lambda: Verdict.OK)
+    await world.questions.ask(session, URL, world.config, anonymous=True)
+    asked, request = world.requests[-1], Request(URL)
+    InFlight(session, world.config).apply_identity(request)
+    assert request.headers.pop("Authorization") == [SECRET.encode()]
+    assert asked.headers == request.headers
+    assert {key: asked.meta[key] for key in ("impersonate", "proxy")} == {
+        key: request.meta[key] for key in ("impersonate", "proxy")
+    }
