@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.tls_site import certificate
+from tests.support.tls_site import TlsServer
 
 __all__ = ["GreetedSite", "Greeting", "greeted_site"]
 
@@ -78,21 +76,12 @@ def _peek(connection: socket.socket) -> bytes:
 @contextmanager
 def greeted_site(folder: Path) -> Iterator[GreetedSite]:
     """Serve until the end of the block: ``/hop`` redirects to ``/end`` of another host, ``/fail`` fails once."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate(folder))
     failed: set[str] = set()
-    fingerprints: dict[int, Fingerprint] = {}  # by file descriptor
+    fingerprints: dict[int, Fingerprint] = {}  # by file descriptor, which the handshake keeps
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def finish_request(self, request: Any, client_address: Any) -> None:
-            with suppress(OSError):
-                request.settimeout(30)
-                fingerprint = fingerprint_of(_peek(request))
-                with context.wrap_socket(request, server_side=True) as encrypted:
-                    fingerprints[encrypted.fileno()] = fingerprint
-                    Handler(encrypted, client_address, self)
+    class Server(TlsServer):
+        def greet(self, connection: socket.socket) -> None:
+            fingerprints[connection.fileno()] = fingerprint_of(_peek(connection))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -118,13 +107,6 @@ def greeted_site(folder: Path) -> Iterator[GreetedSite]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
-    seen = GreetedSite(server.server_address[1])
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with Server(folder, Handler).running() as port:
+        seen = GreetedSite(port)
         yield seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

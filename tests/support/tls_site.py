@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,13 +11,49 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["TlsSite", "certificate", "tls_site"]
+from tests.support.waiting import HANG
+
+__all__ = ["TlsServer", "TlsSite", "tls_site"]
+
+
+class TlsServer(ThreadingHTTPServer):
+    """A server on a free port of this machine, with a new certificate in *folder*."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(_certificate(folder))
+
+    @contextmanager
+    def running(self) -> Iterator[int]:
+        """Serve in a thread until the end of the block, which gets the port."""
+        thread = Thread(target=self.serve_forever)
+        thread.start()
+        try:
+            yield self.server_address[1]
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with suppress(OSError):  # a client may connect without TLS, or close the connection
+            request.settimeout(HANG)
+            self.greet(request)
+            with self._context.wrap_socket(request, server_side=True) as encrypted:
+                self.RequestHandlerClass(encrypted, client_address, self)
+
+    def greet(self, connection: socket.socket) -> None:
+        """Called before the handshake of each *connection*."""
 
 
 class TlsSite:
@@ -27,7 +64,7 @@ class TlsSite:
         self.cookies: dict[str, set[str]] = defaultdict(set)
 
 
-def certificate(folder: Path) -> Path:
+def _certificate(folder: Path) -> Path:
     """Write a new key with its own certificate into *folder*, and return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
@@ -49,10 +86,6 @@ def tls_site(folder: Path, pages: dict[str, str]) -> Iterator[TlsSite]:
     """Serve *pages*, HTML by URL without the scheme, until the end of the block. Its key is in *folder*."""
 
     class Handler(BaseHTTPRequestHandler):
-        def handle(self) -> None:
-            with suppress(OSError):  # a browser may connect without TLS, or go away
-                super().handle()
-
         def do_GET(self) -> None:
             url = f"{self.headers['Host'].partition(':')[0]}{self.path}"
             sent = self.headers.get("Cookie") or ""
@@ -67,18 +100,6 @@ def tls_site(folder: Path, pages: dict[str, str]) -> Iterator[TlsSite]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    seen = TlsSite(server.server_address[1])
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate(folder))
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    server.daemon_threads = True
-    server.handle_error = lambda request, address: None  # type: ignore[method-assign]
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with TlsServer(folder, Handler).running() as port:
+        seen = TlsSite(port)
         yield seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
