@@ -129,8 +129,44 @@ def test_distributions_have_no_sessions(built: tuple[Path, list[dict[str, bytes]
         assert any(name.endswith("example_project/demo.py") for name in sdist.getnames())
 
 
-def test_workflow_runs_the_same_checks() -> None:
-    """The workflow has no checks of its own: its one command is .ci/run."""
-    workflows = list((ROOT / ".github" / "workflows").iterdir())
-    commands = [line for path in workflows for line in re.findall(r"\brun:\s*(.*)", path.read_text(encoding="utf-8"))]
-    assert commands == [".ci/run"]
+def test_source_distribution_is_the_repository(built: tuple[Path, list[dict[str, bytes]]]) -> None:
+    """The source distribution has each file of the repository, and nothing else but its metadata."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("this is not a clone")
+    with tarfile.open(distribution(built, ".tar.gz")) as sdist:
+        packed = {name.partition("/")[2] for name in sdist.getnames()}
+    assert packed - {"PKG-INFO"} == set(listed.stdout.splitlines())
+
+
+def test_version_is_in_one_place(built: tuple[Path, list[dict[str, bytes]]]) -> None:
+    """The version in ``pyproject.toml`` is that of the distributions, and no module has another."""
+    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(built[1][0]) == [
+        f"scrapy_persistent_sessions-{version}-py3-none-any.whl",
+        f"scrapy_persistent_sessions-{version}.tar.gz",
+    ]
+    modules = (ROOT / "scrapy_sessions").rglob("*.py")
+    assert [path.name for path in modules if "__version__ =" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize(("workflow", "command"), [("ci.yml", ".ci/run"), ("publish.yml", ".ci/build dist")])
+def test_workflows_have_no_steps_of_their_own(workflow: str, command: str) -> None:
+    """The one command of each workflow is a script, which runs on any machine."""
+    text = (ROOT / ".github" / "workflows" / workflow).read_text(encoding="utf-8")
+    assert re.findall(r"\brun:\s*(.*)", text) == [command]
+    assert os.access(ROOT / command.partition(" ")[0], os.X_OK)
+
+
+def test_these_are_all_workflows() -> None:
+    """No other workflow runs than those above."""
+    assert {path.name for path in (ROOT / ".github" / "workflows").iterdir()} == {"ci.yml", "publish.yml"}
+
+
+def test_actions_are_pinned() -> None:
+    """Each action is pinned by its full commit, one commit for each, with its version beside it."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").iterdir()]
+    uses = [line for text in texts for line in re.findall(r"\buses: *(.+)", text)]
+    pins = {re.fullmatch(r"([\w/-]+)@([0-9a-f]{40}) # v[\d.]+", line) for line in uses}
+    assert None not in pins
+    assert len({pin[1] for pin in pins if pin}) == len(set(uses))
