@@ -89,7 +89,7 @@ class BrowserContexts:
             try:
                 await within(PATIENCE, self._prepare(opened))
                 yield opened
-                if opened.is_current:
+                if opened.is_current and opened.unread:
                     await self._read(opened, opened.pull_cookies())
             finally:
                 opened.in_flight -= 1
@@ -244,15 +244,25 @@ class BrowserContexts:
         )
 
     def _watch(self, opened: OpenContext, page: Page) -> None:
-        """Read the storages of *page* when it is closed, whoever closes it."""
+        """Read the storages and the cookies of *page* when it is closed, whoever closes it."""
         close = page.close
 
-        async def read_and_close(**options: Any) -> None:
-            if opened.is_current and not page.is_closed() and not opened.is_lost(page):
-                with suppress(Error):
-                    await opened.read_page(page)
+        async def close_in_time(options: dict[str, Any]) -> None:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(close(**options), PATIENCE)
+
+        async def read_and_close(**options: Any) -> None:
+            if not opened.is_current or page.is_closed() or opened.is_lost(page):
+                await close_in_time(options)
+                return
+            with suppress(Error):
+                await opened.read_page(page)
+            # While the browser closes the page, which takes it as long.
+            reading = self._start(self._read(opened, opened.pull_cookies()))
+            await close_in_time(options)
+            await reading
+            if page.is_closed():
+                opened.unread.discard(page)
 
         page.close = read_and_close  # type: ignore[method-assign]
         page.on("close", lambda _: self._rest(opened))

@@ -37,6 +37,7 @@ class OpenContext(SessionContext):
         self.live = session
         self.generation = session.generation
         self.in_flight = 0
+        self.unread: set[Page] = set()  # pages whose last cookies are still to be read
         self.used = time.monotonic()
         self.over = False  # the session has ended: it is closed as soon as nothing is in flight in it
         self.superseded = False  # by that of a newer generation: likewise, when its pages are closed, too
@@ -79,7 +80,14 @@ class OpenContext(SessionContext):
         ends = [self.ended] if page not in self._ends else [self.ended, self._ends[page]]
         return await until_lost(work, ends, partial(page.evaluate, "0"))
 
+    async def pull_cookies(self) -> None:
+        """Copy the cookies that changed in the browser into the session."""
+        closed = {page for page in self.unread if page.is_closed()}
+        await super().pull_cookies()
+        self.unread -= closed
+
     def _watch(self, page: Page) -> None:
+        self.unread.add(page)
         end = self._ends[page] = asyncio.get_running_loop().create_future()
         page.on("crash", lambda _: _done(end))
         page.on("close", lambda _: _done(end))
