@@ -30,9 +30,9 @@ class AnyUser(Proxy):
         self.clock = clock
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        super().handle(handler)
         if self.clock is not None:
-            self.clock.ahead += MINUTE
+            self.clock.ahead += MINUTE  # before the answer: the next request may leave at once
+        super().handle(handler)
 
     def accepts(self, brought: str | None) -> bool:
         return brought is not None and brought.endswith(":password")
