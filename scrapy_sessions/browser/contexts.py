@@ -244,26 +244,27 @@ class BrowserContexts:
         )
 
     def _watch(self, opened: OpenContext, page: Page) -> None:
-        """Read the storages and the cookies of *page* when it is closed, whoever closes it."""
-        close = page.close
+        """Read *page* when its content is taken for the last time, or else when it is closed, whoever closes it."""
+        content, close = page.content, page.close
 
-        async def close_in_time(options: dict[str, Any]) -> None:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(close(**options), PATIENCE)
+        async def content_and_read(**options: Any) -> str:
+            if page not in opened.read_with_content:
+                return await content(**options)
+            reading = self._start(self._read_page(opened, page))  # at once: each answer takes the browser a while
+            text = await content(**options)
+            await reading
+            opened.unread.discard(page)
+            return text
 
         async def read_and_close(**options: Any) -> None:
-            if not opened.is_current or page.is_closed() or opened.is_lost(page):
-                await close_in_time(options)
-                return
-            with suppress(Error):
-                await opened.read_page(page)
-            # While the browser closes the page, which takes it as long.
-            reading = self._start(self._read(opened, opened.pull_cookies()))
-            await close_in_time(options)
-            await reading
+            if page in opened.unread and not page.is_closed():
+                await self._read_page(opened, page)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(close(**options), PATIENCE)
             if page.is_closed():
                 opened.unread.discard(page)
 
+        page.content = content_and_read  # type: ignore[method-assign]
         page.close = read_and_close  # type: ignore[method-assign]
         page.on("close", lambda _: self._rest(opened))
         page.on("crash", lambda _: self._rest(opened))
@@ -347,6 +348,11 @@ class BrowserContexts:
         except (Error, asyncio.TimeoutError) as e:
             # Without its message, which may contain addresses.
             logger.warning("What %r has in the browser can't be read: %s", opened.session.id, type(e).__name__)
+
+    async def _read_page(self, opened: OpenContext, page: Page) -> None:
+        """Copy into the session what *page* has stored, and the cookies."""
+        if opened.is_current and not opened.is_lost(page):
+            await asyncio.gather(self._read(opened, opened.read_page(page)), self._read(opened, opened.pull_cookies()))
 
     async def _bounded(self, work: Awaitable[None]) -> None:
         """Await *work* on the browser, which may fail or never end, as after a kill."""

@@ -188,6 +188,8 @@ class SessionsPlaywrightHandler(ScrapyPlaywrightDownloadHandler):  # type: ignor
         this = _try.get()
         if this is not None:
             this.page = page
+        if not request.meta.get("playwright_include_page"):
+            opened.read_with_content.add(page)
         try:
             response = await opened.until_lost(loading, page)
         except Lost:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from playwright.async_api import BrowserContext, Page
 
@@ -37,7 +37,8 @@ class OpenContext(SessionContext):
         self.live = session
         self.generation = session.generation
         self.in_flight = 0
-        self.unread: set[Page] = set()  # pages whose last cookies are still to be read
+        self.unread: set[Page] = set()  # pages that may have changed what the session has
+        self.read_with_content: WeakSet[Page] = WeakSet()  # pages that are closed as soon as their content is taken
         self.used = time.monotonic()
         self.over = False  # the session has ended: it is closed as soon as nothing is in flight in it
         self.superseded = False  # by that of a newer generation: likewise, when its pages are closed, too

@@ -85,6 +85,38 @@ async def test_an_idle_context_is_closed(site: Site) -> None:
         assert alice.data_of("session_storage") == {site.url("").rstrip("/"): {"draft": "7"}}
 
 
+async def test_a_page_is_read_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept page is read when it is closed, one that ends with its content together with that: no answer is extra."""
+    alice = SessionRuntime("alice")
+    script = "document.cookie = '{0}=1; Path=/'; localStorage.setItem('{0}', '1'); sessionStorage.setItem('{0}', '1')"
+    async with opened() as (contexts, browser):
+        kept = await visit(contexts, alice, site, keep=True)
+        (context,) = browser.contexts
+        await kept.evaluate(script.format("kept"))
+        await kept.close()
+        assert alice.jar["kept"] == "1"
+        read: list[str] = []
+        cookies = context.cookies
+
+        async def noted() -> Any:
+            read.append("cookies")
+            return await cookies()
+
+        monkeypatch.setattr(context, "cookies", noted)
+        async with contexts.use(alice, {}) as use:
+            page = await use.context.new_page()
+            use.read_with_content.add(page)
+            await page.goto(site.url("/page/1"))
+            await page.evaluate(script.format("brief"))
+            assert "page" in await page.content()
+            assert alice.jar["brief"] == "1"
+            await page.close()
+        assert read == ["cookies"]
+    origin = site.url("").rstrip("/")
+    for kind in ("local_storage", "session_storage"):
+        assert alice.data_of(kind) == {origin: {"kept": "1", "brief": "1"}}
+
+
 @pytest.mark.parametrize("end", ["retired", "deleted"])
 async def test_the_end_of_a_session_closes_its_context(site: Site, end: str) -> None:
     """A session that is retired or deleted has no context any more, and gets none."""

