@@ -24,6 +24,7 @@ from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
 from scrapy_sessions.crawl.login_redirects import check_redirect
+from scrapy_sessions.crawl.rests import Resting
 from scrapy_sessions.crawl.routing import UNHEARD, SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
     Decoder,
@@ -105,6 +106,8 @@ class SessionMiddleware:
         level = logging.WARNING
         if isinstance(error, CrawlClosing | ConfigFailed):
             level = logging.DEBUG if isinstance(error, CrawlClosing) else logging.ERROR
+        elif isinstance(error, Resting) and not self._router.in_shell:  # it is sent later, or the command says so
+            level = logging.DEBUG
         extra = {"spider": self._router.crawler.spider}
         logger.log(level, "%s was not sent: %s", safe_request(request), error, extra=extra)
 
@@ -255,7 +258,7 @@ class SessionVerdictMiddleware:
         verdicts = self._router.verdicts
         hearing = verdicts.refused(verdict, inflight, request, status=response.status)
         if inflight.deferrable and not verdicts.is_last_try(request):
-            replay = await self._router.deferral.wait(request, hearing, 0.0)
+            replay = await self._router.deferral.wait(request, hearing, None)
         else:
             replay = await hearing
         if replay is not None and is_deferred(replay):

@@ -13,6 +13,7 @@ from scrapy_sessions.crawl.asking import probe_of
 from scrapy_sessions.crawl.blame import Answer, may_ask
 from scrapy_sessions.crawl.checked_sites import CheckedSites, good_pages, may_be_logged_in, pause_at, rest_of
 from scrapy_sessions.crawl.login import must_log_in
+from scrapy_sessions.crawl.rests import Resting
 from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.crawl.single_attempts import SingleAttempts
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, LoginRejected, UnknownPool
@@ -101,7 +102,7 @@ class Checker:
         self._router = SessionRouter.of(self._crawler)
         self._router.logs_in = self._log_in
         self._router.posts_once = True
-        self._router.logins.patient = False
+        self._router.logins.patient = self._router.rests.patient = False
         self._registry = self._router.registry
         self._sites = CheckedSites(self._router.configs, self._crawler.spider)
         await self._router.manager.open()
@@ -277,6 +278,8 @@ class Checker:
             ):
                 await self._router.logins.ensure(session, config)
                 await self._confirm(session, config)
+        except Resting as e:
+            return State.UNKNOWN, f"its login is not done: {e}"
         except LoginFailed as e:
             if session.status == "retired":
                 return State.RETIRED, session.retired_reason or ""

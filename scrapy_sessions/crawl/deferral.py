@@ -2,73 +2,128 @@
 
 A request that waits in a middleware holds one of the CONCURRENT_REQUESTS places. While other requests are queued, one
 that would wait for longer than a second or two returns to the scheduler instead, behind all others, and comes again. It
-waits in place only when nothing else is left to do; a request that is scheduled then gets its place.
+waits in place only when nothing else is left to do. Whoever waits longest in place gives its place to a request that is
+scheduled, and to a deferred one that need not wait any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from scrapy import signals
 
 from scrapy_sessions.crawl.scrapy_internals import queued_requests
+from scrapy_sessions.exceptions import CrawlClosing
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from scrapy_sessions.crawl.shutdown import ShutdownGuard
+
 _T = TypeVar("_T")
 
-PATIENCE = 1.5  # seconds that a request waits in its place though others are queued
+PATIENCE = 1.5  # seconds that a request waits in its place though others could go
 
 _DEFERRED = "_session_deferred"
-"""The meta key of a request that returned to the scheduler: the run, its priority, and how many others were sent."""
+"""The meta key of a request that returned to the scheduler: the run, its priority, what it waits for, the turn, and
+whether it has reached the scheduler."""
+
+_RARELY = 60.0  # seconds after which what was not found is sought again, at the latest
 
 _OWN = 1 << 20  # the priorities that are told apart among deferred requests of the same second
 
 
-class Deferral:
-    """Knows which requests of a crawl were deferred and which wait in place."""
+class Wanted(NamedTuple):
+    """What a request waits for: a session, to send it to *host*, a host of *site*."""
 
-    def __init__(self, crawler: Crawler) -> None:
+    session_id: str
+    host: str
+    site: str
+
+
+class _Queued:
+    """The deferred requests in the scheduler that want the same: how many, and the latest end of their waits."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.end = 0.0
+
+
+class _InPlace:
+    """A request that waits in its place for what it wants, since a moment (``time.monotonic()``)."""
+
+    def __init__(self, wanted: Wanted | None) -> None:
+        self.wanted = wanted
+        self.since = time.monotonic()
+        self.needed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Deferral:
+    """Knows which requests of a crawl were deferred and which wait in place.
+
+    :param expected: returns for how many seconds a request will wait for what it wants, as far as is known
+    """
+
+    def __init__(self, crawler: Crawler, guard: ShutdownGuard, expected: Callable[[Wanted], float]) -> None:
         self._crawler = crawler
+        self._guard = guard
+        self._expected_wait = expected
         self._run = time.time()  # a disk queue may contain requests that an earlier run deferred
         self._deferred = 0  # of the queued requests
-        self.begun = 0
-        """How many requests were sent. Counted by the router."""
-        self._in_place: dict[asyncio.Future[None], None] = {}  # the latest is the first to leave
+        self._queued: dict[Wanted, _Queued] = {}
+        self.turn = 1
+        """Grows when a request is sent, as the router counts, and with each search. A request that is deferred again in
+        the same turn would run in circles."""
+        self._sought: list[Wanted] = []
+        """What deferred requests need not wait for: those before them in the scheduler return behind them."""
+        self._behind = 0.0  # the end that counts for these
+        self._looks = 0  # how many more of them are looked at
+        self._search_turn = 0
+        self._search_began = 0.0
+        self._next_search = 0.0
+        self._in_place: dict[_InPlace, None] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._listening = False
 
-    def arrive(self, request: Request) -> bool:
-        """*request* comes from the scheduler, or from ``download_async()``. Returns whether it may be deferred.
+    def arrive(self, request: Request) -> int | None:
+        """*request* comes from the scheduler, or from ``download_async()``. Restores its priority if it was deferred.
 
-        Restores the priority of one that was deferred. If no other request was sent since, it wasn't in the scheduler,
-        or nothing else is left: to defer it again would be a busy loop.
+        Returns in which turn it was deferred last; 0: not in this run. ``None``: it may not be deferred, as it has not
+        been in the scheduler since, and would return at once.
         """
-        deferred = request.meta.pop(_DEFERRED, None)
-        if deferred is None:
-            return True
-        run, request.priority, begun = deferred
+        note = request.meta.pop(_DEFERRED, None)
+        if note is None:
+            return 0
+        run, request.priority, wanted, turn, scheduled = note
         if run != self._run:
-            return True
+            return 0
         self._deferred -= 1
-        return bool(begun != self.begun)
+        self._take_out(wanted)
+        self._listen()
+        return int(turn) if scheduled else None
 
-    async def wait(self, request: Request, waiting: Coroutine[Any, Any, _T], expected: float) -> _T | Request:
+    async def wait(
+        self, request: Request, waiting: Coroutine[Any, Any, _T], wanted: Wanted | None, deferred_in: int = 0
+    ) -> _T | Request:
         """Return what *waiting* returns, or the request to schedule instead: then *waiting* was cancelled.
 
-        :param expected: seconds that it will take, as far as is known
+        :param wanted: what it waits for, if that is known
+        :param deferred_in: what :meth:`arrive` returned
         """
         task = asyncio.ensure_future(waiting)
-        patient_until = time.monotonic() + (PATIENCE if expected <= PATIENCE else 0.0)
+        patient_until = time.monotonic() + (PATIENCE if self._expected(wanted) <= PATIENCE else 0.0)
+        may_leave = deferred_in != self.turn or self._goes_on()
         try:
             while not task.done():
-                if queued_requests(self._crawler) <= self._deferred:  # none is queued that was not deferred
-                    await self._wait_in_place(task)
+                if not (may_leave and self._others_could_go()):
+                    await self._wait_in_place(task, wanted)
+                    may_leave = True
                 elif (seconds := patient_until - time.monotonic()) > 0:
                     await asyncio.wait([task], timeout=seconds)
                 else:
@@ -80,39 +135,128 @@ class Deferral:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 return await task
-            return self._defer(request, expected)
+            return self._defer(request, wanted)
         return task.result()
 
-    async def _wait_in_place(self, task: asyncio.Future[Any]) -> None:
+    def waited_for(self) -> list[Wanted]:
+        """Return what deferred requests wait for."""
+        return list(self._queued)
+
+    def _expected(self, wanted: Wanted | None) -> float:
+        return 0.0 if wanted is None else self._expected_wait(wanted)
+
+    def _others_could_go(self) -> bool:
+        """Whether a request is queued that was not deferred, or a deferred one that need not wait any more."""
+        if queued_requests(self._crawler) > self._deferred:
+            return True
+        while self._sought:
+            if self._sought[-1] in self._queued and self._expected(self._sought[-1]) <= PATIENCE:
+                return True
+            self._sought.pop()
+        return False
+
+    def _goes_on(self) -> bool:
+        """Whether the search goes on, though a request comes for the second time: there may be several slots."""
+        if self._sought and self._looks <= 0:
+            self._sought.clear()  # not found: another process has taken them, say
+            now = time.monotonic()
+            self._next_search = now + min(20 * (now - self._search_began), _RARELY)
+        return bool(self._sought)
+
+    async def _wait_in_place(self, task: asyncio.Future[Any], wanted: Wanted | None) -> None:
         """Wait for *task*, or until another request needs the place."""
-        needed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._in_place[needed] = None
-        if not self._listening:
-            self._listening = True
-            self._crawler.signals.connect(self._scheduled, signal=signals.request_scheduled)
+        place = _InPlace(wanted)
+        self._in_place[place] = None
+        self._listen()
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look())
         try:
-            await asyncio.wait([task, needed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([task, place.needed], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._in_place.pop(needed, None)
-            if not self._in_place and self._listening:
-                self._listening = False
-                self._crawler.signals.disconnect(self._scheduled, signal=signals.request_scheduled)
+            self._in_place.pop(place, None)
+            self._listen()
+
+    def _listen(self) -> None:
+        """Hear of scheduled requests as long as that is of use."""
+        useful = bool(self._in_place or self._deferred)
+        if useful == self._listening:
+            return
+        self._listening = useful
+        change = self._crawler.signals.connect if useful else self._crawler.signals.disconnect
+        change(self._scheduled, signal=signals.request_scheduled)
 
     def _scheduled(self, request: Request) -> None:
-        if _DEFERRED in request.meta or not self._crawler.engine.needs_backout():
-            return
-        if self._in_place:
-            needed, _ = self._in_place.popitem()
-            needed.set_result(None)
+        note = request.meta.get(_DEFERRED)
+        if note is not None:
+            note[-1] = True
+        elif self._in_place and self._crawler.engine.needs_backout():
+            self._free(1, list(self._in_place))
 
-    def _defer(self, request: Request, expected: float) -> Request:
-        self._deferred += 1
+    async def _look(self) -> None:
+        """While requests wait in place, look once a second whether others could go. A session may be ready before the
+        end that was expected, by the clock too."""
+        with suppress(CrawlClosing):
+            while self._in_place:
+                await self._guard.tick()
+                if self._in_place and self._crawler.engine.needs_backout():
+                    self._search()
+
+    def _search(self) -> None:
+        """Free places for the queued requests that could go."""
+        now = time.monotonic()
+        ready = {}
+        if now >= self._next_search:
+            ready = {each: queued for each, queued in self._queued.items() if self._expected(each) <= PATIENCE}
+        queued = queued_requests(self._crawler)
+        number = sum(each.number for each in ready.values()) + max(queued - self._deferred, 0)
+        if not number:
+            return
+        leaving = [
+            place
+            for place in self._in_place
+            if place.wanted not in ready and (place.since < now - PATIENCE or self._expected(place.wanted) > PATIENCE)
+        ]
+        if leaving:
+            if not self._sought or self.turn != self._search_turn:  # no search goes on in vain
+                self.turn += 1
+                self._search_turn, self._search_began, self._looks = self.turn, now, 2 * queued
+            self._sought = list(ready)
+            self._behind = math.ceil(max((each.end for each in ready.values()), default=0.0)) + 1
+            self._free(number, leaving)
+
+    def _free(self, number: int, leaving: list[_InPlace]) -> None:
+        """Free the places of *number* of those *leaving*: of those that wait longest, and of the latest of these."""
+        leaving.reverse()
+        leaving.sort(key=lambda place: self._expected(place.wanted), reverse=True)
+        for place in leaving[:number]:
+            del self._in_place[place]
+            place.needed.set_result(None)
+
+    def _defer(self, request: Request, wanted: Wanted | None) -> Request:
+        end = time.time() - self._run + self._expected(wanted)
+        if self._sought:
+            end = max(end, self._behind)
+            self._looks -= 1
         # Those that are ready first come first, then those of the highest priority.
         own = max(min(request.priority, _OWN // 2 - 1), -_OWN // 2)
-        priority = own - _OWN * (1 + round(expected))
-        deferred: Request = request.replace(dont_filter=True, priority=priority)
-        deferred.meta[_DEFERRED] = [self._run, request.priority, self.begun]
+        deferred: Request = request.replace(dont_filter=True, priority=own - _OWN * (1 + max(round(end), 0)))
+        what = None if wanted is None else list(wanted)
+        deferred.meta[_DEFERRED] = [self._run, request.priority, what, self.turn, False]
+        self._deferred += 1
+        if wanted is not None:
+            queued = self._queued.setdefault(wanted, _Queued())
+            queued.number += 1
+            queued.end = max(queued.end, end)
+        self._listen()
         return deferred
+
+    def _take_out(self, what: list[str] | None) -> None:
+        """One of the deferred requests that want this is not queued any more."""
+        wanted = None if what is None else Wanted(*what)
+        if wanted in self._queued:
+            self._queued[wanted].number -= 1
+            if not self._queued[wanted].number:
+                del self._queued[wanted]
 
 
 def is_deferred(request: Request) -> bool:

@@ -16,6 +16,7 @@ from scrapy.exceptions import CloseSpider
 from scrapy_sessions.analytics.redaction import describe_fault
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
+from scrapy_sessions.crawl.rests import Resting
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, LoginImpossible, LoginRejected, StoreError
 from scrapy_sessions.sessions.attended import login_lease
 from scrapy_sessions.sessions.browser_session import view_of
@@ -122,7 +123,8 @@ class Logins:
         """Log *session* in, or wait for the login that runs.
 
         Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up,
-        :exc:`~scrapy_sessions.crawl.pauses.LoginPaused` if it then waits for a person, and
+        :exc:`~scrapy_sessions.crawl.pauses.LoginPaused` if it then waits for a person,
+        :exc:`~scrapy_sessions.crawl.rests.Resting` where nobody waits for the end of a rest, and
         :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
         """
         if self.pauses is not None and self.pauses.is_paused(session, config.site):
@@ -166,7 +168,7 @@ class Logins:
                 return  # another process logged it in meanwhile
             try:
                 await self._log_in(session, config)
-            except (LoginFailed, CrawlClosing, asyncio.CancelledError):
+            except (LoginFailed, CrawlClosing, Resting, asyncio.CancelledError):
                 # Whoever logs it in next has to begin a generation above those of the attempts, or it would be lost.
                 await self._save(session)
                 raise
@@ -220,7 +222,7 @@ class Logins:
             verdict = await self._result(login, timeout)
             if verdict in (None, True, Verdict.OK):
                 renew_at = self._renew_at(session, config)
-        except CrawlClosing:
+        except (CrawlClosing, Resting):
             raise
         except CloseSpider as e:
             closing = e.reason

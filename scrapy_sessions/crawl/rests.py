@@ -1,4 +1,4 @@
-"""What becomes of requests whose session has used its budget up: they go to another one, or wait.
+"""What becomes of requests whose session has used its budget up: they go to another one, or wait; no shell waits.
 
 When nothing else is left to do, the crawl waits, which is said once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.crawl.scrapy_internals import waiting_requests
 from scrapy_sessions.crawl.throttle import wait_pause, wait_rest, wait_turn
-from scrapy_sessions.exceptions import CrawlClosing, SessionLost
+from scrapy_sessions.exceptions import CrawlClosing, RequestNotSent, SessionLost
 from scrapy_sessions.sessions.registry import retired
 
 if TYPE_CHECKING:
@@ -40,13 +40,36 @@ def is_movable(claim: Claim, meta: Mapping[str, Any]) -> bool:
     return claim.picked and claim.pool is not None and "redirect_times" not in meta
 
 
-class Rests:
-    """Knows which requests wait in place, of sessions with a budget."""
+class Resting(RequestNotSent):
+    """A request isn't sent, as its session rests, and doesn't wait in its place either: in a shell, or as somebody else
+    waits for it."""
 
-    def __init__(self, crawler: Crawler, guard: ShutdownGuard) -> None:
+    def __init__(self, request: Request, session: SessionRuntime) -> None:
+        now = time.time()
+        super().__init__(
+            f"The session {session.id!r} has used up its budget (SESSIONS_BUDGET), and rests until "
+            f"{_moment(now + session.rest(now))}"
+        )
+        self.request = request
+        self.session = session
+
+
+class Rests:
+    """Knows which requests wait in place, of sessions with a budget.
+
+    :param deferred: returns the ids of the sessions that deferred requests wait for, and for how many seconds they rest
+    """
+
+    def __init__(
+        self, crawler: Crawler, guard: ShutdownGuard, deferred: Callable[[], Iterable[tuple[str, float]]]
+    ) -> None:
         self._crawler = crawler
         self._guard = guard
+        self._deferred = deferred
+        self.patient = True
+        """Whether requests wait for the end of a rest. If not, they fail with :exc:`Resting`."""
         self._waiting: dict[object, SessionRuntime] = {}
+        self._outside = 0  # of these, those without a place
         self._looking: asyncio.Task[None] | None = None
         self._said = 0.0  # until when the crawl waits, as was said last
 
@@ -65,10 +88,21 @@ class Rests:
         claim = self._pick(registry, claim, request, session)
         other = registry.ready(claim.session_id or "")
         if other is not None and other.status != "retired" and other.rest(time.time()):  # the one that may go soonest
+            if not self.patient:
+                raise Resting(request, other)
             registry.note_rest(other)
             with self.waiting(other):
                 await wait_rest(other, self._guard)
         return claim
+
+    async def wait_outside(self, session: SessionRuntime) -> None:
+        """Wait as :func:`~scrapy_sessions.crawl.throttle.wait_rest`, for a request that holds no place."""
+        self._outside += 1
+        try:
+            with self.waiting(session):
+                await wait_rest(session, self._guard)
+        finally:
+            self._outside -= 1
 
     def move(self, registry: SessionRegistry, claim: Claim, request: Request, session: SessionRuntime) -> Claim:
         """Return the claim of the session of the pool that may go soonest, if *session* rests and another will do.
@@ -139,18 +173,23 @@ class Rests:
                 now = time.time()
                 number = waiting_requests(self._crawler) if now >= self._said else None
                 if number is not None:
-                    self._say(number, now)
+                    self._say(number + self._outside, now)
 
     def _say(self, number: int, now: float) -> None:
-        first = min(self._waiting.values(), key=lambda session: session.rest(now), default=None)
-        if first is None or not first.rest(now):  # a request will be sent soon
+        rests = {session.id: session.rest(now) for session in self._waiting.values()} | dict(self._deferred())
+        first = min(rests, key=rests.__getitem__, default="")
+        if not rests.get(first):  # a request will be sent soon
             return
-        self._said = now + first.rest(now)
+        self._said = now + rests[first]
         logger.info(
             "Nothing else is left to do: %d requests wait for sessions whose budget (SESSIONS_BUDGET) is used up. The "
             "first of them, %r, rests until %s",
             number,
-            first.id,
-            f"{datetime.fromtimestamp(self._said, timezone.utc):%Y-%m-%d %H:%M:%S} UTC",
+            first,
+            _moment(self._said),
             extra={"spider": self._crawler.spider},
         )
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import cached_property, partial
@@ -19,13 +19,13 @@ from scrapy.utils.httpobj import urlparse_cached
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.asking import Questions, is_question
 from scrapy_sessions.crawl.configs import Configs
-from scrapy_sessions.crawl.deferral import PATIENCE, Deferral
+from scrapy_sessions.crawl.deferral import PATIENCE, Deferral, Wanted
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
 from scrapy_sessions.crawl.login import Logins, must_log_in
 from scrapy_sessions.crawl.outage import StoreOutage
 from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
-from scrapy_sessions.crawl.rests import Rests, is_movable
+from scrapy_sessions.crawl.rests import Resting, Rests, is_movable
 from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
@@ -69,6 +69,10 @@ _ALONE = "_session_alone"
 
 _block: ContextVar[str | None] = ContextVar("scrapy_sessions_alone", default=None)  # the block that the code is in
 
+_FETCHED = "_session_fetched"
+"""The meta key of requests whose responses somebody waits for; its value is the token of that wait, as a request that
+the spider makes of such a response may have a copy."""
+
 UNHEARD = "_session_unheard"
 """The meta key of a refused request that was deferred during the hearing, whose end it waits for before it is sent."""
 
@@ -107,10 +111,10 @@ class SessionRouter:
         self.crawler = crawler
         self.settings = settings
         self.in_flight = InFlightRequests()
-        self.deferral = Deferral(crawler)
         self.configs = Configs(crawler, settings.config, store)
         self.guard = ShutdownGuard(lambda: is_closing(crawler.engine))
-        self._rests = Rests(crawler, self.guard)
+        self.deferral = Deferral(crawler, self.guard, self._expected_wait)
+        self.rests = Rests(crawler, self.guard, self._deferred_rests)
         self.outage = StoreOutage(self.guard, settings.claim_timeout, self.count)
         self.browser: SharedBrowser | None = None
         self.exclusive: ExclusivePools | None = None
@@ -119,7 +123,7 @@ class SessionRouter:
 
             check_store(store, settings.exclusive_pools)
             self.exclusive = ExclusivePools(
-                lambda: self.registry, lambda: self.logins, self._rests.waits, self.guard, self.outage
+                lambda: self.registry, lambda: self.logins, self.rests.waits, self.guard, self.outage
             )
         self.user_code = UserCode(crawler, self.close_spider, self.count)
         self.in_shell = False
@@ -134,6 +138,7 @@ class SessionRouter:
         self._slots: WeakValueDictionary[str, InFlight] = WeakValueDictionary()
         self._run = time.time() if crawler.settings.get("JOBDIR") else None
         self._close_tasks: set[asyncio.Task[None]] = set()
+        self._fetching: set[str] = set()  # the tokens of the requests that somebody waits for
         _routers[crawler] = ref(self)
 
     @classmethod
@@ -202,7 +207,7 @@ class SessionRouter:
             replaced = self._slots.get(meta.pop(SLOT))
             if replaced is not None:
                 replaced.end()
-        deferrable = self.deferral.arrive(request)
+        deferred_in = self.deferral.arrive(request)
         claim = self._claim_of(request)
         if claim is None:
             self.in_flight.discard(request)
@@ -212,14 +217,14 @@ class SessionRouter:
         else:
             settled = self.exclusive.settle(claim, request)
             if settled is None:
-                return self._wait(request, claim, self.configs.of(request.url), None, deferrable=deferrable)
+                return self._wait(request, claim, self.configs.of(request.url), None, deferred_in)
             claim = settled
         session = self.registry.ready_for(claim)
         config = self.configs.of(request.url)
         if session is None or self._must_wait(session, config) or FLOW in meta or UNHEARD in meta:
-            return self._wait(request, claim, config, session, deferrable=deferrable)
+            return self._wait(request, claim, config, session, deferred_in)
         inflight = self._begin(request, claim, session, config)
-        inflight.deferrable = deferrable
+        inflight.deferrable = deferred_in is not None
         return inflight
 
     def may_send(self, request: Request) -> bool:
@@ -280,7 +285,7 @@ class SessionRouter:
                 meta["session_pool"] = claim.pool
         elif meta.pop(PICKED, None) is not None:  # copied from a request of another session
             meta.pop("session_pool", None)
-        self.deferral.begun += 1
+        self.deferral.turn += 1
         inflight = self.in_flight.begin(request, session, config)
         if session.concurrency or (session.first_request_alone and must_go_alone(session)):
             slot = meta[SLOT] = uuid4().hex  # a number could be that of another run, from a disk queue
@@ -303,17 +308,22 @@ class SessionRouter:
         )
 
     async def _wait(
-        self, request: Request, claim: Claim, config: SessionConfig, session: SessionRuntime | None, *, deferrable: bool
+        self,
+        request: Request,
+        claim: Claim,
+        config: SessionConfig,
+        session: SessionRuntime | None,
+        deferred_in: int | None,
     ) -> InFlight | Request:
-        deferrable = deferrable and not is_own(request)
         if session is not None and claim.before == session.id and not is_own(request):
-            claim = self._rests.move(self.registry, claim, request, session)
+            claim = self.rests.move(self.registry, claim, request, session)
             session = self.registry.ready_for(claim)
+        wanted = None if session is None else Wanted(session.id, urlparse_cached(request).netloc, config.site)
         taking = self.outage.endure(lambda: self._take(request, claim, config))
         try:
-            if not deferrable:
+            if deferred_in is None or is_own(request):
                 return await taking
-            found = await self.deferral.wait(request, taking, self._expected_wait(session, request))
+            found = await self.deferral.wait(request, taking, wanted, deferred_in)
         except CrawlClosing:
             # A request that a job has not sent yet returns to its queue, for the next run. Scheduled requests don't
             # come here twice in a crawl that closes; one that does comes from download_async(), and must fail.
@@ -326,16 +336,29 @@ class SessionRouter:
             found.deferrable = True
         return found
 
-    def _expected_wait(self, session: SessionRuntime | None, request: Request) -> float:
-        """Return for how many seconds *request* will wait for *session*, as far as is known."""
-        if session is None:
+    def _expected_wait(self, wanted: Wanted) -> float:
+        """Return for how many seconds a request will wait for what is *wanted*, as far as is known."""
+        session = self.registry.in_memory(wanted.session_id)
+        if session is None or not self.registry.usable(session):  # it is loaded or replaced
             return 0.0
-        if session.pool in self.verdicts.banned or self.logins.seconds(session) > PATIENCE:
-            return 2 * PATIENCE
+        expected = expected_wait(session, time.monotonic(), wanted.host)
         pauses = self.logins.pauses
-        if pauses is not None and pauses.is_paused(session, self.configs.of(request.url).site):
-            return 2 * PATIENCE
-        return expected_wait(session, time.monotonic(), urlparse_cached(request).netloc)
+        if (
+            session.pool in self.verdicts.banned
+            or self.logins.seconds(session) > PATIENCE
+            or (pauses is not None and pauses.is_paused(session, wanted.site))
+        ):
+            return max(expected, 2 * PATIENCE)
+        return expected
+
+    def _deferred_rests(self) -> Iterator[tuple[str, float]]:
+        """Yield the ids of the sessions that deferred requests wait for, and for how many seconds they rest; 0: such a
+        request may go. What waits for something else is left out."""
+        for wanted in self.deferral.waited_for():
+            session = self.registry.in_memory(wanted.session_id)
+            rest = 0.0 if session is None else session.rest(time.time())
+            if rest or self._expected_wait(wanted) <= PATIENCE:
+                yield wanted.session_id, rest
 
     async def _take(self, request: Request, claim: Claim, config: SessionConfig) -> InFlight:
         """Wait until the session for the settled *claim* is logged in and *request* may go, and note it as in flight.
@@ -358,12 +381,16 @@ class SessionRouter:
                 continue
             in_block = session.alone is not None and (own or request.meta.get(_ALONE) == session.alone)
             movable = not own and is_movable(claim, request.meta)
+            fetched = request.meta.get(_FETCHED) in self._fetching and (own or not in_block)
+            leaves = fetched or not self.rests.patient
+            if leaves and not movable and session.rest(time.time()):
+                raise Resting(request, session)
             if (movable or (not (own or in_block) and must_log_in(session, config))) and session.rest(time.time()):
-                claim = await self._rests.move_or_wait(registry, claim, request, session, movable=movable)
+                claim = await self.rests.move_or_wait(registry, claim, request, session, movable=movable)
                 continue
             if not own and must_log_in(session, config):
                 try:
-                    await self._rests.logged_in(session, self.logins.ensure(session, config), movable=movable)
+                    await self.rests.logged_in(session, self.logins.ensure(session, config), movable=movable)
                 except LoginPaused:
                     assert self.logins.pauses is not None  # noqa: S101  # they have raised it
                     claim = await self.logins.pauses.endure(request, claim, session, config.site)
@@ -372,16 +399,14 @@ class SessionRouter:
                         continue
                     claim = self._after_failed_login(request, claim, session, e)
                 continue  # another request may have retired or replaced it meanwhile
-            if is_login(request) and (rest := session.rest(time.time())):
-                self.logins.paused(session, rest)
             if in_block:
-                await self._rests.wait_in_block(session, host)
+                await self.rests.wait_in_block(session, host)
             elif not is_ready(session, time.monotonic(), host):
-                with self._rests.waiting(session):
-                    await wait_turn(session, self.guard, host, ahead=own, until_rest=movable)
+                with self.rests.waiting(session):
+                    await wait_turn(session, self.guard, host, ahead=own, until_rest=movable or leaves)
                 if not registry.usable(session) or (not own and must_log_in(session, config)):
                     continue  # while it waited
-                if movable and session.rest(time.time()):
+                if (movable or leaves) and session.rest(time.time()):
                     continue  # likewise
             if self._is_lost(session, own):
                 continue  # likewise
@@ -434,8 +459,7 @@ class SessionRouter:
         It is not filtered as offsite (a login may be on another host), bypasses the HTTP cache, and gets no verdict.
         Raises :exc:`~scrapy_sessions.exceptions.LoginImpossible`.
         """
-        if not self.registry.usable(session):
-            raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
+        self._check_login(session)
         meta = {"allow_offsite": True, **request.meta, LOGIN: True, "dont_cache": True}
         meta.pop("redirect_urls", None)  # of the page whose meta it was copied from: check_redirect() reads its own
         if self.posts_once and request.method != "GET":
@@ -450,6 +474,10 @@ class SessionRouter:
                 f"dont_obey_robotstxt in the meta of that request, or log in with a browser and import its cookies "
                 f"(scrapy sessions import)"
             ) from e
+
+    def _check_login(self, session: SessionRuntime) -> None:
+        if not self.registry.usable(session):
+            raise LoginFailed(f"The session {session.id!r} expired or was retired before its login was done")
 
     async def fetch(self, session: SessionRuntime, request: Request) -> Response:
         """Download *request* in *session* and in no other, for ``session.fetch()``: within a login as part of it.
@@ -472,7 +500,29 @@ class SessionRouter:
         return await self._download(request.replace(meta=meta))
 
     async def _download(self, request: Request) -> Response:
-        return await self.crawler.engine.download_async(request)
+        """Download *request*. It holds no place while its session rests, nor does a redirect of it."""
+        token = request.meta[_FETCHED] = uuid4().hex
+        self._fetching.add(token)
+        try:
+            while True:
+                try:
+                    return await self.crawler.engine.download_async(request)
+                except Resting as e:
+                    if not self.rests.patient:
+                        raise
+                    request, session = e.request, e.session
+                await self._wait_outside(request, session)
+        finally:
+            self._fetching.discard(token)
+
+    async def _wait_outside(self, request: Request, session: SessionRuntime) -> None:
+        """Wait until *session* rests no more, for *request*, which holds no place."""
+        while self.registry.usable(session) and (rest := session.rest(time.time())):
+            if is_login(request):
+                self.logins.paused(session, rest)
+            await self.rests.wait_outside(session)
+        if is_login(request):
+            self._check_login(session)
 
     @asynccontextmanager
     async def alone(self, session: SessionRuntime) -> AsyncIterator[Fetch]:

@@ -98,6 +98,7 @@ def set_up(router: SessionRouter, *, save: _Save, close: _Save) -> None:
 
     crawler.settings.setdefault_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", BoundShellMiddleware, 0)
     router.in_shell, router.facade = True, partial(ShellSessions, save=save)
+    router.rests.patient = False  # nobody could interrupt fetch(): Scrapy switches Ctrl-C off
     closing = weakref.WeakMethod(close)
 
     def spider_opened() -> None:

@@ -220,24 +220,57 @@ async def test_a_retry_takes_another_session(site: Site) -> None:
     assert max(number for number, path in enumerate(paths) if path.startswith("/drop")) < 10
 
 
-async def test_a_login_that_uses_it_up(site: Site, clock: Clock) -> None:
-    """Requests that wait for the login of one account go to another one when the first rests halfway."""
+class LongLogin(SessionConfig):
+    """Logs alice in with six requests, one after the other or by redirects, others with one."""
 
-    class LongLogin(SessionConfig):
-        async def login(self, session: BrowserSession, fetch: Fetch) -> None:
-            for _ in range(6 if session.id == "alice" else 1):
-                await fetch(Request(site.url("/whoami")))
+    path = "/whoami"
 
-    class Buyer(Asking):
-        session_config = LongLogin
+    async def login(self, session: BrowserSession, fetch: Fetch) -> None:
+        for _ in range(6 if session.id == "alice" and self.path == "/whoami" else 1):
+            await fetch(Request(self.crawler.settings["SITE"] + (self.path if session.id == "alice" else "/whoami")))
 
+
+class ByRedirects(LongLogin):
+    path = "/chain/5"
+
+
+def account(config: type[SessionConfig]) -> type[Asking]:
+    return type("Buyer", (Asking,), {"session_config": config})
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+@pytest.mark.parametrize("config", [LongLogin, ByRedirects])
+async def test_a_login_that_uses_it_up(site: Site, config: type[SessionConfig], concurrency: int) -> None:
+    """Requests that wait for the login of one account go to another one when the first rests halfway. It holds no
+    place meanwhile, and nobody waits for it: the crawl ends."""
     requests = [(site.url(f"/page/{n}"), {"session_pool": "p"}) for n in (2, 3)]
     pools = {"p": {"sessions": ["alice", "bob"], "budget": limits(4)}}
-    crawling = asyncio.ensure_future(ask(*requests, spider=Buyer, SESSIONS_POOLS=pools))
-    await until(lambda: len(site.journal("/page")) == 2)
-    clock.ahead += HOUR  # the login goes on
-    asked = await crawling
+    settings: dict[str, Any] = {"SESSIONS_POOLS": pools, "SITE": site.url("")}
+    asked = await ask(*requests, spider=account(config), concurrency=concurrency, **settings)
     assert asked.sessions == ["bob", "bob"]
+    assert asked.crawler.stats is not None
+    assert asked.crawler.stats.get_value("finish_reason") == "finished"
+    assert asked.crawler.stats.get_value("log_count/ERROR") is None
+    assert len(site.journal()) == 4 + 1 + 2
+    assert "login_failures" not in asked.stats
+
+
+@pytest.mark.parametrize("config", [LongLogin, ByRedirects])
+async def test_a_login_goes_on_after_its_rest(
+    site: Site, clock: Clock, caplog: pytest.LogCaptureFixture, config: type[SessionConfig]
+) -> None:
+    """A request waits for the login that rests halfway: then it is continued, at the same redirect."""
+    caplog.set_level(logging.INFO)
+    settings: dict[str, Any] = {"SESSIONS_BUDGET": limits(4), "SITE": site.url(""), "LOG_LEVEL": "INFO"}
+    request = (site.url("/page/2"), {"session_id": "alice"})
+    crawling = asyncio.ensure_future(ask(request, spider=account(config), SESSIONS_LOGIN_TIMEOUT=1, **settings))
+    await until(lambda: said(caplog))
+    assert len(site.journal()) == 4
+    clock.ahead += HOUR
+    asked = await crawling
+    assert asked.statuses == {200: 1}
+    assert len(site.journal()) == 7
+    assert "login_failures" not in asked.stats
 
 
 async def test_one_that_waits_first_holds_no_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import SessionManager
-from scrapy_sessions.crawl.deferral import Deferral
+from scrapy_sessions.crawl.deferral import Deferral, Wanted
+from scrapy_sessions.crawl.rests import Rests
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import wait_turn
 from scrapy_sessions.exceptions import SessionError, SessionLost, SessionRetired
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from tests.support.bans import BanningSite, ask
+from tests.support.clock import Clock
 from tests.support.crawl import sqlite_url
 from tests.support.spiders.asking import Asking
 
@@ -143,8 +146,38 @@ def test_a_session_is_not_idle_when_its_rest_ends(monkeypatch: pytest.MonkeyPatc
     assert session.snapshot().expiry == (until + 60, "idle_timeout")
 
 
-def test_who_rests_for_a_day_comes_after_who_rests_for_an_hour() -> None:
-    """Deferred requests return in the order of their ends, however far these are."""
-    deferral = Deferral(get_crawler())
-    hour, day = (deferral._defer(Request("http://shop.test/"), seconds) for seconds in (3900.0, 90000.0))
-    assert hour.priority > day.priority
+@pytest.mark.parametrize("moved", [0, 80000])
+async def test_who_rests_longer_comes_later(monkeypatch: pytest.MonkeyPatch, moved: float) -> None:
+    """Deferred requests return in the order of their ends, however far these are, and whenever they were deferred."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    rests = {"day": 90000.0, "hour": 3900.0}
+    guard = ShutdownGuard(lambda: False)
+    deferral = Deferral(get_crawler(), guard, lambda wanted: rests[wanted.session_id])
+    first = deferral._defer(Request("http://shop.test/"), Wanted("day", "shop.test", ""))
+    clock.ahead = moved
+    rests["day"] -= moved
+    second = deferral._defer(Request("http://shop.test/"), Wanted("hour", "shop.test", ""))
+    assert second.priority > first.priority
+    clock.ahead = 88000.0
+    assert first.priority > deferral._defer(Request("http://shop.test/"), Wanted("hour", "shop.test", "")).priority
+    await guard.close()
+
+
+@pytest.mark.parametrize(("deferred", "first"), [([], "'alice'"), ([("bob", 60.0)], "'bob'"), ([("bob", 0.0)], None)])
+async def test_what_is_said_of_a_crawl_that_waits(
+    caplog: pytest.LogCaptureFixture, deferred: list[tuple[str, float]], first: str | None
+) -> None:
+    """The line names the first of all that wait, also of those that were deferred; none, if one of them may go."""
+    caplog.set_level(logging.INFO)
+    alice = SessionRuntime("alice", budget={"per_hour": 1})
+    assert alice.budget is not None
+    alice.budget.reserve()
+    guard = ShutdownGuard(lambda: False)
+    rests = Rests(get_crawler(), guard, lambda: deferred)
+    with rests.waiting(alice):
+        rests._say(3, time.time())
+    lines = [record.getMessage() for record in caplog.records if record.name == "scrapy_sessions.crawl.rests"]
+    assert [first in line for line in lines if first] == [True] * len(lines)
+    assert len(lines) == (first is not None)
+    await guard.close()

@@ -71,6 +71,24 @@ def test_change_between_responses_is_saved_within_the_interval(tmp_path: Path, s
         wait_until(lambda: names(project.record()) == ["auth", "mine"])
 
 
+@pytest.mark.parametrize(("spider", "page"), [("plain", "/page/1"), ("shop", "/secret"), ("shop", "/chain/3")])
+def test_a_session_that_rests(tmp_path: Path, site: Site, spider: str, page: str) -> None:
+    """``fetch()`` doesn't wait for the end of a rest: it says at once until when the session rests, also if its login
+    has used the budget up; and again at the next call."""
+    project = Project(tmp_path, site)
+    url = site.url(page)
+    code = f"fetch({url!r}), response, fetch({url!r}), response"
+    budget = 'SESSIONS_BUDGET={"per_hour": 1}'
+    output, log = project.run("shell", "--spider", spider, "-s", budget, url, "-c", code, log=True)
+    assert output == "(None, None, None, None)\n"
+    assert len(site.journal()) == 1
+    line = f"{url}> was not sent: The session 'alice' has used up its budget (SESSIONS_BUDGET), and rests until 2"
+    assert log.count(line) >= 2
+    assert " WARNING: " in log
+    assert " ERROR: " not in log
+    assert "Traceback" not in log
+
+
 def test_login_by_hand_is_kept_for_the_crawl(tmp_path: Path, site: Site) -> None:
     """A form posted at the prompt leaves the session logged in: for the next shell, for a crawl, after a kill."""
     project = Project(tmp_path, site)
