@@ -1,4 +1,4 @@
-"""Lasting sessions for Scrapy: they outlive the run, keep one identity, and are shared."""
+"""Persistent sessions for Scrapy: saved across runs, with one identity each, shared by processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a site means by a session: how to log in, and what a response says of it."""
+"""How a site treats sessions: how to log in, and what a response means for its session."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class Verdict(Enum):
     SUSPECT = "suspect"
     """The request was refused, for the session's or for the page's sake."""
     EXPIRED = "expired"
-    """The site does not know the session's login."""
+    """The site doesn't accept the session's login any more."""
     BLOCKED = "blocked"
     """The site has banned the session."""
 
 
 class SessionConfig:
-    """How one site treats sessions. Override what differs from the defaults, which judge responses by status.
+    """How one site treats sessions. Override what differs from the defaults, which decide by the status of a response.
 
     The spider's ``session_config`` is used first, then a class registered for the URL with :func:`session_config`,
     then ``SESSIONS_CONFIG``, then this class. One object of each class serves the whole crawl.
@@ -217,7 +217,7 @@ class SessionConfig:
                 return super().check(response, request)
         """
         status = response.status
-        if self.was_led_to_login(response, request):
+        if self.was_redirected_to_login(response, request):
             return Verdict.EXPIRED
         if status not in self.remarkable_statuses:
             return Verdict.OK
@@ -225,7 +225,7 @@ class SessionConfig:
         blocked = status in settings.blocked_statuses
         if blocked and self._is_anonymous(request):
             return Verdict.BLOCKED  # before the others: no status is listed by default
-        if status in settings.expired_statuses or (status in _REDIRECTS and self.leads_to_login(response)):
+        if status in settings.expired_statuses or (status in _REDIRECTS and self.redirects_to_login(response)):
             return Verdict.EXPIRED
         # A status alone never retires a named session, whatever an override returns for it.
         if blocked or status in settings.suspect_statuses or status == PROXY_REFUSES:
@@ -239,7 +239,7 @@ class SessionConfig:
         options = self.settings.pools.get(pool)
         return options is None or options.sessions is None
 
-    def leads_to_login(self, response: Response) -> bool:
+    def redirects_to_login(self, response: Response) -> bool:
         """Whether *response* redirects to :attr:`login_url`, compared as a browser would see it.
 
         These make no difference: the query, ``;jsessionid=…``, a default port, the case of the host, a slash at the
@@ -253,7 +253,7 @@ class SessionConfig:
         except ValueError:
             return False
 
-    def was_led_to_login(self, response: Response, request: Request) -> bool:
+    def was_redirected_to_login(self, response: Response, request: Request) -> bool:
         """Whether the download handler itself followed a redirect to :attr:`login_url`, as a browser does."""
         if response.url == request.url:
             return False

@@ -152,7 +152,7 @@ class StoreUnavailable(StoreError):
 
 
 class CorruptRecord(StoreError):
-    """A stored record can't be read. It was set aside (quarantined), the others are not touched."""
+    """A stored record can't be read. It was moved to the quarantine; the other records are unchanged."""
 
 
 class EncryptionKeyError(StoreError):

@@ -48,7 +48,7 @@ __all__ = ["SessionsExtension"]
 
 logger = logging.getLogger(__name__)
 
-_TOLD = {session_login_lost: "login_lost", session_login_failed: "login_failed", session_retired: "retired"}
+_NOTIFIED = {session_login_lost: "login_lost", session_login_failed: "login_failed", session_retired: "retired"}
 """The signals that ``SESSIONS_NOTIFY_COMMAND`` is run for, and the names of their events."""
 
 _IDLE_CLEANUP = 1.0  # seconds between two clean-ups on spider_idle, a signal that comes again and again
@@ -171,7 +171,7 @@ class SessionsExtension:
         return manager
 
     def _signal(self, signal: object, session: BrowserSession | None, session_id: str, reason: str) -> None:
-        """Log what happened to a session, where a reader of the log wants to know, and send the signal."""
+        """Log what happened to a session, if that matters to a reader of the log, and send the signal."""
         spider = self.crawler.spider
         if signal is session_logged_in:
             logger.info("%s logged in, %s", session_id, reason, extra={"spider": spider})
@@ -180,9 +180,9 @@ class SessionsExtension:
             logger.info("%s: login lost %s%s", session_id, reason, then, extra={"spider": spider})
         if session is not None:
             self._summary.count(signal, session, reason)
-            if self._notifier is not None and signal in _TOLD:
-                self._notifier.tell(
-                    event=_TOLD[signal],
+            if self._notifier is not None and signal in _NOTIFIED:
+                self._notifier.notify(
+                    event=_NOTIFIED[signal],
                     session_id=session_id,
                     namespace=session.namespace,
                     pool=session.pool,

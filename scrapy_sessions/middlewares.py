@@ -62,8 +62,9 @@ must not set them again: it would overwrite what the site has changed since."""
 class SessionMiddleware:
     """At 75: finds the session of a request, waits for its login and its turn, and applies its identity.
 
-    Before robots.txt (100), which is then judged by the agent that is really sent, and before the default headers (400,
-    500), which don't replace what is set: an explicit header of the request wins, a project default loses.
+    Before robots.txt (100), which then applies the rules for the agent that is really sent, and before the default
+    headers (400, 500), which don't replace what is set: an explicit header of the request wins, a project default
+    loses.
     """
 
     def __init__(self, router: SessionRouter) -> None:
@@ -188,7 +189,7 @@ class SessionVerdictMiddleware:
             if decoded is None:
                 return self._apply(inflight, SessionConfig.check(config, response, request), request, response)
             response = decoded  # handed on as it is: the body is decompressed once
-        elif status not in config.remarkable_statuses and not config.was_led_to_login(response, request):
+        elif status not in config.remarkable_statuses and not config.was_redirected_to_login(response, request):
             return self._apply(inflight, Verdict.OK, request, response)
         verdict = self._check(config, request, response)
         if isinstance(verdict, Verdict):

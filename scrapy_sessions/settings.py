@@ -284,7 +284,7 @@ class SessionsSettings(BaseModel):
     config: Any = Field(
         None,
         description=(
-            "A :class:`~scrapy_sessions.SessionConfig` or its import path: how to log in, and what a response says of "
+            "A :class:`~scrapy_sessions.SessionConfig` or its import path: how to log in, what a response means for "
             "its session. A spider's ``session_config``, and a class registered for the URL, come first."
         ),
     )
@@ -329,7 +329,7 @@ class SessionsSettings(BaseModel):
         ),
     )
     expired_statuses: Statuses = Field(
-        [401], description="Statuses by which a site says that it doesn't know the session any more."
+        [401], description="Statuses of a response that mean that the session's login is lost."
     )
     suspect_statuses: Statuses = Field(
         [403],
@@ -409,7 +409,7 @@ class SessionsSettings(BaseModel):
         30.0,
         description=(
             "Seconds after which another process may take over a login, or the sessions of an exclusive pool, whose "
-            "process died. A living one renews them."
+            "process has ended. A running one renews them."
         ),
     )
     claim_timeout: Seconds = Field(

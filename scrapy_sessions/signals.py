@@ -35,7 +35,7 @@ session_logged_in = object()
 """A login succeeded; ``reason`` is how long it took: ``"0.4 s"``."""
 
 session_login_lost = object()
-"""The site does not know a session any more: it logs in again before its next request. ``reason`` names the URL."""
+"""The login of a session is lost: it logs in again before its next request. ``reason`` names the URL."""
 
 session_login_failed = object()
 """One attempt to log in failed; ``reason`` says why."""

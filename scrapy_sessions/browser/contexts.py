@@ -111,7 +111,8 @@ class BrowserContexts:
         async def ping() -> None:
             nonlocal warned
             present = len(opened.context.pages)
-            if present < limit:  # the page's process ended before Playwright knew it, which then waits for ever
+            # The page's process ended before Playwright was connected to it, which then waits without an end.
+            if present < limit:
                 raise Lost("no page was opened")
             if not warned:
                 warned = True
@@ -132,7 +133,7 @@ class BrowserContexts:
             raise
 
     def before_http(self, session: LiveSession) -> Coroutine[Any, Any, None] | None:
-        """Return what an HTTP request of *session* has to await: something only if a page outlived its request."""
+        """Return what an HTTP request of *session* has to await, if a page is still open after its own request."""
         opened = self._current.get(session.id)
         if opened is None or not opened.is_current or not opened.pages_kept:
             return None

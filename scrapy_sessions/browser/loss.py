@@ -52,7 +52,7 @@ async def until_lost(
             if done:
                 await asyncio.wait({task}, timeout=_GRACE)
                 break
-            with suppress(Error):  # an answer, too; what it means for the work is told by that
+            with suppress(Error):  # an answer, too; the work itself shows what it means
                 await within(PATIENCE, ping())
         if not task.done():
             raise Lost("it ended while it was used")

@@ -61,7 +61,7 @@ class OpenContext(SessionContext):
 
     @property
     def pages_kept(self) -> int:
-        """The number of pages that have outlived their requests."""
+        """The number of pages that are still open after their requests."""
         return max(len(self.pages) - self.in_flight, 0)
 
     def is_lost(self, page: Page) -> bool:

@@ -18,9 +18,9 @@ from scrapy_sessions.json_limits import fault_of
 _V = TypeVar("_V")
 
 PATIENCE = 10.0
-"""Seconds that a page may take to tell its storage: one whose script runs for ever never does."""
+"""Seconds that a page may take to return its storage: one whose script never ends doesn't return it."""
 
-# Before the page's own scripts. It runs in each document of the page until it is removed: `activation.from` tells that
+# Before the page's own scripts. It runs in each document of the page until it is removed: `activation.from` shows that
 # the document before was of this origin, too, whose scripts may have removed a key meanwhile.
 _SEED = """(stored => {
     const entries = stored[location.origin];

@@ -61,7 +61,7 @@ async def run(context: Context) -> int:
 
 
 def _set_values(action: argparse.Action, subcommand: str, file: Any) -> None:
-    """Tell shtab how to complete the values of *action*."""
+    """Set how shtab completes the values of *action*."""
     field = "session_id" if action.metavar == "ID" else action.dest
     if field in {"session_id", "namespace", "pool"}:
         file = {

@@ -50,13 +50,13 @@ class _CheckSpider(Spider):
             return
         yield Request(
             self.url,
-            callback=self._judge,
+            callback=self._report,
             errback=lambda failure: self.verdict.append(f"no answer ({type(failure.value).__name__})"),
             meta={"session_id": self.session_id},
             dont_filter=True,
         )
 
-    def _judge(self, response: Response) -> None:
+    def _report(self, response: Response) -> None:
         verdict = f"{response.status} at {safe_url(response.url)}"
         if isinstance(response, TextResponse) and response.xpath(_PASSWORD):
             verdict += ", with a password field"

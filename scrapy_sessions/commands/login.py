@@ -246,7 +246,7 @@ async def _log_in(
 async def _prove(
     context: Context, started: Playwright, session: SessionRuntime, task: _Task, window: Window | None
 ) -> None:
-    """Raise :exc:`CommandError` if the site doesn't know the login, or if nobody can say so.
+    """Raise :exc:`CommandError` if the site doesn't recognise the login, or if that can't be found out.
 
     :param window: ``None``: its browser has ended, by a fault or by the person's hand; it looks the same
     """
@@ -266,7 +266,7 @@ async def _prove(
                     answer, what = await ask(opened.context, session, task.config)
                     await opened.save()
         if answer is Answer.REFUSED:
-            raise CommandError(f"The site doesn't know the login ({what}): nothing is saved", 1)
+            raise CommandError(f"The site doesn't recognise the login ({what}): nothing is saved", 1)
         if answer is Answer.GOOD:
             return
     if window is None and not (windows.has_terminal() and context.confirm(_KEEP)):

@@ -104,7 +104,7 @@ def _content(record: PersistentSession, events: list[Event], *, reveal: bool) ->
     }
     if reveal:
         return {**record.model_dump(mode="json"), **derived}
-    # Without the fields of a newer version: this version doesn't know which of them are secrets.
+    # Without the fields of a newer version: any of them may be a secret.
     content = record.model_dump(mode="json", include=set(PersistentSession.model_fields))
     content["cookies"] = [
         {**cookie.model_dump(include=set(Cookie.model_fields)), "value": HIDDEN} for cookie in record.cookies

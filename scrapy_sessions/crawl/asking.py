@@ -1,4 +1,4 @@
-"""Questions to the site: a GET that tells whether a session still gets a page, or an anonymous visitor does."""
+"""Questions to the site: a GET that shows whether a session, or an anonymous visitor, still gets a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is to blame for a refusal: the page, the session, the account or the site. Nothing here knows Scrapy.
+"""Who is to blame for a refusal: the page, the session, the account or the site. Independent of Scrapy.
 
 A *refusal* is a response that says that its session may not have the page. Two proofs count: a page is closed to a
 session that gets another page after the refusal; a session is lost if it is refused a page that it got before. Proof

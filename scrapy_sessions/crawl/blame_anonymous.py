@@ -73,14 +73,14 @@ class PoolBlame:
         self._size = size
         self._clock = clock
         self._changed = changed
-        self._fruitless = 0  # sessions retired in a row that had no good response
+        self._without_success = 0  # sessions retired in a row that had no good response
         self._closed_in_a_row = 0
         self._referee_at = 0.0
 
     def good(self) -> None:
         """A session of the pool had a good response."""
         self.alert = False
-        self._fruitless = 0
+        self._without_success = 0
         if self.ban is not None:
             self.ban.ended.set_result(None)
             self.ban = None
@@ -89,8 +89,8 @@ class PoolBlame:
     def is_last(self, session_id: str) -> bool:
         """Whether *session_id*, which had no good response, is not to be retired: it is the last one for now. A7."""
         self.alert = True
-        self._fruitless += 1
-        if self.ban is not None or self._fruitless < max(self._size, _FEWEST_BANNED):
+        self._without_success += 1
+        if self.ban is not None or self._without_success < max(self._size, _FEWEST_BANNED):
             return False
         self.ban = Ban(session_id, self.settings.retry_times, self._clock)
         self._changed(True)

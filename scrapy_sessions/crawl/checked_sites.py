@@ -1,4 +1,4 @@
-"""At which sites a session is checked, and what a check needs to know of it there."""
+"""At which sites a session is checked, and what a check needs for it there."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class CheckedSites:
         none for a site where the spider doesn't begin.
         """
         starts = self._start_pages()
-        own = self._configs.that_know_logins(starts, ()) if starts else self._configs.default_login()
+        own = self._configs.that_define_logins(starts, ()) if starts else self._configs.default_login()
         logins = dict(session.logged_in)
         anywhere = logins.pop(ANY_SITE, None)
         hosts = () if anywhere is None else anywhere["hosts"]
         pages = [session.last_url or "", *good_pages(session.history.texts())]
         pages = [each for each in pages if each.startswith(("http:", "https:"))]
-        been = self._configs.that_know_logins([*pages, *(f"https://{host}/" for host in hosts)], logins)
+        been = self._configs.that_define_logins([*pages, *(f"https://{host}/" for host in hosts)], logins)
         if logins and anywhere is None:
             seen = {site_of(urlsplit(each).hostname or "") for each in pages}
             been = [each for each in been if each.site in logins or not seen.isdisjoint(each.domains)]
@@ -57,7 +57,7 @@ class CheckedSites:
         return (own if anywhere is not None else []), doubt
 
     def _start_pages(self) -> list[str]:
-        """Return what the spider says of where it begins."""
+        """Return the URLs at which the spider begins."""
         starts = getattr(self._spider, "start_urls", None) or ()
         domains = getattr(self._spider, "allowed_domains", None) or ()
         if isinstance(domains, str):
@@ -67,7 +67,7 @@ class CheckedSites:
 
 
 def may_be_logged_in(session: SessionRuntime) -> bool:
-    """Whether *session* has something that a site could know it by."""
+    """Whether *session* has something by which a site could recognise it."""
     return bool(len(session.jar)) or any(origin != EVERYWHERE for origin in session.bound_headers.dump())
 
 

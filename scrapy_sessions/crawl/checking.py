@@ -320,7 +320,7 @@ class Checker:
         )
 
     async def _page(self, session: SessionRuntime, url: str, config: SessionConfig) -> tuple[State, str]:
-        """Return what the answer for *url* says of *session*."""
+        """Return what the answer for *url* proves about *session*."""
         pause = rest_of(session) or pause_at(session, config)
         if pause:  # at another page, or another site of the same host
             return State.UNKNOWN, f"{safe_url(url)} was not asked for{pause}"

@@ -78,7 +78,8 @@ class Holdings:
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._valid_until = float("-inf")  # of all claims, by our clock: counted from before they were renewed
         self._used = float("-inf")  # when a request last asked for a session
-        self._missed: dict[str, tuple[float, float]] = {}  # by id: when requests named it in vain, first and last
+        # By id: when requests named a session that could not be claimed, first and last.
+        self._missed: dict[str, tuple[float, float]] = {}
         self._only_free = False  # whether nothing is taken after the first call, and all is kept until the end
         self._pausing = False  # whether nothing is taken, so that another process can
         self._waiting = 0
@@ -205,7 +206,7 @@ class Holdings:
     async def _enrol(self) -> None:
         """Enrol the sessions of the settings, and learn of those of the settings of other processes.
 
-        Those that have left the pool are not enrolled again, as far as this process knows them.
+        Those that have left the pool are not enrolled again, as far as this process has heard of them.
         """
         known = self.pool.session_ids
         own = [session_id for session_id in known if not self.pool.is_out(session_id)]

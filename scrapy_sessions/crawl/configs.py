@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 
-def _knows_logins(config: SessionConfig) -> bool:
+def _defines_logins(config: SessionConfig) -> bool:
     return config.can_log_in or bool(config.probe_url)
 
 
@@ -46,8 +46,8 @@ class Configs:
             return self._make(registered, url)
         return self._default
 
-    def that_know_logins(self, urls: Iterable[str], sites: Iterable[str]) -> list[SessionConfig]:
-        """Return the configs that know what a login is, by a ``login()`` or a ``probe_url``.
+    def that_define_logins(self, urls: Iterable[str], sites: Iterable[str]) -> list[SessionConfig]:
+        """Return the configs that define what a login is, by a ``login()`` or a ``probe_url``.
 
         The spider's own, else those of *urls* and *sites*. Empty: none of them does.
         """
@@ -59,12 +59,12 @@ class Configs:
         else:
             wanted = set(sites)
             found = [*map(self.of, urls), *(each for each in (*registered, self._default) if each.site in wanted)]
-        return [each for each in dict.fromkeys(found) if _knows_logins(each)]
+        return [each for each in dict.fromkeys(found) if _defines_logins(each)]
 
     def default_login(self) -> list[SessionConfig]:
-        """Return the config of all URLs that have no other, if it knows what a login is."""
+        """Return the config of all URLs that have no other, if it defines what a login is."""
         found = self._default if self._spider is None else self._spider
-        return [found] if _knows_logins(found) else []
+        return [found] if _defines_logins(found) else []
 
     def look_at_spider(self, spider: object = None) -> None:
         """Take the ``session_config`` of *spider*, by default of the crawler's, once there is one."""

@@ -36,7 +36,7 @@ whether it has reached the scheduler."""
 
 _RARELY = 60.0  # seconds after which what was not found is sought again, at the latest
 
-_OWN = 1 << 20  # the priorities that are told apart among deferred requests of the same second
+_OWN = 1 << 20  # the priorities that are distinguished among deferred requests of the same second
 
 
 class Wanted(NamedTuple):
@@ -65,7 +65,7 @@ class _InPlace:
 
 
 class Deferral:
-    """Knows which requests of a crawl were deferred and which wait in place.
+    """Tracks which requests of a crawl were deferred and which wait in place.
 
     :param expected: returns for how many seconds a request will wait for what it wants, as far as is known
     """

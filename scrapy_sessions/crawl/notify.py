@@ -1,4 +1,4 @@
-"""Telling a command of the user what happens to sessions (``SESSIONS_NOTIFY_COMMAND``)."""
+"""Runs a command of the user for events of sessions (``SESSIONS_NOTIFY_COMMAND``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Notifier:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_WAITING)
         self._task: asyncio.Task[None] | None = None
 
-    def tell(self, **event: Any) -> None:
+    def notify(self, **event: Any) -> None:
         """Run the command for *event*, after those before it. Of too many that wait, the last are dropped."""
         if self._task is None:
             self._task = asyncio.ensure_future(self._work())
@@ -66,7 +66,7 @@ class Notifier:
             self._fail(f"it took longer than {_TIMEOUT:g} s")
         except OSError as e:
             self._fail(str(e.strerror))
-        except Exception as e:  # noqa: BLE001  # the events after this one are told all the same
+        except Exception as e:  # noqa: BLE001  # the command still runs for the events after this one
             self._fail(type(e).__name__)
         else:
             if status:

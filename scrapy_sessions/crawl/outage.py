@@ -22,7 +22,7 @@ _OVER = 60.0  # seconds without a failure after which the next one begins anothe
 
 
 class StoreOutage:
-    """What the requests of a crawl know of an outage of its store.
+    """The state of an outage of the store, for the requests of a crawl.
 
     :param timeout: the seconds after which requests fail, counted from the beginning of the outage
     """

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 def is_movable(claim: Claim, meta: Mapping[str, Any]) -> bool:
     """Whether the request with *meta* may go to another session of its pool.
 
-    What a redirect leads to belongs to the session that was redirected: it may have set a cookie there.
+    The target of a redirect belongs to the session that was redirected, which may have got a cookie for it.
     """
     return claim.picked and claim.pool is not None and "redirect_times" not in meta
 
@@ -55,7 +55,7 @@ class Resting(RequestNotSent):
 
 
 class Rests:
-    """Knows which requests wait in place, of sessions with a budget.
+    """Tracks which requests wait in place, of sessions with a budget.
 
     :param deferred: returns the ids of the sessions that deferred requests wait for, and for how many seconds they rest
     """

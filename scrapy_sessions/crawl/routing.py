@@ -77,7 +77,7 @@ UNHEARD = "_session_unheard"
 """The meta key of a refused request that was deferred during the hearing, whose end it waits for before it is sent."""
 
 _PUT_BACK = "_session_put_back"
-"""The meta key that names the run that returned a waiting request to its job's queue, when it was told to close."""
+"""The meta key that names the run that returned a waiting request to its job's queue, when it was asked to stop."""
 
 _routers: WeakKeyDictionary[Crawler, ref[SessionRouter]] = WeakKeyDictionary()  # the extension keeps each alive
 

@@ -1,4 +1,4 @@
-"""Waits that end when the crawl is told to stop."""
+"""Waits that end when the crawl is asked to stop."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ async def _wait_for_pause(session: SessionRuntime, closing: ShutdownGuard, host:
         seconds = session.paused_for(host, time.monotonic())
         if seconds <= 0:
             return
-        # Other processes know that requests wait here by the session's last activity only.
+        # The session's last activity is the only sign for other processes that requests wait here.
         beat = min(seconds, session.idle_timeout / 2 or seconds)
         await closing.wait(asyncio.wait([session.ended()], timeout=beat))
         if seconds > beat:
@@ -119,7 +119,7 @@ async def _wait_in_queue(
             if seconds <= 0 and not (is_full(session) or (alone and session.in_flight)):
                 return
             turn = queue[0] = _Turn(until_rest, loop=loop)
-            # Other processes know of who waits here by the session's last activity alone.
+            # The session's last activity is the only sign for other processes that requests wait here.
             beat = session.idle_timeout / 2 or seconds
             waking = loop.call_later(min(seconds, beat), session.wake_first) if seconds > 0 else None
             try:

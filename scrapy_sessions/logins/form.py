@@ -123,7 +123,7 @@ class FormLogin(LoginConfig):
                         ".form, or use a browser if JavaScript makes the form"
                     )
                 await self._probe(fetch)
-                return  # also if the site has led a session that is still logged in elsewhere
+                return  # also if the site has redirected a session that is still logged in
             if credentials is None:
                 credentials = await self.credentials(session)
             page = await fetch(await self._filled(step, page, session, credentials, sent))

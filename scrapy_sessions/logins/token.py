@@ -34,7 +34,7 @@ __all__ = ["TokenLogin"]
 _TOKENS = ("access_token", "accessToken", "access", "token", "auth_token", "jwt", "key")
 _REFRESH_TOKENS = ("refresh_token", "refreshToken", "refresh")
 _MARGIN = 60.0
-"""Seconds before its expiry at which a token is renewed, or after three quarters of its life, whichever is later: a
+"""Seconds before its expiry at which a token is renewed, or after three quarters of its lifetime, whichever is later: a
 request that was sent with the old token arrives before it expires."""
 _ERROR = re.compile(r"[a-z_]{1,40}")  # RFC 6749, section 5.2: nothing secret
 
@@ -185,7 +185,7 @@ class TokenLogin(LoginConfig):
         return answer
 
     def _beside_token(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Return the object that contains the token: its life and the refresh token are beside it."""
+        """Return the object that contains the token: its lifetime and the refresh token are in it, too."""
         parent = self.token_path.rpartition(".")[0]
         found: Any = jmespath.search(parent, answer) if parent else answer
         return found if isinstance(found, dict) else answer

@@ -32,10 +32,10 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Claim(NamedTuple):
-    """What a request asks for: a session by its id, any session of a pool, or one that lives for this crawl only.
+    """What a request asks for: a session by its id, any session of a pool, or one that exists in this crawl only.
 
     :param session_id: ``None``: any of *pool*, or that of *transient*
-    :param pool: ``None``: the session stands alone
+    :param pool: ``None``: a session of no pool
     :param transient: a ``cookiejar`` key without a lasting text form
     :param before: the session that the request, or the one it is a copy of, was picked for before
     :param key: requests with the same key get the same session of *pool*

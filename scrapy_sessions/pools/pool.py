@@ -76,7 +76,7 @@ class Pool:
 
         Of the first few whose turn comes, it is the first that is not in *avoid* and may go now, else the one that may
         go the soonest. Those in *avoid*, or that have to wait for longer than a minute, are passed over. *backlog*
-        tells how long a session has to wait, in seconds and in requests before this one, whose ends nobody knows.
+        returns how long a session has to wait: seconds, and requests before this one, whose durations are unknown.
 
         Raises :exc:`~scrapy_sessions.exceptions.PoolExhausted` when all its named sessions are retired, and
         :exc:`~scrapy_sessions.exceptions.LoginFailed` when none is left as logins were given up.
@@ -245,7 +245,7 @@ class Pool:
         return self.session_ids[self._substitute(slot)] if self.named else self._of_slot(slot)
 
     def _substitute(self, place: int) -> int:
-        """Return the place of the account that stands in for the one at *place*: itself, or the next that lives."""
+        """Return the place of the account used for *place*: that account, or the next one that isn't retired."""
         found = place
         while found in self._substitutes:
             found = self._substitutes[found]

@@ -46,9 +46,9 @@ class CounterSnapshot(NamedTuple):
 
         The difference is the work of other processes, which count it themselves.
         """
-        counted, stood = dict(self.responses), dict(before.responses)
+        counted, previous = dict(self.responses), dict(before.responses)
         responses = tuple(
-            (status, counted.get(status, 0) + count - stood.get(status, 0)) for status, count in after.responses
+            (status, counted.get(status, 0) + count - previous.get(status, 0)) for status, count in after.responses
         )
         numbers = [mine + now - old for mine, now, old in zip(self[:-1], after[:-1], before[:-1], strict=True)]
         return CounterSnapshot._make((*numbers, responses))

@@ -1,4 +1,4 @@
-"""``{token}`` in the proxy of a profile: each session has a token of its own, for life or for ``proxy_lifetime``.
+"""``{token}`` in the proxy of a profile: each session has its own token, always or for ``proxy_lifetime``.
 
 With a lifetime, they are derived from a seed that is stored with the session, and from the time. So all processes and
 runs use the same one at the same time, and nothing needs to be merged.

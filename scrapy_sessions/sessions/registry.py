@@ -321,8 +321,8 @@ class SessionRegistry:
     async def cleanup(self, progress: Callable[[int], None] | None = None) -> Counter[str]:
         """Delete the expired sessions that are not in use, and return their number by limit."""
         await self.flush()
-        judge = self._reason_in_force if self._enforce_limits else None
-        return await self.remover.delete_expired(self.namespace, progress, judge)
+        reason_of = self._reason_in_force if self._enforce_limits else None
+        return await self.remover.delete_expired(self.namespace, progress, reason_of)
 
     async def _reason_in_force(self, expired: Expired) -> ExpiryReason | None:
         """Return the limit in force by which a session has expired that expired by a limit of its record.
@@ -374,7 +374,7 @@ class SessionRegistry:
         logger.debug("The session %r has used up its budget, and rests for %.0f s", session.id, seconds)
 
     def note_rest(self, session: SessionRuntime) -> None:
-        """The budget of *session* is used up: its pool knows it, also while it isn't in memory."""
+        """Record that the budget of *session* is used up, for its pool, also while the session isn't in memory."""
         if session.pool is not None:
             now = self.clock()
             self._resting[session.id] = now + session.rest(now)
@@ -432,7 +432,7 @@ class SessionRegistry:
         await self.open()
         key = Key(self.namespace or "default", session_id)
         while True:
-            ended: ExpiryReason | None = None  # its record may not know: it counts no request that waits to be sent
+            ended: ExpiryReason | None = None  # its record may be behind: it counts no request that waits to be sent
             live = self.cache.get(session_id)
             if live is not None:
                 if live.expired(self.clock()) is None:

@@ -77,12 +77,12 @@ class SessionRemover:
         self,
         namespace: str | None,
         progress: Callable[[int], None] | None = None,
-        judge: Callable[[Expired], Awaitable[ExpiryReason | None]] | None = None,
+        reason_of: Callable[[Expired], Awaitable[ExpiryReason | None]] | None = None,
     ) -> Counter[str]:
         """Delete the expired sessions of *namespace* (``None``: of all) that aren't in use. Returns how many by reason.
 
-        *progress* is called with the number of deleted sessions after each page. *judge* returns the reason for each
-        session, or ``None`` to keep it.
+        *progress* is called with the number of deleted sessions after each page. *reason_of* returns the reason for
+        each session, or ``None`` to keep it.
         """
         reasons: Counter[str] = Counter()
         spared: set[Key] = set()
@@ -94,8 +94,8 @@ class SessionRemover:
             found, page = page, []
             for expired in found:
                 reason = None if self._in_use(expired.key) else expired.reason
-                if reason is not None and judge is not None:
-                    reason = await judge(expired)
+                if reason is not None and reason_of is not None:
+                    reason = await reason_of(expired)
                 if reason is None:
                     spared.add(expired.key)
                 else:

@@ -1,4 +1,4 @@
-"""The live session: its record, what only this process knows of it, and every change of its status.
+"""The live session: its record, its state in this process, and every change of its status.
 
 A spider sees it through :class:`~scrapy_sessions.BrowserSession`.
 """
@@ -228,13 +228,13 @@ class SessionRuntime:
         self.latency = 0.0
         self.unknown_fields = _NO_FIELDS  # fields of the record that a newer version added
         self.unknown_metrics = _NO_FIELDS  # likewise of its metrics
-        # What only this process knows.
+        # Its state in this process, which is not saved.
         # The record as last loaded or saved, encoded: the base of a merge. As objects, the bases of 10,000 sessions
         # would cost the garbage collector half a second at once.
         self.merge_base: Row | Parts | None = None
         self.dirty = False
         self.closed = False  # deleted, expired or replaced: it is never saved again
-        self.transient = transient  # lives for this crawl only
+        self.transient = transient  # exists in this crawl only
         self.in_flight = 0
         self.alone: str | None = None  # the token of the alone() block that is open
         # Caches of in_flight.py: the headers of its requests, for all origins, or by scheme and host.
@@ -288,7 +288,7 @@ class SessionRuntime:
         return "renew_at" not in login or time.time() < login["renew_at"]
 
     def lose_login(self, reason: str, site: str | None = None) -> None:
-        """*site* does not know the session any more, ``None``: no site does. Without another login it is new again."""
+        """Record that the login at *site* (``None``: at all sites) is lost. Without another login it is new again."""
         gone = (site, ANY_SITE)
         self.logged_in = {} if site is None else {k: v for k, v in self.logged_in.items() if k not in gone}
         if self.status == "ready":
@@ -539,7 +539,7 @@ def must_go_alone(session: SessionRuntime) -> bool:
     """Whether *session* is new and anonymous, in a pool, and has had no good response yet.
 
     Parallel requests before the site has set its first cookie would open several visits at the site, and a site that
-    refuses the session would be sent many requests in vain.
+    refuses the session would be sent many requests before its first refusal.
     """
     return session.first_request_alone and not session.ok_count
 

@@ -13,7 +13,7 @@ from scrapy_sessions.storage.base import Key
 class Turns:
     """Lets the save of one session pass the save of many, and keeps a deletion apart from every save of its sessions.
 
-    A session whose save is passed is saved twice at the same time. The stamps of the rows tell the two apart.
+    A session whose save is passed is saved twice at the same time. The stamps of the rows distinguish the two.
     """
 
     def __init__(self) -> None:

@@ -84,7 +84,7 @@ class Claim(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """The answer of :meth:`ClaimStore.claim`: what a process holds now, and how it stands to the others.
+    """The answer of :meth:`ClaimStore.claim`: what a process holds now, and its share among the others.
 
     ``held`` are the sessions that it holds: those that were renewed, in the given order, and the new ones.
     ``share`` is its fair share: the sessions of the pool divided by the processes, rounded down. ``waiting`` is the
@@ -133,7 +133,7 @@ class ClaimStore(Ability, ABC):
         """Renew the claims *held* for *ttl* seconds from now, and take more sessions, to have up to *want* in all.
 
         A claim that isn't in the result is dead: its session was taken by another process, or has left the pool. A
-        claim that the store doesn't know, because it lost its data or went back in time, is entered again under its
+        claim that is missing in the store, because it lost its data or went back in time, is entered again under its
         token, unless the store has a newer token of the session.
 
         A process that holds fewer sessions than it wants, and fewer than its share or none at all, waits in line for

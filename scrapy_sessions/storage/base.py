@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
     ``revision`` is the revision of the record in ``body``. ``expires_at`` is UNIX seconds, or ``None`` for never.
     ``stamps`` are random words, separated by spaces: that of this encoding, :attr:`stamp`, and those of up to five rows
-    that it replaces, the newest first. They tell a process whether a save whose answer it didn't get took place, and
+    that it replaces, the newest first. They show a process whether a save whose answer it didn't get took place, and
     whether the store went back in time.
     """
 
@@ -116,7 +116,7 @@ class SessionStore(ABC):
     """
 
     lasting: bool = True
-    """Whether the rows outlive the process. If not, they are not encrypted."""
+    """Whether the rows are kept after the process has ended. If not, they are not encrypted."""
 
     cipher: Cipher | None = None
     """What the bodies of rows are encrypted with, by those who call the store; ``None``: they are plain."""
@@ -233,8 +233,8 @@ class SessionStore(ABC):
     async def quarantine(self, key: Key, revision: int | None, reason: str) -> bool:
         """Move the row of *key* to the quarantine, with *reason*, if it still has *revision*.
 
-        ``None`` stands for a row whose revision isn't an integer: another program has written it. No other method reads
-        it in the quarantine. Returns whether it was moved.
+        ``None`` is for a row whose revision isn't an integer, because another program has written it. No other method
+        reads it in the quarantine. Returns whether it was moved.
         """
 
     @abstractmethod

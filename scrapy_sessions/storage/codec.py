@@ -163,7 +163,7 @@ def _fault_in(record: PersistentSession) -> str:
                 return f"session.{name}[{key!r:.80}] is not valid: {fault}"
     extras = [record.model_extra, record.metrics.model_extra, *(cookie.model_extra for cookie in record.cookies)]
     unknown = next(filter(None, map(fault_of, filter(None, extras))), None)
-    return f"a field that this version doesn't know is not valid: {unknown}" if unknown else ""
+    return f"an unknown field, of a newer version, is not valid: {unknown}" if unknown else ""
 
 
 def _decode(row: Row) -> PersistentSession:

@@ -1,4 +1,4 @@
-"""What listings say of rows: for stores that read rows as a whole."""
+"""What listings contain of each row: for stores that read rows as a whole."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class AnalyticsContract(BaseContract, ability=AnalyticsStore):
         assert [each.namespace for each in await store.pool_counts(None, now=8.0)] == ["news", "shop", "shop"]
         assert (await store.pool_counts("shop", now=8.0))[1].active == 2
 
-    async def test_analytics_outlive_their_sessions(self, store: Any) -> None:
+    async def test_analytics_are_kept_without_their_sessions(self, store: Any) -> None:
         """Deleting a session keeps its counters and events."""
         await store.save([make_row("alice")])
         await store.add_analytics([_row(requests=1)], [_event(1.0)])

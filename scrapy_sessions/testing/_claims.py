@@ -112,8 +112,8 @@ class ClaimContract(BaseContract, ability=ClaimStore):
         held = (await _claim(store, "p")).held
         assert [(await _claim(store, name)).place for name in "qrs"] == [1, 2, 3]
         assert [(await _claim(store, name)).waiting for name in "qrs"] == [2, 2, 2]
-        told = await _claim(store, "p", held)
-        assert (told.held[0].token, told.share, told.waiting, told.place) == (held[0].token, 0, 3, 0)
+        renewed = await _claim(store, "p", held)
+        assert (renewed.held[0].token, renewed.share, renewed.waiting, renewed.place) == (held[0].token, 0, 3, 0)
         for name in "qrs":
             await _give_back(store, held)
             for other in "srq":
@@ -141,8 +141,8 @@ class ClaimContract(BaseContract, ability=ClaimStore):
         mine = (await _claim(store, "p", want=10)).held
         theirs = await _claim(store, "q", want=10)
         assert (len(mine), theirs.held, theirs.share, theirs.place) == (10, [], 5, 1)
-        told = await _claim(store, "p", mine, want=10)
-        assert (len(told.held), told.share, told.waiting) == (10, 5, 1)
+        renewed = await _claim(store, "p", mine, want=10)
+        assert (len(renewed.held), renewed.share, renewed.waiting) == (10, 5, 1)
         await _give_back(store, mine[:2])
         assert len((await _claim(store, "p", mine[2:], want=10)).held) == 8  # none of the two is for it
         theirs = await _claim(store, "q", want=10)
@@ -258,7 +258,7 @@ class ClaimContract(BaseContract, ability=ClaimStore):
         assert len((await _claim(store, "q", want=4)).held) == 2
 
     async def test_claims_of_a_store_without_data(self, store: ClaimStore) -> None:
-        """Claims that the store doesn't know are entered again, with their sessions; a newer token is not replaced."""
+        """Claims that the store has lost are entered again, with their sessions; a newer token is not replaced."""
         now = int(self.clock.now * 1_000_000)
         unknown = [Claim("a", now - 5, self.clock.now), Claim("b", now - 4, self.clock.now)]
         await _enrol(store, "p", "b")

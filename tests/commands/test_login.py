@@ -320,7 +320,8 @@ def test_the_site_is_asked(tmp_path: Path, site: Site) -> None:
     folder = project(tmp_path, PROBED.format(login=site.url("/browser/login"), probe=probe))
     done = sessions(folder, "login", "alice", url, "--spider", "shop", "--headless", "--until-url", "**/set")
     assert (done.code, stored(folder)) == (1, None), done
-    assert re.search(r"The site doesn't know the login \(.*/orders\?to=… has status 302\): nothing is saved", done.err)
+    refused = r"The site doesn't recognise the login \(.*/orders\?to=… has status 302\): nothing is saved"
+    assert re.search(refused, done.err)
 
 
 @contextmanager

@@ -109,8 +109,8 @@ async def test_an_event_that_cant_be_told(caplog: pytest.LogCaptureFixture, tmp_
     """An unexpected fault costs one event, and not those after it."""
     counted: list[str] = []
     notifier = notify.Notifier(appending_to(tmp_path / "events"), counted.append)
-    notifier.tell(event=object())
-    notifier.tell(event="retired")
+    notifier.notify(event=object())
+    notifier.notify(event="retired")
     await notifier.close()
     assert events(tmp_path / "events") == [{"event": "retired"}]
     assert counted == ["notify_errors"]

@@ -42,7 +42,8 @@ async def examine_agents(settings: BaseSettings, agents: Mapping[str, Sequence[s
         f"{count(len(others), 'session')} with the agent of another browser version than the installed {installed} "
         f"({browser}){last}: {', '.join(others[:_NAMED])}"
     )
-    return [warning("agents", text, "In a browser such a session can be told apart: give its profile the new agent")]
+    advice = "A site can distinguish such a session from that browser: give its profile the new agent"
+    return [warning("agents", text, advice)]
 
 
 async def _browser(settings: BaseSettings) -> str | None:
@@ -58,7 +59,7 @@ async def _browser(settings: BaseSettings) -> str | None:
 
 
 async def _version(browser: str) -> str | None:
-    """Return the major version of *browser*, ``None`` if it doesn't tell."""
+    """Return the major version of *browser*, ``None`` if it reports none."""
     with suppress(OSError, asyncio.TimeoutError):
         process = await asyncio.create_subprocess_exec(
             browser, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL

@@ -1,7 +1,7 @@
 """The checks of ``scrapy sessions doctor``.
 
 They don't change a store, except that opening it may migrate it and makes it private, and that rows that no listing can
-show are set aside.
+show are quarantined.
 """
 
 from __future__ import annotations

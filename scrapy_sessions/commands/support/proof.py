@@ -27,7 +27,7 @@ _DECODED = ("content-encoding", "content-length", "transfer-encoding")  # of a b
 async def ask(context: BrowserContext, session: SessionRuntime, config: SessionConfig) -> tuple[Answer, str]:
     """Ask for the ``probe_url`` of *config* in *context*, which is *session*.
 
-    Returns whether the site still knows the login, and why it is thought so. ``Answer.NOTHING``: that isn't known.
+    Returns whether the site still accepts the login, and the reason. ``Answer.NOTHING``: that isn't known.
     """
     url = probe_of(config)
     if url is None:

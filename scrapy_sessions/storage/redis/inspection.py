@@ -1,4 +1,4 @@
-"""What ``scrapy sessions doctor`` tells of a server: nothing else needs it."""
+"""What ``scrapy sessions doctor`` reports about a server: nothing else needs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Holder(NamedTuple):
 class Inspection(NamedTuple):
     """The state of a store.
 
-    :param servers: what ``INFO`` says of each server; empty if this user may not ask
+    :param servers: the ``INFO`` of each server; empty if this user may not ask
     :param clock: by how many seconds the clock of the server is ahead of this one
     """
 

@@ -8,7 +8,7 @@ they are on one shard, and one script can read and change them together:
 - ``list``, ``expiry``: sorted sets of the ids, by ``-last_activity`` and by ``expires_at``. Negated, because Redis
   orders ids of the same score upwards, as listings do
 - ``epoch``: a random text, missing if the data was lost
-- ``quarantine``: a hash of what was set aside, by number; ``q:<number>`` is what was stored
+- ``quarantine``: a hash of what was quarantined, by number; ``q:<number>`` is what was stored
 - ``shared``: a hash, the shared data
 - ``h:<hour>``, ``t:<hour>``, ``hours``, ``events``: analytics; see ``lua/add_analytics.lua``
 

@@ -62,8 +62,8 @@ async def read_page(
     names = [namespace] if namespace is not None else await namespaces(server)
     # First the same share of each namespace is read, and more of one whose share is used up.
     share = _PART if limit is None else min(limit // max(len(names), 1) + 1, _PART)
-    walks = [_parts(server, set_aside, name, pool, status, share, start) for name in names]
-    parts = [deque(part) for part in await asyncio.gather(*(anext(walk, []) for walk in walks))]
+    pages = [_parts(server, set_aside, name, pool, status, share, start) for name in names]
+    parts = [deque(part) for part in await asyncio.gather(*(anext(each, []) for each in pages))]
     found: list[Row] = []
     while any(parts) and (limit is None or len(found) < limit):
         # Up to the end of the part that ends first, the order is known.
@@ -71,7 +71,7 @@ async def read_page(
         end = sort_key(parts[number][-1])
         heads = [[part.popleft() for _ in range(len(part)) if sort_key(part[0]) <= end] for part in parts]
         found += heapq.merge(*heads, key=sort_key) if len(heads) > 1 else heads[0]
-        parts[number].extend(await anext(walks[number], []))
+        parts[number].extend(await anext(pages[number], []))
     return found[:limit]
 
 
@@ -123,7 +123,7 @@ async def _expired(server: Server, namespace: str, set_aside: SetAside, now: flo
 
 
 async def _rows(namespace: str, found: Sequence[bytes], set_aside: SetAside) -> list[Row]:
-    """Return the rows of *found*, ids and columns in turn. What can't be read is set aside."""
+    """Return the rows of *found*, ids and columns in turn. What can't be read is quarantined."""
     rows = []
     for session_id, columns in zip(found[::2], found[1::2], strict=True):
         key = Key(namespace, session_id.decode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""What was set aside: kept under a key of its own, and never read as a session again."""
+"""The quarantine: rows that can't be read, kept under a key of their own and never read as sessions again."""
 
 from __future__ import annotations
 

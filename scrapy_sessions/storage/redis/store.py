@@ -205,7 +205,7 @@ class RedisStore(SessionStore, LeaseStore, ClaimStore, SharedStore, AnalyticsSto
 
     @_operation
     async def quarantine(self, key: Key, revision: int | None, reason: str) -> bool:
-        # What has no revision is set aside as soon as it is read: see _loaded().
+        # What has no revision is quarantined as soon as it is read: see _loaded().
         return revision is not None and await quarantine.set_aside(
             self._opened(), key, revision, reason, self._client_now()
         )

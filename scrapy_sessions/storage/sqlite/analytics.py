@@ -21,7 +21,7 @@ from scrapy_sessions.storage.sqlite.values import (
     wrong_column,
 )
 
-# "" stands for no pool: in a key, SQLite treats two NULLs as different.
+# "" is for no pool: in a key, SQLite treats two NULLs as different.
 _PLACE = "hour, namespace, pool, session_id"
 _NUMBERS = ", ".join(COUNTERS)
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)

@@ -127,8 +127,8 @@ def read_page(
     start = None if after is None else (-after["last_activity"], after["namespace"], after["session_id"])
     if len(pools) == 1:
         return _read(connection, *pools[0], status, limit, start)
-    walks = (_walk(connection, name, each, status, share, start) for name, each in pools)
-    return list(islice(heapq.merge(*walks, key=_place), limit))
+    sorted_parts = (_rows_of_pool(connection, name, each, status, share, start) for name, each in pools)
+    return list(islice(heapq.merge(*sorted_parts, key=_place), limit))
 
 
 def read_expired(connection: sqlite3.Connection, namespace: str | None, now: float, limit: int) -> list[Expired]:
@@ -158,7 +158,7 @@ def _names(connection: sqlite3.Connection, query: sqlite3.Cursor, kind: Column) 
     return [name for (name,) in found]
 
 
-def _walk(
+def _rows_of_pool(
     connection: sqlite3.Connection,
     namespace: str,
     pool: str | None,

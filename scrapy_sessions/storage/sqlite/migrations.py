@@ -32,7 +32,7 @@ def _sessions(connection: sqlite3.Connection) -> None:
             PRIMARY KEY (session_id, namespace)
         )
     """)
-    # Every listing goes by namespace and pool (see listing.py), so that its cost doesn't grow with the sessions of
+    # Every listing selects by namespace and pool (see listing.py), so that its cost doesn't grow with the sessions of
     # other spiders. One index serves all filters, because each further index costs time at every save. With the
     # columns after session_id, a listing reads the index only, not the pages with the bodies.
     connection.execute("""
