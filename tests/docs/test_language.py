@@ -17,7 +17,17 @@ from tests.support.docs_pages import PACKAGE, README, ROOT, text_of
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TEXTS = [
     README,
-    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "example_project/README.md")),
+    *(
+        ROOT / name
+        for name in (
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "example_project/README.md",
+            "pyproject.toml",
+            "tox.ini",
+        )
+    ),
     *sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")),
 ]
 
