@@ -25,7 +25,7 @@ from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
 from scrapy_sessions.crawl.login_redirects import check_redirect
 from scrapy_sessions.crawl.rests import Resting
-from scrapy_sessions.crawl.routing import UNHEARD, SessionRouter, is_login
+from scrapy_sessions.crawl.routing import UNRESOLVED, SessionRouter, is_login
 from scrapy_sessions.crawl.scrapy_internals import (
     Decoder,
     HeldBack,
@@ -257,14 +257,14 @@ class SessionVerdictMiddleware:
     ) -> Request | Response:
         inflight.end()  # a question in this session must not wait for the place of what it is about
         verdicts = self._router.verdicts
-        hearing = verdicts.refused(verdict, inflight, request, status=response.status)
+        inquiry = verdicts.refused(verdict, inflight, request, status=response.status)
         if inflight.deferrable and not verdicts.is_last_try(request):
-            replay = await self._router.deferral.wait(request, hearing, None)
+            replay = await self._router.deferral.wait(request, inquiry, None)
         else:
-            replay = await hearing
+            replay = await inquiry
         if replay is not None and is_deferred(replay):
-            replay.meta[UNHEARD] = True
-            verdicts.note_unheard(inflight, replay)
+            replay.meta[UNRESOLVED] = True
+            verdicts.note_unresolved(inflight, replay)
         return self._close(inflight, request, response, replay, cacheable=False)
 
     def _close(

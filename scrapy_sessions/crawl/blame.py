@@ -194,32 +194,32 @@ class Waiting:
         return self.refusal.page
 
 
-class Hearings:
-    """The hearings of one session, one at a time. All refusals that wait when a question leaves share its answer."""
+class Inquiries:
+    """The inquiries of one session, one at a time. All refusals that wait when a question leaves share its answer."""
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
         self._waiting: list[Waiting] = []
-        self.hearing: asyncio.Task[None] | None = None
+        self.inquiry: asyncio.Task[None] | None = None
 
     async def _wait(self, refusal: Refusal) -> Decision:
         waiting = Waiting(refusal)
         self._waiting.append(waiting)
-        if self.hearing is None:
-            self.hearing = asyncio.ensure_future(self._hear_all())
+        if self.inquiry is None:
+            self.inquiry = asyncio.ensure_future(self._inquire_all())
             self._update_doubt()
         return await waiting.decision
 
-    async def _hear_all(self) -> None:
+    async def _inquire_all(self) -> None:
         try:
             while self._waiting:
-                await self._hear()
+                await self._inquire()
         finally:
-            self.hearing = None
+            self.inquiry = None
             self._update_doubt()
             self._decide(self._waiting, Decision.HAND_ON)  # the crawl is closing
 
-    async def _hear(self) -> None:
+    async def _inquire(self) -> None:
         """Decide about refusals that wait, or learn something that decides about them."""
         raise NotImplementedError
 
@@ -231,11 +231,11 @@ class Hearings:
                 self._waiting.remove(each)
 
     def _update_doubt(self) -> None:
-        # A session in doubt is picked last: at a high concurrency it would be refused many pages during a hearing.
+        # A session in doubt is picked last: at a high concurrency it would be refused many pages during an inquiry.
         self._actions.doubt(self._is_in_doubt())
 
     def _is_in_doubt(self) -> bool:
-        return self.hearing is not None
+        return self.inquiry is not None
 
 
 class NoBlame:

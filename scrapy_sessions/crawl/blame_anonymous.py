@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Pages, Refusal, may_ask, url_of
+from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Inquiries, Pages, Refusal, may_ask, url_of
 from scrapy_sessions.settings import SessionsSettings
 
 TRIES = 3
@@ -111,7 +111,7 @@ class PoolBlame:
         return True
 
 
-class AnonymousBlame(Hearings):
+class AnonymousBlame(Inquiries):
     """Decides about the refusals of one anonymous session.
 
     :param new: whether it was created in this run
@@ -178,7 +178,7 @@ class AnonymousBlame(Hearings):
             return Decision.REFEREE
         return Decision.CLOSED_TO_ALL
 
-    async def _hear(self) -> None:
+    async def _inquire(self) -> None:
         last = [] if self._last is None else [self._last]
         for url in dict.fromkeys([*last, *reversed(self._pool.recent)]):
             if not may_ask(url):

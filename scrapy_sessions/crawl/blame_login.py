@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Hearings, Pages, Refusal, Waiting, may_ask, url_of
+from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Inquiries, Pages, Refusal, Waiting, may_ask, url_of
 from scrapy_sessions.crawl.budget import Budget
 from scrapy_sessions.settings import SessionsSettings
 
-_CANDIDATES = 3  # pages asked for without the session, in one hearing
+_CANDIDATES = 3  # pages asked for without the session, in one inquiry
 _RECENT = 8  # good pages of a generation that are remembered as candidates
 _WITNESSES = 3
-_MANY_PUBLIC = 12  # public answers, after which one candidate per hearing is asked for
+_MANY_PUBLIC = 12  # public answers, after which one candidate per inquiry is asked for
 _MOSTLY_PUBLIC = 100  # public answers, after which none is asked for while the budget is empty
 _CLOSED_IN_A_ROW = 10
 _FEW = 3  # pages
@@ -33,7 +33,7 @@ class _Witness:
         self.good_in = good_in
 
 
-class LoginBlame(Hearings):
+class LoginBlame(Inquiries):
     """Decides about the refusals of one session at one site where it logs in.
 
     Evidence is kept per session, as what is private to alice may be closed to bob, and for this process only.
@@ -193,7 +193,7 @@ class LoginBlame(Hearings):
             self.begin(generation)
         return refusal.generation < generation
 
-    async def _hear(self) -> None:
+    async def _inquire(self) -> None:
         for _ in range(_CANDIDATES):
             if await self._ask_witnesses():
                 return
@@ -326,7 +326,7 @@ class LoginBlame(Hearings):
         self._closed.add(*pages)
         self._alert = True
         self._closed_ever += len(pages)
-        # Not all of the batch: during a hearing others were good.
+        # Not all of the batch: during an inquiry others were good.
         self._closed_in_a_row += len(pages & self._refused_in_a_row.keys())
         self._refused_in_a_row.discard(*pages)
         if self._closed_in_a_row >= _CLOSED_IN_A_ROW and self._budget.left:  # L9

@@ -206,7 +206,7 @@ class Holdings:
     async def _enrol(self) -> None:
         """Enrol the sessions of the settings, and learn of those of the settings of other processes.
 
-        Those that have left the pool are not enrolled again, as far as this process has heard of them.
+        Those that have left the pool are not enrolled again, as far as this process has seen them.
         """
         known = self.pool.session_ids
         own = [session_id for session_id in known if not self.pool.is_out(session_id)]

@@ -217,7 +217,7 @@ class Deferral:
             if place.wanted not in ready and (place.since < now - PATIENCE or self._expected(place.wanted) > PATIENCE)
         ]
         if leaving:
-            if not self._sought or self.turn != self._search_turn:  # no search goes on in vain
+            if not self._sought or self.turn != self._search_turn:  # no search goes on without success
                 self.turn += 1
                 self._search_turn, self._search_began, self._looks = self.turn, now, 2 * queued
             self._sought = list(ready)

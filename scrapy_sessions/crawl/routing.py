@@ -73,8 +73,8 @@ _FETCHED = "_session_fetched"
 """The meta key of requests whose responses somebody waits for; its value is the token of that wait, as a request that
 the spider makes of such a response may have a copy."""
 
-UNHEARD = "_session_unheard"
-"""The meta key of a refused request that was deferred during the hearing, whose end it waits for before it is sent."""
+UNRESOLVED = "_session_unresolved"
+"""The meta key of a refused request that was deferred during the inquiry, whose end it waits for before it is sent."""
 
 _PUT_BACK = "_session_put_back"
 """The meta key that names the run that returned a waiting request to its job's queue, when it was asked to stop."""
@@ -221,7 +221,7 @@ class SessionRouter:
             claim = settled
         session = self.registry.ready_for(claim)
         config = self.configs.of(request.url)
-        if session is None or self._must_wait(session, config) or FLOW in meta or UNHEARD in meta:
+        if session is None or self._must_wait(session, config) or FLOW in meta or UNRESOLVED in meta:
             return self._wait(request, claim, config, session, deferred_in)
         inflight = self._begin(request, claim, session, config)
         inflight.deferrable = deferred_in is not None
@@ -376,8 +376,8 @@ class SessionRouter:
             session = await self._session_for(request, claim)
             if self._is_lost(session, own):
                 continue
-            if request.meta.pop(UNHEARD, False):
-                await self.verdicts.heard(session, config)
+            if request.meta.pop(UNRESOLVED, False):
+                await self.verdicts.wait_for_inquiry(session, config)
                 continue
             in_block = session.alone is not None and (own or request.meta.get(_ALONE) == session.alone)
             movable = not own and is_movable(claim, request.meta)

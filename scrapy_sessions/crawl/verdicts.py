@@ -19,7 +19,7 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.crawl.asking import is_question, probe_of
-from scrapy_sessions.crawl.blame import NO_BLAME, Answer, Decision, Hearings, NoBlame, Refusal
+from scrapy_sessions.crawl.blame import NO_BLAME, Answer, Decision, Inquiries, NoBlame, Refusal
 from scrapy_sessions.crawl.blame_anonymous import TRIES, AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
@@ -223,16 +223,16 @@ class VerdictHandler:
         """Whether *request* is handed on if it is refused once more, unless that proves something."""
         return len(request.meta.get(REFUSED_BY, ())) + 1 >= TRIES
 
-    def note_unheard(self, inflight: InFlight, replay: Request) -> None:
-        """The request of *inflight* was refused, and *replay* doesn't wait for the hearing: that was a try."""
+    def note_unresolved(self, inflight: InFlight, replay: Request) -> None:
+        """The request of *inflight* was refused, and *replay* doesn't wait for the inquiry: that was a try."""
         if isinstance(inflight.session.blames.get(inflight.config.site), AnonymousBlame):
             replay.meta[REFUSED_BY] = _with(replay, inflight.session, Decision.UNPROVED)
 
-    async def heard(self, session: SessionRuntime, config: SessionConfig) -> None:
-        """Wait until no hearing of *session* is held at the site of *config*."""
+    async def wait_for_inquiry(self, session: SessionRuntime, config: SessionConfig) -> None:
+        """Wait until no inquiry of *session* is running at the site of *config*."""
         blame = session.blames.get(config.site)
-        if isinstance(blame, Hearings) and blame.hearing is not None:
-            await self.guard.wait(asyncio.wait([blame.hearing]))
+        if isinstance(blame, Inquiries) and blame.inquiry is not None:
+            await self.guard.wait(asyncio.wait([blame.inquiry]))
 
     # A pool that is turned away as a whole
 

@@ -216,7 +216,7 @@ async def test_a7_ends_with_a_good_response() -> None:
     assert pool.bans == [True, False]
 
 
-async def test_a_session_is_in_doubt_during_its_hearing() -> None:
+async def test_a_session_is_in_doubt_during_its_inquiry() -> None:
     """While the site is asked, other sessions are preferred."""
     pool = Pool()
     pool.good("1", "a")

@@ -67,7 +67,7 @@ async def test_l4_a_restored_session() -> None:
 
 
 async def test_l4_a_restored_session_that_was_good() -> None:
-    """A restored session that had a good response in this run gets a hearing as any other."""
+    """A restored session that had a good response in this run gets an inquiry as any other."""
     account = Account(restored=True)
     account.good("a")
     assert await account.refused("x") is Decision.CLOSED
@@ -131,8 +131,8 @@ async def test_l5_only_refusals_before_the_question_share_its_answer() -> None:
     assert account.actions.asked == ["a (anonymous)", "a", "a"]
 
 
-async def test_l5_one_hearing_for_many() -> None:
-    """Refusals that wait together share one hearing, one login and its cost."""
+async def test_l5_one_inquiry_for_many() -> None:
+    """Refusals that wait together share one inquiry, one login and its cost."""
     account = Account()
     account.good("a")
     account.actions.answers = {"a": REFUSED}
@@ -143,7 +143,7 @@ async def test_l5_one_hearing_for_many() -> None:
 
 
 async def test_l6_questions_that_say_nothing_come_to_an_end() -> None:
-    """Witnesses that say nothing to the session: three pages are asked for, then the hearing decides without them."""
+    """Witnesses that say nothing to the session: three pages are asked for, then the inquiry decides without them."""
     account = Account()
     account.good(*"abcdefgh")
     account.actions.answers = dict.fromkeys("abcdefgh", NOTHING)
@@ -198,14 +198,14 @@ async def test_l6_what_is_no_candidate() -> None:
 
 
 async def test_l6_few_questions_where_all_is_public() -> None:
-    """After twelve public answers one page per hearing is asked for; after 100, none while the budget is empty."""
+    """After twelve public answers one page per inquiry is asked for; after 100, none while the budget is empty."""
     account = Account(login_attempts=1)
     account.actions.anonymous = {str(number): GOOD for number in range(400)}
     counts = []
-    for hearing in range(110):
-        account.good(*(str(4 * hearing + n) for n in range(4)))
+    for inquiry in range(110):
+        account.good(*(str(4 * inquiry + n) for n in range(4)))
         before = len(account.actions.asked)
-        if await account.refused(f"x{hearing}") is Decision.AGAIN:
+        if await account.refused(f"x{inquiry}") is Decision.AGAIN:
             account.log_in()
         counts.append(len(account.actions.asked) - before)
     assert counts[:5] == [3, 3, 3, 3, 1]
@@ -446,7 +446,7 @@ async def test_l9_ten_closed_pages_in_a_row() -> None:
 
 
 async def test_l9_good_pages_between() -> None:
-    """Refusals that wait for the same hearing are no row, if others were good while they came."""
+    """Refusals that wait for the same inquiry are no row, if others were good while they came."""
     account = Account()
     account.good("a")
     waiting = []
@@ -486,7 +486,7 @@ async def test_the_window_after_a_lost_login() -> None:
     assert account.actions.window == 0
 
 
-async def test_a_session_is_in_doubt_during_its_hearing() -> None:
+async def test_a_session_is_in_doubt_during_its_inquiry() -> None:
     """While the site is asked, other accounts are preferred."""
     account = Account()
     account.good("a")

@@ -71,10 +71,10 @@ def test_worlds(family: str) -> None:
 @pytest.mark.parametrize(
     ("family", "seed"),
     [
-        ("lasting", 2004),  # refusals of one hearing counted as a row, though other pages were good while they came
+        ("lasting", 2004),  # refusals of one inquiry counted as a row, though other pages were good while they came
         ("lasting", 3308),
         ("lasting", 206655),  # a page that an account refused before it logged in again was not sent to it again
-        ("visitors", 1272),  # a page was sent again each time it didn't wait for its hearing
+        ("visitors", 1272),  # a page was sent again each time it didn't wait for its inquiry
         ("banned", 355),  # a new session sent many requests at once, before the site had accepted it
     ],
 )

@@ -59,6 +59,7 @@ RULES = (
     Rule(r"half[- ]li(?:fe|ves)", "median lifetime"),
     Rule(r"sets? (?:\w+ )?aside", "quarantine", in_names=False),  # a column of the SQLite schema
     Rule(r"go(?:es)? by", "uses, is selected by"),
+    Rule(r"hearings?|heard|unheard", "inquiry, inquiries"),
     Rule(r"in vain|fruitless", "without success"),
     Rule(r"says? of|tells? of", "means for, reports about"),
     Rule(r"judge[sd]?|judging", "decides by, applies the rules"),
