@@ -22,6 +22,7 @@ SCRAPYS_META = {
     "download_latency",
     "playwright",
     "playwright_context_kwargs",
+    "playwright_include_page",
     "playwright_page",
     "redirect_times",
     "redirect_urls",
