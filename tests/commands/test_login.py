@@ -48,7 +48,7 @@ visible = pytest.mark.skipif(XVFB is None, reason="there is no xvfb-run, for a w
 HOME = ("--until-url", "**/browser/home")
 
 
-MARK = "--mute-audio"  # by which the browsers of these tests are known
+MARK = f"--started-by={os.getpid()}"  # which Chromium ignores: by it the browsers of these tests are known
 
 SPIDER = """
 from scrapy import Request, Spider
