@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from functools import cached_property, partial
@@ -15,6 +16,8 @@ from scrapy.http import Headers
 from scrapy.utils.python import to_unicode
 from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_installed
 
+from scrapy_sessions.analytics.model import FOLDED, EventKind
+from scrapy_sessions.analytics.runs import Run
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.crawl.scrapy_internals import before_download
@@ -96,6 +99,8 @@ class SessionsExtension:
         self._cleaned_at = 0.0
         self._warned = False
         self._summary = CrawlSummary()
+        self._run: Run | None = None  # recorded as soon as it uses a session
+        self._started = time.time()
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -180,6 +185,8 @@ class SessionsExtension:
             logger.info("%s: login lost %s%s", session_id, reason, then, extra={"spider": spider})
         if session is not None:
             self._summary.count(signal, session, reason)
+            if self._run is None and spider is not None and not self.router.in_shell:
+                self._record_run(Run(os.urandom(4).hex(), session.namespace, spider.name, self._started))
             if self._notifier is not None and signal in _NOTIFIED:
                 self._notifier.notify(
                     event=_NOTIFIED[signal],
@@ -192,6 +199,13 @@ class SessionsExtension:
                 )
         self.crawler.signals.send_catch_log(
             signal, session=session, session_id=session_id, spider=spider, reason=reason
+        )
+
+    def _record_run(self, run: Run) -> None:
+        self._run = run
+        kind: EventKind = "run_started" if run.finished is None else "run_finished"
+        self.router.registry.analytics.record_event_for(
+            kind, run.namespace, FOLDED, None, run.detail, time=run.finished or run.started
         )
 
     def _project_identity(self) -> Profile:
@@ -275,15 +289,19 @@ class SessionsExtension:
             self.router.count("save_errors")
             logger.error("Sessions could not be saved: %s", e, extra={"spider": self.crawler.spider})
 
-    async def _spider_closed(self) -> None:
+    async def _spider_closed(self, spider: Spider, reason: str) -> None:
         try:
             if self.router.browser is not None:
                 await self.router.browser.capture()
         finally:
             await self.save()
-        table = self._summary.table(self.router.registry.analytics.sums)
+        sums = self.router.registry.analytics.sums
+        if self._run is not None:
+            pages, requests = (sum(getattr(row, name) for row in sums.values()) for name in ("pages", "requests"))
+            self._record_run(self._run._replace(finished=time.time(), reason=reason, pages=pages, requests=requests))
+        table = self._summary.table(sums)
         if table:
-            logger.info("What the sessions did:\n%s", table, extra={"spider": self.crawler.spider})
+            logger.info("What the sessions did:\n%s", table, extra={"spider": spider})
 
     async def close(self) -> None:
         """End every wait, save what has changed, and close manager and store. Idempotent."""

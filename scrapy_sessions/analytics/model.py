@@ -34,7 +34,20 @@ FOLDED = ""
 """The ``session_id`` of counts without a session: those folded into their pool's row, and those of sessions that are
 never saved."""
 
-EventKind = Literal["created", "login", "login_failed", "expired_login", "blocked", "retired", "expired", "deleted"]
+EventKind = Literal[
+    "created",
+    "login",
+    "login_failed",
+    "given_up",
+    "expired_login",
+    "closed_page",
+    "blocked",
+    "retired",
+    "expired",
+    "deleted",
+    "run_started",
+    "run_finished",
+]
 
 _K = TypeVar("_K", bound=Hashable)
 _Counts = TypeVar("_Counts", "HourCounts", "PoolCounts")
@@ -94,13 +107,16 @@ numbers_of: Callable[[HourCounts], tuple[Any, ...]] = attrgetter(*COUNTERS)
 
 
 class Event(NamedTuple):
-    """An event of a session at *time* (UNIX seconds).
+    """An event of a session, or of a run under :data:`FOLDED`, at *time* (UNIX seconds).
 
     - ``created``: it was first saved; *time* is its ``start_time``
     - ``login``, ``login_failed``: an attempt to log in succeeded or failed
+    - ``given_up``: its login was given up, after the attempts that a crawl makes
     - ``expired_login``: the site ended its login
+    - ``closed_page``: a page was refused that is closed to it, as other pages are not
     - ``blocked``: the site blocked it, and it was retired
     - ``retired``, ``expired``, ``deleted``: its end; an expired session is deleted, a retired one keeps its record
+    - ``run_started``, ``run_finished``: a run of a spider that used sessions, see :mod:`scrapy_sessions.analytics.runs`
 
     :param pool: ``None`` for a named session, and if the pool isn't known, as after the end of its spider
     :param detail: a reason, a limit, a URL, or the duration of a login (``"1.3 s"``); its URLs contain no credentials

@@ -129,6 +129,7 @@ class Refusal(NamedTuple):
     :param again: whether it was refused in an earlier generation, too
     :param elsewhere: whether it was refused in another session, too
     :param blocked: whether it has a status of BLOCKED_STATUSES
+    :param status: of the response; 0: the session's proxy refused the connection
     """
 
     page: str
@@ -137,9 +138,10 @@ class Refusal(NamedTuple):
     again: bool = False
     elsewhere: bool = False
     blocked: bool = False
+    status: int = 0
 
     def __repr__(self) -> str:
-        return safe_repr(self, "generation", "host", "again", "blocked")
+        return safe_repr(self, "generation", "host", "again", "blocked", "status")
 
 
 class Actions(Protocol):
@@ -159,8 +161,8 @@ class Actions(Protocol):
     def in_site(self, host: str, good: set[str]) -> bool:
         """Whether *host* belongs to the site, of which the hosts *good* are known."""
 
-    def lose_login(self, url: str) -> None:
-        """Let the session log in before its next request, because *url* was refused."""
+    def lose_login(self, url: str, status: int) -> None:
+        """Let the session log in before its next request, because *url* was refused with *status*, if that isn't 0."""
 
     def retire(self, reason: str) -> None:
         """Take the session out of use."""
@@ -246,6 +248,11 @@ class NoBlame:
 
 
 NO_BLAME = NoBlame()
+
+
+def status_note(status: int) -> str:
+    """Return what a reason says of the *status* of a response; nothing of 0, where there was none."""
+    return f" (status {status})" if status else ""
 
 
 def may_ask(url: str) -> bool:

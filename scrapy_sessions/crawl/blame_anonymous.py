@@ -7,7 +7,17 @@ from collections import deque
 from collections.abc import Callable
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.blame import Actions, Answer, Decision, Inquiries, Pages, Refusal, may_ask, url_of
+from scrapy_sessions.crawl.blame import (
+    Actions,
+    Answer,
+    Decision,
+    Inquiries,
+    Pages,
+    Refusal,
+    may_ask,
+    status_note,
+    url_of,
+)
 from scrapy_sessions.settings import SessionsSettings
 
 TRIES = 3
@@ -128,6 +138,7 @@ class AnonymousBlame(Inquiries):
         self._unproved = Pages(2 * self._settings.max_errors)  # A4
         self._opened = Pages(self._settings.max_errors)  # A5
         self._alert = False
+        self._status = 0  # of the last refusal
 
     # Good responses: the hot path
 
@@ -153,7 +164,8 @@ class AnonymousBlame(Inquiries):
         self._alert = True
         self._opened.add(page)
         if (by_referee or self._is_many(self._opened)) and not self._actions.is_retired():
-            self._retire(f"{safe_url(url_of(page))} was refused in it, and is good in another session")
+            why = f"was refused in it{status_note(self._status)}, and is good in another session"
+            self._retire(f"{safe_url(url_of(page))} {why}")
 
     def _is_many(self, pages: Pages, *, twice: bool = False) -> bool:
         most = self._settings.max_errors * (2 if twice else 1)
@@ -170,6 +182,7 @@ class AnonymousBlame(Inquiries):
             return Decision.MOVE
         if self._pool.ban is not None:  # A7
             return self._pool.ban.refused(self._actions.session_id)
+        self._status = refusal.status
         decision = await self._wait(refusal)
         enough = min(TRIES, self._settings.retry_times + 1)
         if decision is Decision.MOVE or decision is Decision.HAND_ON or tries + 1 < enough:
@@ -192,7 +205,8 @@ class AnonymousBlame(Inquiries):
                 self._decide(batch, Decision.TRIED)
                 return
             if answer is Answer.REFUSED:  # A2
-                self._retire(f"{safe_url(url)} was refused, which was good before")
+                first = f"; it began at {_place(batch[0].refusal)}" if batch[0].refusal.status else ""
+                self._retire(f"{safe_url(url)} was refused, which was good before{first}")
                 self._decide(self._waiting, Decision.MOVE)
                 return
         batch = list(self._waiting)  # A4
@@ -200,8 +214,8 @@ class AnonymousBlame(Inquiries):
         self._unproved.add(*(each.page for each in batch))
         enough = self._is_many(self._unproved, twice=self._was_good)
         if enough or any(each.refusal.blocked for each in batch):
-            page = safe_url(url_of(batch[-1].page))
-            self._retire(f"{len(self._unproved)} of its pages were refused, the last at {page}")
+            place = _place(batch[-1].refusal)
+            self._retire(f"{len(self._unproved)} of its pages were refused, the last at {place}")
             if not self._counts_anyway():
                 self._decide(self._waiting, Decision.MOVE)
                 return
@@ -220,3 +234,7 @@ class AnonymousBlame(Inquiries):
     def _retire(self, reason: str) -> None:
         if self._was_good or not self._pool.is_last(self._actions.session_id):
             self._actions.retire(reason)
+
+
+def _place(refusal: Refusal) -> str:
+    return f"{safe_url(url_of(refusal.page))}{status_note(refusal.status)}"

@@ -63,6 +63,7 @@ class LoginBlame(Inquiries):
         self._good_before = 0  # in earlier generations
         self._closed_ever = 0
         self._warned = False
+        self._status = 0  # of the last refusal
         self._alert = False  # the next good response is looked at closely
         self._generation = actions.generation()
         # Of this generation:
@@ -147,7 +148,8 @@ class LoginBlame(Inquiries):
         self._losing = True
         self._pending = frozenset(pending)
         self._doubted = frozenset(doubted)
-        self._actions.lose_login(url_of(page))
+        status = next((each.refusal.status for each in self._waiting if each.page == page), self._status)
+        self._actions.lose_login(url_of(page), status)
         self._decide(self._waiting, Decision.AGAIN)
 
     def _pay(self, page: str, pending: Iterable[str], doubted: Iterable[str] = ()) -> bool:
@@ -171,6 +173,7 @@ class LoginBlame(Inquiries):
             return Decision.AGAIN
         if not self._actions.in_site(refusal.host, self._hosts):  # L2
             return Decision.HAND_ON
+        self._status = refusal.status
         if refusal.page in self._closed:  # L3
             return Decision.CLOSED
         if not self._known:  # L4

@@ -306,6 +306,7 @@ class Logins:
         self, session: SessionRuntime, config: SessionConfig, reason: str, *, may_wait: bool = True
     ) -> NoReturn:
         """Let the requests of *session* wait for a person at the site of *config*, if that may be, else fail."""
+        self._registry.analytics.record_event("given_up", session, reason)
         if may_wait and self.pauses is not None and self.pauses.allows(session):
             self.pauses.begin(session, config, reason)
             raise LoginPaused(f"The session {session.id!r} {reason}")

@@ -19,7 +19,7 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 from scrapy_sessions.crawl.asking import is_question, probe_of
-from scrapy_sessions.crawl.blame import NO_BLAME, Answer, Decision, Inquiries, NoBlame, Refusal
+from scrapy_sessions.crawl.blame import NO_BLAME, Answer, Decision, Inquiries, NoBlame, Refusal, status_note
 from scrapy_sessions.crawl.blame_anonymous import TRIES, AnonymousBlame, PoolBlame
 from scrapy_sessions.crawl.blame_login import LoginBlame
 from scrapy_sessions.crawl.scrapy_internals import forget_cached_response
@@ -56,6 +56,8 @@ PAUSES = frozenset({429, 503})
 _BY_PROXY = frozenset({0, 407})
 """The statuses that come from the session's proxy; 0: it refused the connection."""
 
+_MOST_CLOSED = 100  # events of closed pages in a run: they must not push out the other events of the store
+
 _LONGEST_PAUSE = 3600.0  # seconds; a site that asks for more is left alone for an hour, and then asked again
 
 
@@ -76,6 +78,7 @@ class VerdictHandler:
         self._began = time.time()
         self._pools: dict[str, PoolBlame] = {}
         self._unblamed: dict[str, dict[str, NoBlame]] = {}  # by site
+        self._closed_pages: set[tuple[str, str]] = set()
         self.banned: set[str] = set()
         """The pools that the site turns away as a whole."""
 
@@ -133,7 +136,7 @@ class VerdictHandler:
         decision = await self._decide(verdict, inflight, request, status)
         if request.meta.get("dont_retry") or not self._settings.retry_times:
             return None
-        return self._apply(decision, inflight, request)
+        return self._apply(decision, inflight, request, status)
 
     async def _decide(self, verdict: Verdict, inflight: InFlight, request: Request, status: int) -> Decision:
         session = inflight.session
@@ -143,30 +146,38 @@ class VerdictHandler:
             if session.status != "retired":
                 if isinstance(blame, AnonymousBlame):
                     blame.blocked()
-                self.retire(session, f"blocked at {safe_url(request.url)}")
+                self.retire(session, f"blocked at {safe_url(request.url)}{status_note(status)}")
             return Decision.MOVE
         if isinstance(blame, AnonymousBlame):
             refused_by = request.meta.get(REFUSED_BY, ())
             tries = sum(1 for session_id, proved in refused_by if proved or self._is_used(session_id))
-            return await blame.refused(Refusal(_page(request), blocked=by_status), tries=tries)
+            return await blame.refused(Refusal(_page(request), blocked=by_status, status=status), tries=tries)
         if isinstance(blame, LoginBlame) and status not in _BY_PROXY:
-            return await blame.refused(self._refusal(inflight, request))
+            return await blame.refused(self._refusal(inflight, request, status))
         return Decision.HAND_ON if verdict is Verdict.EXPIRED else Decision.TRY_AGAIN
 
-    def _refusal(self, inflight: InFlight, request: Request) -> Refusal:
+    def _refusal(self, inflight: InFlight, request: Request, status: int) -> Refusal:
         before = request.meta.get(_REFUSED_IN, ())
         again = any(
             session_id == inflight.session.id and generation != inflight.generation for session_id, generation in before
         )
         host = urlparse_cached(request).hostname or ""
-        return Refusal(_page(request), inflight.generation, host, again=again, elsewhere=REFUSED_BY in request.meta)
+        return Refusal(
+            _page(request),
+            inflight.generation,
+            host,
+            again=again,
+            elsewhere=REFUSED_BY in request.meta,
+            status=status,
+        )
 
-    def _apply(self, decision: Decision, inflight: InFlight, request: Request) -> Request | None:
+    def _apply(self, decision: Decision, inflight: InFlight, request: Request, status: int) -> Request | None:
         session = inflight.session
         retired = session.status == "retired"
         pool = self._registry.pool_of(session)
         if decision in {Decision.CLOSED, Decision.CLOSED_TO_ALL}:
             self.count("closed_pages", 1)
+            self._record_closed_page(session, request, status)
         if decision in {Decision.HAND_ON, Decision.CLOSED_TO_ALL}:
             return None
         if decision is Decision.AGAIN and not retired:
@@ -180,6 +191,12 @@ class VerdictHandler:
             replay.meta[REFUSED_BY] = _with(request, session, decision)
             return replay
         return self._try_again(request) if decision is Decision.TRY_AGAIN else None
+
+    def _record_closed_page(self, session: SessionRuntime, request: Request, status: int) -> None:
+        page = session.id, safe_url(request.url)
+        if len(self._closed_pages) < _MOST_CLOSED and page not in self._closed_pages:
+            self._closed_pages.add(page)
+            self._registry.analytics.record_event("closed_page", session, f"{page[1]}{status_note(status)}")
 
     def _move(self, decision: Decision, inflight: InFlight, request: Request, pool: Pool) -> Request | None:
         """Send *request* to another session of *pool*, if there is one that it wasn't sent to.
@@ -359,8 +376,8 @@ class _Actions:
         domains = {_domain_of(each) for each in hosts} | self._config.domains
         return host in good or _domain_of(host) in domains or not (domains or good)
 
-    def lose_login(self, url: str) -> None:
-        self._session.lose_login(f"at {safe_url(url)}", self._config.site)
+    def lose_login(self, url: str, status: int) -> None:
+        self._session.lose_login(f"at {safe_url(url)}{status_note(status)}", self._config.site)
 
     def retire(self, reason: str) -> None:
         self._handler.retire(self._session, reason)

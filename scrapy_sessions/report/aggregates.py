@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from scrapy_sessions.analytics.model import Event
 from scrapy_sessions.models import Cookie
-from scrapy_sessions.report.data import CookieStats, Login, Session, UrlErrors
+from scrapy_sessions.report.data import ClosedPage, CookieStats, Login, Session, UrlErrors
 from scrapy_sessions.report.redact import action, shortened, url_without_query
 from scrapy_sessions.storage.base import Key
 
@@ -20,6 +20,7 @@ _V = TypeVar("_V")
 _KEPT = 5000  # distinct URLs, and distinct names and domains of cookies
 
 _DURATION = re.compile(r"(\d{1,6}\.\d) s", re.ASCII)  # the detail of a login event; an older store has none
+_STATUS = re.compile(r"\(status (\d{3})\)$", re.ASCII)
 _LIMITS = (3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0, 365 * 86400.0)
 AGES = ("up to 1 hour", "up to 1 day", "up to 1 week", "up to 30 days", "up to 1 year", "longer")
 """The ranges by which lifetimes and ages are counted."""
@@ -98,6 +99,26 @@ class UrlAggregate:
     def worst(self, number: int) -> tuple[list[UrlErrors], int]:
         """Return the *number* URLs with most errors, and how many others there were."""
         return self._urls.heaviest(number)
+
+
+class ClosedPages:
+    """The pages that are closed to some sessions."""
+
+    def __init__(self) -> None:
+        self._pages: Bounded[str, ClosedPage] = Bounded(lambda page: (len(page.sessions), page.last))
+
+    def add(self, event: Event) -> None:
+        """Add *event* if it is about a closed page."""
+        if event.kind == "closed_page" and event.url is not None:
+            page = self._pages.get(url_without_query(event.url), ClosedPage)
+            page.sessions.add(Key(event.namespace, event.session_id))
+            page.last = max(page.last, event.time)
+            status = _STATUS.search(event.detail)
+            page.statuses[status[1] if status else "no response"] += 1
+
+    def worst(self, number: int) -> tuple[list[ClosedPage], int]:
+        """Return the *number* pages that are closed to most sessions, and how many others there are."""
+        return self._pages.heaviest(number)
 
 
 class CookieAggregate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from scrapy_sessions.analytics.model import HourCounts
+from scrapy_sessions.analytics.runs import Run
 from scrapy_sessions.storage.base import Key
 
 State = Literal["new", "ready", "retired", "expired", "removed"]
@@ -41,6 +42,41 @@ class Login(NamedTuple):
     seconds: float
     key: Key
     pool: str | None
+
+
+class Problem(NamedTuple):
+    """A session of the store that needs attention since *time* (UNIX seconds). ``words`` contain no secrets.
+
+    :param given_up: whether its login was given up
+    :param failures: the logins that failed since the last one that succeeded
+    """
+
+    key: Key
+    pool: str | None
+    time: float
+    words: str
+    given_up: bool = False
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class ClosedPage:
+    """A page that is closed to some sessions. ``last`` is when that was last found (UNIX seconds)."""
+
+    url: str
+    statuses: Counter[str] = field(default_factory=Counter)
+    sessions: set[Key] = field(default_factory=set)
+    last: float = 0.0
+
+
+class Rate(NamedTuple):
+    """The bans of a time, and the responses of that time."""
+
+    bans: int = 0
+    responses: int = 0
+
+    def __add__(self, other: Rate) -> Rate:  # type: ignore[override]
+        return Rate(self.bans + other.bans, self.responses + other.responses)
 
 
 _NUMBERS = ("pages", "requests", "failures", "logins", "login_failures", "login_seconds", "blocked")
@@ -108,12 +144,20 @@ class Session(_Counts):
 
 @dataclass(slots=True)
 class Pool(_Counts):
-    """The sessions of a pool; *name* ``None``: the sessions in no pool."""
+    """The sessions of a pool; *name* ``None``: the sessions in no pool.
+
+    :param recent: of the last day
+    :param earlier: of the week before
+    :param hours: pages and bans by the start of their :class:`Bucket`
+    """
 
     namespace: str = ""
     name: str | None = None
     states: Counter[State] = field(default_factory=Counter)
     last: float = 0.0
+    recent: Rate = field(default_factory=Rate)
+    earlier: Rate = field(default_factory=Rate)
+    hours: dict[float, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def sessions(self) -> int:
@@ -177,6 +221,11 @@ class Report:
     :param sessions: those shown individually, those with most problems first
     :param buckets: without gaps, each ``bucket_seconds`` long
     :param logins: the slowest logins within the buckets, slowest first
+    :param runs: the latest runs, latest first
+    :param failing: the sessions that fail to log in, latest first
+    :param retired: the accounts that are retired, latest first: sessions that bear a name of their own
+    :param closed: the pages that are closed to some sessions, to most sessions first
+    :param activity: the last activity in each namespace
     """
 
     generated: float
@@ -193,6 +242,15 @@ class Report:
     bucket_seconds: float = 3600.0
     logins: list[Login] = field(default_factory=list)
     logins_left_out: int = 0
+    runs: list[Run] = field(default_factory=list)
+    runs_left_out: int = 0
+    failing: list[Problem] = field(default_factory=list)
+    failing_left_out: int = 0
+    retired: list[Problem] = field(default_factory=list)
+    retired_left_out: int = 0
+    closed: list[ClosedPage] = field(default_factory=list)
+    closed_left_out: int = 0
+    activity: dict[str, float] = field(default_factory=dict)
     lifetimes: list[Lifetime] = field(default_factory=list)
     urls: list[UrlErrors] = field(default_factory=list)
     urls_left_out: int = 0
@@ -203,4 +261,4 @@ class Report:
 
     @property
     def empty(self) -> bool:
-        return not self.totals.states and not self.totals.unreadable and not self.buckets
+        return not (self.totals.states or self.totals.unreadable or self.buckets or self.runs)

@@ -20,6 +20,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def plural(number: int, noun: str) -> str:
+    """``(1, "page")`` -> ``"1 page"``, ``(1200, "page")`` -> ``"1,200 pages"``."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(part: float, whole: float) -> str:
     """``(1, 8)`` -> ``"12.5%"``."""
     share = 100 * part / whole if whole else 0.0

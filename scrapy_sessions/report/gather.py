@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
 from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, HourCounts, hour_of
+from scrapy_sessions.analytics.runs import runs_of
 from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema
 from scrapy_sessions.models import PersistentSession, SessionInfo
-from scrapy_sessions.report.aggregates import CookieAggregate, SessionSelection, UrlAggregate, slowest_logins
-from scrapy_sessions.report.data import Bucket, Lifetime, Pool, Report, Session
+from scrapy_sessions.report.aggregates import (
+    Bounded,
+    ClosedPages,
+    CookieAggregate,
+    SessionSelection,
+    UrlAggregate,
+    slowest_logins,
+)
+from scrapy_sessions.report.data import Bucket, Lifetime, Pool, Problem, Rate, Report, Session
 from scrapy_sessions.report.lifetimes import SessionEvents, events_by_session
 from scrapy_sessions.report.redact import reason
 from scrapy_sessions.storage.abilities import AnalyticsStore
@@ -24,11 +33,14 @@ MOST_POOLS = 200
 MOST_URLS = 100
 MOST_COOKIES = 100
 MOST_LOGINS = 300
+MOST_RUNS = 100
+MOST_PROBLEMS = 100
 
 _PAGE = 500  # records read at once
 _LISTED = 5000  # sessions listed at once: each page costs a store one seek per pool
 _MARKS = 60  # the newest events of one session
 _BARS = 168  # the hours of a week: if there are more, a bar is several hours
+_DAY = 24 * HOUR
 _WIDTHS = (1, 2, 3, 6, 12, 24, 48, 168, 720)  # hours
 
 
@@ -69,12 +81,16 @@ class _Gathering:
         self._report = report
         self._on_progress = on_progress
         self._pools: dict[tuple[str, str | None], Pool] = {}
+        self._pool_hours: dict[tuple[str, str | None], Pool] = {}  # what hours say of pools
         self._hours: dict[Key, Session] = {}  # the sums of each session's hours
         self._events: dict[Key, SessionEvents] = {}
         self._selection = SessionSelection(MOST_SESSIONS)
         self._urls = UrlAggregate()
         self._cookies = CookieAggregate()
         self._listed: set[Key] = set()
+        self._closed = ClosedPages()
+        self._failing: Bounded[Key, Problem] = Bounded(lambda problem: problem.time, MOST_PROBLEMS)
+        self._retired: Bounded[Key, Problem] = Bounded(lambda problem: problem.time, MOST_PROBLEMS)
 
     async def run(self) -> None:
         report, totals = self._report, self._report.totals
@@ -94,6 +110,9 @@ class _Gathering:
         await self._add_removed()
         quarantined = [key for key, _ in await self._store.quarantined()]
         totals.quarantined = sum(report.namespace in (None, key.namespace) for key in quarantined)
+        report.failing, report.failing_left_out = self._failing.heaviest(MOST_PROBLEMS)
+        report.retired, report.retired_left_out = self._retired.heaviest(MOST_PROBLEMS)
+        report.closed, report.closed_left_out = self._closed.worst(MOST_PROBLEMS)
         pools = sorted(self._pools.values(), key=lambda pool: (-pool.pages, pool.namespace, pool.name or ""))
         totals.pools = sum(pool.name is not None for pool in pools)
         report.pools, report.pools_left_out = pools[:MOST_POOLS], len(pools[MOST_POOLS:])
@@ -125,6 +144,9 @@ class _Gathering:
         since = None if report.since is None else float(hour_of(report.since))
         hours = await store.hour_counts(report.namespace, since, None)
         events = await store.events(report.namespace, report.since, None)
+        runs = runs_of(events)
+        report.runs, report.runs_left_out = runs[:MOST_RUNS], len(runs[MOST_RUNS:])
+        events = [event for event in events if event.session_id != FOLDED]  # those of runs are of no session
         if report.pool is not None:
             hours = [row for row in hours if row.pool == report.pool]
             members = {(row.namespace, row.session_id) for row in hours}
@@ -133,6 +155,7 @@ class _Gathering:
         report.logins, report.logins_left_out = slowest_logins(filter(self._in_buckets, events), MOST_LOGINS)
         for event in events:
             self._urls.add_event(event)
+            self._closed.add(event)
         self._events = events_by_session(reversed(events))  # oldest first
 
     def _add_hours(self, hours: list[HourCounts]) -> None:
@@ -149,7 +172,16 @@ class _Gathering:
             session = self._hours.setdefault(Key(row.namespace, row.session_id), Session(pool=row.pool))
             session.add(row)
             session.last = max(session.last, float(row.hour))
-            report.buckets[(row.hour - first) // width].add(row)
+            bucket = report.buckets[(row.hour - first) // width]
+            bucket.add(row)
+            pool = self._pool_hours.setdefault((row.namespace, row.pool), Pool())
+            pages, bans = pool.hours.get(bucket.start, (0, 0))
+            pool.hours[bucket.start] = pages + row.pages, bans + row.blocked
+            rate, age = Rate(row.blocked, sum(row.responses.values())), report.generated - row.hour
+            if age <= _DAY:
+                pool.recent += rate
+            elif age <= 8 * _DAY:
+                pool.earlier += rate
 
     def _in_buckets(self, event: Event) -> bool:
         """Whether *event* is in the time of the counters, if there are any: a store keeps events for longer."""
@@ -220,7 +252,10 @@ class _Gathering:
 
     def _pool(self, session: Session) -> Pool:
         place = (session.key.namespace, session.pool)
-        return self._pools.setdefault(place, Pool(namespace=place[0], name=place[1]))
+        if place not in self._pools:
+            known = self._pool_hours.get(place, Pool())
+            self._pools[place] = replace(known, namespace=place[0], name=place[1])
+        return self._pools[place]
 
     def _count(self, session: Session) -> None:
         pool = self._pool(session)
@@ -228,7 +263,25 @@ class _Gathering:
             counts.add(session)
             counts.states[session.state] += 1
         pool.last = max(pool.last, session.last)
+        activity = self._report.activity
+        activity[pool.namespace] = max(activity.get(pool.namespace, 0.0), session.last)
+        self._look_for_problems(session)
         self._selection.add(session)
+
+    def _look_for_problems(self, session: Session) -> None:
+        key, pool = session.key, session.pool
+        # An anonymous session that was retired, or is gone, is replaced by the next one: that is no problem of its own.
+        is_account = pool is None or not key.session_id.startswith(f"{pool}#")
+        if session.state == "retired" and is_account:
+            retired = Problem(key, pool, session.ended or session.last, session.reason)
+            self._retired.get(key, lambda _: retired)
+        events = self._events.get(key)
+        if events is None or events.failure is None or session.state == "retired":
+            return
+        if is_account or session.state != "removed":
+            time, _, words = events.failure
+            failing = Problem(key, pool, time, words, events.given_up, events.failures)
+            self._failing.get(key, lambda _: failing)
 
     def _add_lifetimes(self, *spans: tuple[float, float, bool, bool]) -> None:
         since = self._report.since

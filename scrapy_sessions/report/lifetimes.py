@@ -21,18 +21,28 @@ class _Span:
 
 @dataclass(slots=True)
 class SessionEvents:
-    """The events of one session id, oldest first, and the spans from creation to end that they describe."""
+    """The events of one session id, oldest first, and the spans from creation to end that they describe.
+
+    :param failures: the logins that failed since the last one that succeeded, the last of them ``failure``
+    :param given_up: whether its login was given up since then
+    """
 
     pool: str | None = None
     reason: str = ""
     marks: list[Mark] = field(default_factory=list)
     spans: list[_Span] = field(default_factory=list)
+    failures: int = 0
+    failure: Mark | None = None
+    given_up: bool = False
 
     def add(self, event: Event) -> None:
         """Add *event*, which is later than the events before it."""
         detail = reason(event.detail)
         self.pool = event.pool or self.pool
-        self.marks.append(Mark(event.time, event.kind, detail))
+        mark = Mark(event.time, event.kind, detail)
+        if event.kind != "closed_page":
+            self.marks.append(mark)
+        self._note_login(mark)
         created = event.kind == "created"
         if created or not self.spans or self.spans[-1].removed is not None:
             self.spans.append(_Span(event.time if created else None, event.time))
@@ -45,6 +55,14 @@ class SessionEvents:
             span.removed = event.time
             if span.retired is None:
                 self.reason = f"{event.kind}: {detail}" if detail else event.kind
+
+    def _note_login(self, mark: Mark) -> None:
+        if mark.kind == "login_failed":
+            self.failures, self.failure = self.failures + 1, mark
+        elif mark.kind == "given_up":
+            self.given_up, self.failure = True, self.failure or mark
+        elif mark.kind in {"login", "deleted"}:
+            self.failures, self.failure, self.given_up = 0, None, False
 
     @property
     def created(self) -> float | None:

@@ -65,6 +65,18 @@ class Note(NamedTuple):
     words: str
 
 
+class Alert(NamedTuple):
+    """What needs attention.
+
+    :param entries: each a name, what is said of it, and since when (UNIX seconds)
+    :param advice: what to do
+    """
+
+    title: str
+    entries: Sequence[tuple[str, str, float | None]]
+    advice: str = ""
+
+
 class Details(NamedTuple):
     """A table that opens at a click on *summary*."""
 
@@ -72,7 +84,7 @@ class Details(NamedTuple):
     table: Table
 
 
-Part: TypeAlias = Tiles | Legend | Hint | Note | Details | Table | Chart | Proportions
+Part: TypeAlias = Alert | Tiles | Legend | Hint | Note | Details | Table | Chart | Proportions
 
 
 class Section(NamedTuple):

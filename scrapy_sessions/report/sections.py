@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scrapy_sessions.report.aggregates import AGES, balanced
+from scrapy_sessions.report.attention import attention
 from scrapy_sessions.report.charts import Bar, Lane, Line, Proportions, bars, curves, lanes
 from scrapy_sessions.report.data import Bucket, Mark, Report, Session
 from scrapy_sessions.report.format import count, duration, duration_ticks, moment, percent
@@ -25,7 +26,7 @@ from scrapy_sessions.report.parts import (
     time,
 )
 from scrapy_sessions.report.survival import Step, median, survival
-from scrapy_sessions.report.tables import cookies, pools, sessions, urls
+from scrapy_sessions.report.tables import cookies, pools, runs, sessions, urls
 
 _LANES = 24
 _LISTED = 200  # events in the table below the lanes
@@ -35,6 +36,7 @@ _MARKS = {
     "created": ("created", "created"),
     "login": ("login", "logged in"),
     "login_failed": ("failed", "login failed"),
+    "given_up": ("failed", "login given up"),
     "expired_login": ("expired", "login expired"),
     "blocked": ("blocked", "blocked by the site"),
     "retired": ("end", "retired"),
@@ -49,8 +51,10 @@ _STATES = ("new", "ready", "retired", "expired", "removed")
 def sections(report: Report) -> list[Section]:
     """Return the sections that have data."""
     every = [
+        (True, "attention", "Attention", "What needs attention", True, attention),
         (True, "numbers", "Summary", "Summary", True, _numbers),
         (True, "traffic", "Traffic", "Pages and responses", True, _traffic),
+        (report.runs, "runs", "Runs", "Runs", True, runs),
         (report.sessions, "timeline", "Timeline", "Session timeline", True, _timeline),
         (report.sessions, "survival", "Lifetimes", "Session lifetimes", False, _survival),
         (report.analytics, "logins", "Logins", "Duration of logins", False, logins),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from scrapy_sessions.analytics.runs import Run
+from scrapy_sessions.report.attention import was_killed
 from scrapy_sessions.report.data import Pool, Report, Session
 from scrapy_sessions.report.format import count, percent
 from scrapy_sessions.report.parts import (
@@ -20,6 +22,7 @@ from scrapy_sessions.report.parts import (
     text,
     time,
 )
+from scrapy_sessions.report.redact import reason
 
 
 def urls(report: Report) -> list[Part]:
@@ -60,6 +63,29 @@ def pools(report: Report) -> list[Part]:
         for pool in report.pools
     ]
     return [Table("Pools", rows, "pools"), *left_out("", report.pools_left_out, "pools, with fewer pages,")]
+
+
+def runs(report: Report) -> list[Part]:
+    """The runs of spiders, with how they ended."""
+    rows = [
+        {
+            "Spider": text(run.spider),
+            **({"Namespace": text(run.namespace)} if len(report.activity) > 1 else {}),
+            "Started (UTC)": time(run.started),
+            "Duration": seconds(None if run.finished is None else run.finished - run.started),
+            "Finish reason": text(_finish_reason(report, run)),
+            "Pages": number(None if run.finished is None else run.pages),
+            "Requests": number(None if run.finished is None else run.requests),
+        }
+        for run in report.runs
+    ]
+    return [Table("Runs", rows, "runs"), *left_out("", report.runs_left_out, "runs, which started earlier,")]
+
+
+def _finish_reason(report: Report, run: Run) -> str:
+    if run.finished is not None:
+        return reason(run.reason)
+    return "none: it was killed" if was_killed(report, run) else "none yet"
 
 
 def sessions(report: Report) -> list[Part]:

@@ -113,6 +113,12 @@ class AnalyticsContract(BaseContract, ability=AnalyticsStore):
         assert await store.events("shop", _NOW + 1.5) == [later]
         assert await store.events(None, _NOW + 1.0, 2) == [other, later]
 
+    async def test_events_of_no_session(self, store: AnalyticsStore) -> None:
+        """An event without a session, which is one of a run, is returned as it was added."""
+        event = _event(_NOW + 1.0, FOLDED, pool=None, kind="run_started", detail="00000001 shop")
+        await store.add_analytics([], [event])
+        assert await store.events("shop") == [event]
+
     async def test_old_hours_and_events_are_dropped(self, store: AnalyticsStore) -> None:
         """Rows and events older than the retention are deleted in a new hour; younger ones are kept."""
         store.hours_retention, store.events_retention = 2.0 * HOUR, 3.0 * HOUR

@@ -24,11 +24,12 @@ from tests.support.waiting import HANG
 
 
 async def kept(path: Path) -> tuple[list[HourCounts], list[Event]]:
-    """The rows of the store at *path*, and its events, oldest first."""
+    """The rows of the store at *path*, and the events of its sessions, oldest first."""
     store = SQLiteStore(path)
     await store.open()
     try:
-        return await store.hour_counts(None), (await store.events(None))[::-1]
+        events = [event for event in await store.events(None) if event.session_id != FOLDED]
+        return await store.hour_counts(None), events[::-1]
     finally:
         await store.close()
 
@@ -133,6 +134,11 @@ async def test_logins_that_fail(tmp_path: Path, shop: Shop) -> None:
     assert len(failed) == 2
     assert all(detail.startswith("ValueError at ") and "hunter2" not in detail for detail in failed)
     assert [(row.logins, row.login_failures) for row in rows] == [(0, 2)]
+    (given_up,) = [event for event in events if event.kind == "given_up"]
+    assert (given_up.session_id, given_up.detail.partition(";")[0]) == (
+        "alice",
+        "could not be logged in, in 2 attempts",
+    )
 
 
 class Forbids(SessionConfig):
@@ -166,4 +172,5 @@ async def test_blocks(tmp_path: Path, site: Site) -> None:
         ("retired", "shop#1", "shop"),
     ]
     assert all((event.url or "").startswith(site.url("/fail?times=…")) for event in ends)
+    assert all(event.detail.endswith(" (status 403)") for event in ends)
     assert "hunter2" not in str(events)

@@ -71,7 +71,9 @@ async def test_a_suspended_account_is_retired(bans: BanningSite) -> None:
     )
     assert asked.answers == {0: (200, "alice")}
     assert isinstance(asked.failures[1], SessionRetired)
-    assert str(asked.failures[1]).startswith(f"The session 'alice' was retired (blocked at {bans.url('/suspended')})")
+    assert str(asked.failures[1]).startswith(
+        f"The session 'alice' was retired (blocked at {bans.url('/suspended')} (status 200))"
+    )
     assert asked.stats["retired"] == asked.stats["verdicts/blocked"] == 1
 
 

@@ -62,7 +62,7 @@ async def test_a_login_that_is_lost(shop: Shop, caplog: pytest.LogCaptureFixture
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("scrapy_sessions")]
     assert len([line for line in ours if line.startswith("alice logged in, ")]) == 2
     (lost,) = [line for line in ours if line.startswith("alice: login lost at ")]
-    assert lost.endswith(", logging in again")
+    assert lost.endswith(" (status 401), logging in again")
     (table,) = [line for line in ours if line.startswith("What the sessions did:")]
     header, row = table.splitlines()[1:]
     assert header.split() == ["pool", "sessions", "pages", "logins", "failures", "retired", "why"]

@@ -16,11 +16,13 @@ from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import SessionConfig, SessionManager, Verdict
+from scrapy_sessions.analytics.model import Event
 from scrapy_sessions.crawl.blame import Answer
 from scrapy_sessions.pools.claim import FLOW, PICKED, REFUSED_BY, Claim
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.settings import SessionsSettings
+from scrapy_sessions.storage import MemoryStore
 from tests.support.blame import Handler
 
 OK, SUSPECT, EXPIRED, BLOCKED = Verdict.OK, Verdict.SUSPECT, Verdict.EXPIRED, Verdict.BLOCKED
@@ -67,6 +69,14 @@ class JudgedPools:
         return await self.handler.handle(verdict, session, request, self.config, status)
 
 
+async def closed_pages(manager: SessionManager) -> list[Event]:
+    """The events of closed pages, oldest first."""
+    await registry_of(manager).analytics.flush()
+    store = manager.store
+    assert isinstance(store, MemoryStore)
+    return [event for event in reversed(await store.events(None)) if event.kind == "closed_page"]
+
+
 @pytest.fixture
 def open_pools() -> Opener:
     @asynccontextmanager
@@ -88,7 +98,7 @@ async def test_a_witness_that_is_refused_retires(open_pools: Opener) -> None:
         replay = await pools.apply(SUSPECT, session, "/p")
         assert (session.status, session.retired_reason) == (
             "retired",
-            f"{SITE}/good was refused, which was good before",
+            f"{SITE}/good was refused, which was good before; it began at {SITE}/p (status 403)",
         )
         assert replay is not None
         assert replay.meta[REFUSED_BY] == []
@@ -106,6 +116,23 @@ async def test_a_page_closed_to_everybody_is_handed_on(open_pools: Opener) -> No
             assert (request is None) is (number == 2)
             assert session.status == "ready"
         assert pools.handler.counts["closed_pages"] == 1
+        events = await closed_pages(pools.manager)
+        assert [(event.pool, event.detail) for event in events] == [("shop", f"{SITE}/closed (status 403)")]
+
+
+async def test_few_closed_pages_are_events(open_pools: Opener) -> None:
+    """A page is an event once per session, and at most a hundred are in a run: others would be pushed out."""
+    async with open_pools(max_errors=0) as pools:
+        session = await pools.session("one")
+        await pools.apply(OK, session, "/good")
+        pools.handler.answers[f"{SITE}/good"] = Answer.GOOD
+        for number in (0, *range(120)):
+            request: Request | None = None
+            for _ in range(3):
+                request = await pools.apply(SUSPECT, session, f"/closed/{number}?token=x", request)
+        assert pools.handler.counts["closed_pages"] == 121
+        found = [event.detail for event in await closed_pages(pools.manager)]
+        assert found == [f"{SITE}/closed/{number}?token=… (status 403)" for number in range(100)]
 
 
 async def test_a_request_that_is_tried_elsewhere(open_pools: Opener) -> None:
@@ -189,7 +216,7 @@ async def test_a_blocked_status_retires_an_anonymous_session(open_pools: Opener)
             await pools.status(410, session, "/p")
             assert (session.status, session.retired_reason) == (
                 "retired",
-                "1 of its pages were refused, the last at http://x.example/p",
+                "1 of its pages were refused, the last at http://x.example/p (status 410)",
             )
 
 
@@ -214,7 +241,7 @@ async def test_a_check_that_says_blocked(open_pools: Opener, pool: str | None) -
         picked = {PICKED: session.id, "session_pool": pool} if pool else {}
         request = Request(f"{SITE}/p", meta={"session_id": session.id, **picked})
         replay = await pools.handler.handle(BLOCKED, session, request, pools.config)
-        assert (session.status, session.retired_reason) == ("retired", f"blocked at {SITE}/p")
+        assert (session.status, session.retired_reason) == ("retired", f"blocked at {SITE}/p (status 403)")
         assert (replay is not None) is bool(pool)
         if pool:
             assert (await pools.session(pool)).id != session.id

@@ -101,7 +101,7 @@ async def _use(page: Any) -> dict[str, Any]:
     await page.locator("#table-pools thead button").first.focus()
     await page.keyboard.press("Space")
     used["names"] = [row[0] for row in await page.evaluate(_ROWS, "pools")]
-    await page.fill('[data-filter="sessions"]', "RETIRED catalog-1")
+    await page.fill('[data-filter="sessions"]', "RETIRED catalog#1")
     used["filtered"] = [row[0] for row in await page.evaluate(_ROWS, "sessions")]
     used["counted"] = await page.inner_text('[data-count="sessions"]')
     used["time"] = await page.get_attribute("header time", "title")
@@ -138,7 +138,20 @@ def test_charts_are_drawn(seen: dict[str, Any], name: str) -> None:
     assert all(width > 200 and height > 60 for width, height in look["curves"])
     assert (look["unnamed"], look["meets"]) == (0, 0)
     assert look["sections"] == [
-        *("numbers", "traffic", "timeline", "survival", "logins", "errors", "ages", "urls", "pools", "sessions"),
+        *(
+            "attention",
+            "numbers",
+            "traffic",
+            "runs",
+            "timeline",
+            "survival",
+            "logins",
+            "errors",
+            "ages",
+            "urls",
+            "pools",
+            "sessions",
+        ),
         "cookies",
     ]
 
@@ -181,8 +194,8 @@ def test_tables_sort(seen: dict[str, Any]) -> None:
 
 def test_tables_filter(seen: dict[str, Any]) -> None:
     """All words must be in a row, small or large; how many are left is said."""
-    assert "catalog-10" in seen["filtered"]
-    assert all(name.startswith("catalog-1") for name in seen["filtered"])
+    assert "catalog#10" in seen["filtered"]
+    assert all(name.startswith("catalog#1") for name in seen["filtered"])
     assert re.fullmatch(rf"{len(seen['filtered'])} of \d+", seen["counted"])
 
 

@@ -75,7 +75,7 @@ class Actions:
     def in_site(self, host: str, good: set[str]) -> bool:
         return host not in self.foreign
 
-    def lose_login(self, url: str) -> None:
+    def lose_login(self, url: str, status: int) -> None:
         self.lost.append(url.removeprefix(SITE))
         self.logging_in = True
 

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
-from scrapy_sessions.analytics.model import HOUR, Event, EventKind, HourCounts, hour_of
+from scrapy_sessions.analytics.model import FOLDED, HOUR, Event, EventKind, HourCounts, hour_of
+from scrapy_sessions.analytics.runs import Run
 from scrapy_sessions.models import Cookie, Metrics, PersistentSession
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import SessionStore
@@ -65,14 +66,45 @@ async def shop_store(store: MemoryStore) -> None:
     for number in count(1):
         if created > NOW - HOUR:
             break
-        await shoppers.run(f"catalog-{number}", created, created + chance.uniform(3, 30) * HOUR, chance.random() < 0.55)
+        await shoppers.run(f"catalog#{number}", created, created + chance.uniform(3, 30) * HOUR, chance.random() < 0.55)
         created += chance.uniform(1.2, 4) * HOUR
     accounts = _Simulation("staff", store, chance)
     for name in ("alice", "bob", "carol"):
         await accounts.run(name, start + chance.uniform(0, 3) * HOUR, NOW + HOUR, False)
     buyers = _Simulation("checkout", store, chance)
     for number in range(1, 5):
-        await buyers.run(f"checkout-{number}", start + number * 9 * HOUR, start + (number * 9 + 20) * HOUR, number == 2)
+        await buyers.run(f"checkout#{number}", start + number * 9 * HOUR, start + (number * 9 + 20) * HOUR, number == 2)
+    await store.add_analytics([], [*_runs(start), *_account_events()])
+    await save(
+        store, record("dave", pool="staff", status="new", start_time=NOW - 5 * HOUR, last_activity=NOW - 2 * HOUR)
+    )
+
+
+def _runs(start: float) -> list[Event]:
+    """The events of a run every twelve hours: one was stopped, one found no account, and the last one continues."""
+    reasons = ["finished", "shutdown", "finished", "session_login_failed", "finished", None]
+    events = []
+    for number, reason in enumerate(reasons):
+        began = start + number * 12 * HOUR
+        run = Run(f"{number:08x}", "shop", "shop", began)
+        events.append(Event("shop", FOLDED, None, began, "run_started", run.detail))
+        if reason is not None:
+            ended = began + (11 - number) * HOUR
+            run = run._replace(finished=ended, reason=reason, pages=3000 - 80 * number, requests=3600 - 90 * number)
+            events.append(Event("shop", FOLDED, None, ended, "run_finished", run.detail))
+    return events
+
+
+def _account_events() -> list[Event]:
+    """The events of an account whose login was given up, of one whose login fails, and of pages that are closed."""
+    failed = "the form with the password field was sent, and is still there"
+    events = [Event("shop", "dave", "staff", NOW - 2 * HOUR + n, "login_failed", failed) for n in range(3)]
+    events.append(Event("shop", "dave", "staff", NOW - 2 * HOUR + 3, "given_up", "could not be logged in"))
+    events += [Event("shop", "carol", "staff", NOW - 900 + n, "login_failed", "status 503") for n in range(2)]
+    for name in ("alice", "bob"):
+        page = "https://shop.example/admin/prices (status 403)"
+        events.append(Event("shop", name, "staff", NOW - 3 * HOUR, "closed_page", page))
+    return events
 
 
 class _Simulation:
@@ -104,7 +136,9 @@ class _Simulation:
                         self._event(session_id, login_at - 40, "expired_login", "https://shop.example/account")
                     )
         if over and banned:
-            events.append(self._event(session_id, end, "blocked", f"blocked at {chance.choice(_WORST)}?q=…"))
+            events.append(
+                self._event(session_id, end, "blocked", f"blocked at {chance.choice(_WORST)}?q=… (status 403)")
+            )
         elif over:
             events.append(self._event(session_id, end, "expired", "idle_timeout"))
         await self._store.add_analytics(hours, events)
@@ -171,7 +205,7 @@ class _Simulation:
             actions_performed=actions,
             cookies=cookies[: chance.randint(2, 5)],
             status="retired" if banned else "ready",
-            retired_reason=f"blocked at {places[-1]}" if banned else None,
+            retired_reason=f"blocked at {places[-1]} (status 403)" if banned else None,
             generation=metrics.logins,
         )
 
