@@ -52,7 +52,7 @@ async def _delete_ids(context: Context) -> int:
     missing = [session_id for session_id in ids if await context.manager.get_session_info(session_id) is None]
     found = [session_id for session_id in ids if session_id not in missing]
     for session_id in missing:
-        context.note(f"There is no session {session_id!r}{context.where()}")
+        context.note(f"There is no session {session_id!r}{context.where()}{await context.nearest(session_id)}")
     if not found:
         return 1
     if not _confirmed(context, f"the session {found[0]!r}" if len(found) == 1 else f"these {len(found)} sessions"):
@@ -65,7 +65,7 @@ async def _delete_ids(context: Context) -> int:
 async def _delete_all(context: Context) -> int:
     total = sum([len(page) async for page in context.pages()])
     if not total:
-        context.note(f"There is no session{_where(context)}")
+        context.note(f"There is no session{_where(context)}{await context.nearest()}")
         return 1
     if not _confirmed(context, "the only session" if total == 1 else f"all {total} sessions"):
         return 1

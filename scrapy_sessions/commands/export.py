@@ -119,7 +119,7 @@ async def _selected(context: Context) -> list[SessionInfo]:
     # In one query: in pages, a session that a crawl uses meanwhile could be missing.
     infos = await context.manager.list_sessions()
     if not infos:  # an empty file would replace the last backup
-        raise CommandError(f"There is no session{context.where()}: nothing is written", 1)
+        raise CommandError(f"There is no session{context.where()}: nothing is written{await context.nearest()}", 1)
     return infos
 
 

@@ -4,7 +4,9 @@ STATE shows whether a spider would use the session: "active", "expired" (by its
 own limits) or "retired". FAILED LOGINS, of the last 30 days, is there if any
 session has some; RESTS, until when a session rests as its budget is used up, if
 one of the first 1000 does; REASON, why a session was retired, with --status
-retired. The exit code is 1 if no session matches.
+retired. A terminal that is too narrow leaves columns out, in this order: STARTED,
+PAGES, STATUS, EXPIRES, NAMESPACE, RESTS, FAILED LOGINS, LAST ACTIVITY, POOL; a line
+below names them, and --json has all. The exit code is 1 if no session matches.
 
   scrapy sessions list --status ready
   scrapy sessions list --namespace shop --pool staff --newer-than 2h
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from scrapy_sessions.analytics.model import FOLDED, HOUR
 from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context, as_json
-from scrapy_sessions.commands.support.tables import Lines
+from scrapy_sessions.commands.support.tables import Lines, note_left_out
 from scrapy_sessions.commands.support.text import age, moment
 from scrapy_sessions.exceptions import CorruptRecord, StoreError
 from scrapy_sessions.storage.abilities import AnalyticsStore
@@ -38,6 +40,8 @@ READS_ONLY = True
 
 _PAGE = 2000  # sessions read at once: the first lines appear soon, and memory contains one page
 _HEADERS = ("ID", "NAMESPACE", "POOL", "STATUS", "STATE", "PAGES", "STARTED", "LAST ACTIVITY", "EXPIRES")
+_LEAST = ("STARTED", "PAGES", "STATUS", "EXPIRES", "NAMESPACE", "RESTS", "FAILED LOGINS", "LAST ACTIVITY", "POOL")
+"""The columns that a narrow terminal leaves out, the first ones first."""
 _FAILED = "FAILED LOGINS"
 _RESTS = "RESTS"
 _LOOKED_AT = 1000  # sessions whose records are read for it
@@ -99,12 +103,13 @@ async def run(context: Context) -> int:
     shown = 0
     last: SessionInfo | None = None
     cut = False
+    left_out: list[str] = []
     async for page in _pages(context):
         wanted = page if options.limit is None else page[: options.limit - shown]
         if wanted:
             if print_page is None:
                 rests = await _rests(context, wanted)
-                print_page = _printer(context, failed, rests)
+                print_page = _printer(context, failed, rests, left_out)
             elif options.json or options.jsonl:  # else it is known what columns there are
                 rests.update(await _rests(context, wanted))
             print_page(wanted, await _reasons(context, wanted))
@@ -114,8 +119,9 @@ async def run(context: Context) -> int:
             break
     if options.json:
         context.stdout.write("\n]\n" if shown else "[]\n")
+    note_left_out(context, left_out)
     if last is None:
-        context.note("No session matches")
+        context.note(f"No session matches{await context.nearest()}")
     elif cut:
         place = _place(last)
         # argparse takes a separate value that begins with a dash for an option.
@@ -284,9 +290,12 @@ def _reason(row: Row | None, context: Context) -> str:
 
 
 def _printer(
-    context: Context, failed: Mapping[Key, int], rests: Mapping[Key, float]
+    context: Context, failed: Mapping[Key, int], rests: Mapping[Key, float], left_out: list[str]
 ) -> Callable[[Sequence[Entry], Mapping[Key, str]], object]:
-    """Return a function that prints a page of sessions in the selected form, given the reasons of the retired ones."""
+    """Return a function that prints a page of sessions in the selected form, given the reasons of the retired ones.
+
+    It sets *left_out* to the headers of the columns that do not fit the terminal.
+    """
     options, now = context.options, time.time()
     if options.json:
         before = chain(("[\n",), repeat(",\n"))
@@ -309,7 +318,7 @@ def _printer(
     more = {_FAILED: bool(failed), _RESTS: bool(rests), _REASON: options.status == "retired"}
     headers = [*_HEADERS, *(header for header, is_there in more.items() if is_there)]
     right = [number for number, header in enumerate(headers) if header in _RIGHT]
-    lines = Lines(headers, right, colours=context.colours)
+    lines = Lines(headers, right, colours=context.colours, width=context.width, least=_LEAST)
 
     def print_rows(page: Sequence[Entry], reasons: Mapping[Key, str]) -> None:
         rows: Iterable[tuple[str, ...]] = (_row(entry, now) for entry in page)
@@ -319,6 +328,7 @@ def _printer(
                 for entry, row in zip(page, rows, strict=True)
             )
         context.write_raw(lines.add(rows))
+        left_out[:] = lines.left_out
 
     return print_rows
 

@@ -58,7 +58,7 @@ async def run(context: Context) -> int:
         )
     content = render(report).encode()
     if report.empty:
-        context.note("No session matches: the report is empty")
+        context.note(f"No session matches: the report is empty{await context.nearest()}")
     if path is None:
         context.write_bytes(content, "report")
         return 0

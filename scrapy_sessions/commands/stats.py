@@ -1,8 +1,10 @@
 """Show what sessions did, by pool and by hour: requests, pages, responses by
 status, failures, logins, and sessions that the site blocked. With --watch,
 follow a running crawl until Ctrl-C: its numbers are up to 6 seconds old, or six
-times SESSIONS_SAVE_INTERVAL if that is set. The exit code is 1 if nothing was
-counted.
+times SESSIONS_SAVE_INTERVAL if that is set. A terminal that is too narrow leaves
+columns out, in this order: LATENCY, LOGIN TIME, SUSPECT, FAILURES, STATUSES,
+NAMESPACE, FAILED, LOGINS, REQUESTS; a line below names them, and --json has all.
+The exit code is 1 if nothing was counted.
 
   scrapy sessions stats --namespace shop --since 7d
   scrapy sessions stats --by session --pool default
@@ -19,7 +21,7 @@ from typing import Any, NamedTuple
 from scrapy_sessions.analytics.model import COUNTERS, FOLDED, HourCounts, hour_of, summed
 from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context
-from scrapy_sessions.commands.support.tables import print_table
+from scrapy_sessions.commands.support.tables import note_left_out, print_table
 from scrapy_sessions.commands.support.text import duration, moment
 from scrapy_sessions.storage import AnalyticsStore
 
@@ -54,6 +56,9 @@ _COLUMNS: dict[str, Callable[[HourCounts], object]] = {
     "LATENCY": lambda row: _mean(row.latency, sum(row.responses.values())),
     "STATUSES": lambda row: " ".join(f"{status}:{count}" for status, count in sorted(row.responses.items())) or "-",
 }
+
+_LEAST = ("LATENCY", "LOGIN TIME", "SUSPECT", "FAILURES", "STATUSES", "NAMESPACE", "FAILED", "LOGINS", "REQUESTS")
+"""The columns that a narrow terminal leaves out, the first ones first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,12 +105,14 @@ async def run(context: Context) -> int:
         names = (*view.fields, *COUNTERS, "responses")
         context.write_json([{name: getattr(row, name) for name in names} for row in _sums(view, rows)], indent=2)
     elif rows:
+        left_out: list[str] = []
         for number, by in enumerate([options.by] if options.by else ["pool", "hour"]):
             if number:
                 context.write("")
-            _print(context, _VIEWS[by], rows)
+            left_out += _print(context, _VIEWS[by], rows)
+        note_left_out(context, left_out)
     if not rows:
-        context.note(f"Nothing was counted in the last {duration(options.since)}")
+        context.note(f"Nothing was counted in the last {duration(options.since)}{await context.nearest()}")
     return 0 if rows else 1
 
 
@@ -114,8 +121,8 @@ def _sums(view: _View, rows: Iterable[HourCounts]) -> list[HourCounts]:
     return [sums[key] for key in sorted(sums, key=lambda key: tuple("" if part is None else part for part in key))]
 
 
-def _print(context: Context, view: _View, rows: list[HourCounts]) -> None:
-    print_table(
+def _print(context: Context, view: _View, rows: list[HourCounts]) -> list[str]:
+    return print_table(
         context,
         (*view.headers, *_COLUMNS),
         [
@@ -126,6 +133,7 @@ def _print(context: Context, view: _View, rows: list[HourCounts]) -> None:
             for row in _sums(view, rows)
         ],
         right=range(len(view.fields), len(view.fields) + len(_COLUMNS) - 1),
+        least=_LEAST,
     )
 
 

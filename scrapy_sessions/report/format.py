@@ -34,13 +34,21 @@ def percent(part: float, whole: float) -> str:
 def duration(seconds: float) -> str:
     """``5400`` -> ``"1.5 h"``.
 
-    The command line rounds ages down to whole units. The ticks of an axis need fractions.
+    The command line rounds ages to whole units. The ticks of an axis need fractions.
     """
     for unit, name in _UNITS:
         if seconds >= unit:
             number = seconds / unit
             return (f"{number:.1f}".removesuffix(".0") if number < 100 else f"{number:,.0f}") + f" {name}"
     return f"{seconds * 1000:.0f} ms" if seconds > 0 else "0 s"
+
+
+def in_words(seconds: float) -> str:
+    """``262000`` -> ``"3 days"``: rounded to the largest unit of which there are at least two."""
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if (number := round(seconds / unit)) >= 2:
+            return plural(number, name)
+    return plural(round(seconds), "second")
 
 
 def moment(time: float) -> str:

@@ -8,7 +8,7 @@ from scrapy_sessions.report.aggregates import AGES, balanced
 from scrapy_sessions.report.attention import attention
 from scrapy_sessions.report.charts import Bar, Lane, Line, Proportions, bars, curves, lanes
 from scrapy_sessions.report.data import Bucket, Mark, Report, Session
-from scrapy_sessions.report.format import count, duration, duration_ticks, moment, percent
+from scrapy_sessions.report.format import count, duration, duration_ticks, in_words, moment, percent
 from scrapy_sessions.report.logins import logins
 from scrapy_sessions.report.parts import (
     NOT_KNOWN,
@@ -25,6 +25,7 @@ from scrapy_sessions.report.parts import (
     text,
     time,
 )
+from scrapy_sessions.report.pool_history import pool_history
 from scrapy_sessions.report.survival import Step, median, survival
 from scrapy_sessions.report.tables import cookies, pools, runs, sessions, urls
 
@@ -61,6 +62,7 @@ def sections(report: Report) -> list[Section]:
         (report.sessions, "errors", "Errors", "Errors and bans by session", False, _errors),
         (report.cookies, "ages", "Cookie lifetimes", "Cookie lifetimes", False, _cookie_ages),
         (report.sessions, "urls", "URLs", "Errors and bans by URL", True, urls),
+        (report.buckets, "history", "Pools over time", "Pools over time", True, pool_history),
         (report.pools, "pools", "Pools", "Pools", True, pools),
         (report.sessions, "sessions", "Sessions", "Sessions", True, sessions),
         (report.cookies, "cookies", "Cookies", "Cookies by name", True, cookies),
@@ -213,20 +215,22 @@ def _survival(report: Report) -> list[Part]:
         if age
     ]
     return [
+        Note(f"{_median(ended, 'lasted longer than')} {_median(retired, 'were not retired before')}"),
         Legend([("l retired", "not retired"), ("l ended", "neither retired, expired nor removed")]),
         curves("Survival of sessions by age", lines, end=end, ticks=duration_ticks(end)),
         Hint(
             f"The curves show the share of sessions that reach an age (Kaplan-Meier). Sessions in use count until they "
-            f"were last seen. Number of sessions: {count(len(report.lifetimes))}. "
-            f"Median lifetime: {_median(ended)}. Median time to retirement: {_median(retired)}."
+            f"were last seen. Number of sessions: {count(len(report.lifetimes))}."
         ),
         *details("The numbers", "Survival by age", rows),
     ]
 
 
-def _median(steps: Sequence[Step]) -> str:
+def _median(steps: Sequence[Step], what: str) -> str:
     age = median(steps)
-    return "longer than observed so far" if age is None else duration(age)
+    if age is None:
+        return f"More than half of the sessions {what} {in_words(steps[-1].time)}, as far as they were observed."
+    return f"Half of the sessions {what} {in_words(age)}."
 
 
 def _share(steps: Sequence[Step], age: float) -> Cell:

@@ -84,7 +84,7 @@ def test_the_table(project: Path) -> None:
         ["carol", "shop", "staff", "retired", "retired", "0"],
         ["dave", "shop", "-", "ready", "expired", "0"],
     ]
-    assert [line.endswith(ending) for line, ending in zip(lines, ("in 23 h", "never"), strict=False)] == [True, True]
+    assert [line.endswith(ending) for line, ending in zip(lines, ("in 24 h", "never"), strict=False)] == [True, True]
     assert "5 min ago" in lines[0]
     assert lines[4].endswith("2 d ago")
     assert {line.index(word) for line, word in zip(lines[:2], ("ready", "new"), strict=True)} == {
@@ -371,9 +371,13 @@ def test_no_age(text: str) -> None:
 
 
 def test_texts_of_ages_and_moments() -> None:
-    """Ages are told in the largest unit that fits twice, moments in UTC, and impossible ones don't fail."""
-    ages = [age(1000 - seconds, 1000) for seconds in (0, 119, 120, 7199, 7200, 172_800, -300)]
+    """Ages are rounded to the largest unit of which there are two, moments in UTC, and impossible ones don't fail."""
+    ages = [age(1000 - seconds, 1000) for seconds in (0, 119, 120, 7140, 7200, 172_800, -300)]
     assert ages == ["0 s ago", "119 s ago", "2 min ago", "119 min ago", "2 h ago", "2 d ago", "in 5 min"]
+    days = [age(1000 + hours * HOUR, 1000) for hours in (47, 47.9, 59, 61, 71)]
+    assert days == ["in 47 h", "in 2 d", "in 2 d", "in 3 d", "in 3 d"]
+    rounded = [age(1000 + seconds, 1000) for seconds in (1.4, 119.6, 149, 151, 7169, 7171, 2.4 * HOUR, 2.6 * HOUR)]
+    assert rounded == ["in 1 s", *["in 2 min"] * 2, "in 3 min", "in 119 min", *["in 2 h"] * 2, "in 3 h"]
     assert moment(0) == "1970-01-01 00:00:00Z"
     assert [moment(seconds) for seconds in (59.9, 60, -1, 1_790_000_000.5)] == [
         *("1970-01-01 00:00:59Z", "1970-01-01 00:01:00Z", "1969-12-31 23:59:59Z", "2026-09-21 14:13:20Z"),

@@ -1,4 +1,7 @@
-"""The page passes axe-core in a real browser: contrast, names, order and keyboard, as far as a program can tell."""
+"""The page passes axe-core in a real browser: contrast, names, order and keyboard, as far as a program can tell.
+
+Its tables are complete at the width of a desktop and of a phone.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,9 @@ WINDOWS: dict[str, dict[str, Any]] = {
 _OPENED = "document.querySelectorAll('details').forEach((element) => { element.open = true; })"
 _UNREACHED = """() => [...document.querySelectorAll(".scroll")].filter((element) => element.tabIndex !== 0
   || element.getAttribute("role") !== "region" || !element.getAttribute("aria-label")).length"""
+_CLIPPED = """() => [...document.querySelectorAll(".scroll")]
+  .filter((element) => element.scrollWidth > element.clientWidth)
+  .map((element) => element.getAttribute("aria-label"))"""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,7 @@ async def _check(folder: Path) -> dict[str, list[str]]:
                 await it.page.evaluate(_OPENED)
                 assert await it.page.evaluate(_UNREACHED) == 0
                 found[name] = await _violations(it.page)
+                found[f"{name} clipped"] = await it.page.evaluate(_CLIPPED)
         async with shown(browser, blank) as it:
             found["empty"] = await _violations(it.page)
         async with shown(browser, file) as it:
@@ -67,6 +74,12 @@ async def _violations(page: Any) -> list[str]:
 def test_nothing_is_found(found: dict[str, list[str]], name: str) -> None:
     """axe-core finds no fault in the page, with all tables open."""
     assert found[name] == []
+
+
+@pytest.mark.parametrize("name", [*WINDOWS])
+def test_no_column_is_clipped(found: dict[str, list[str]], name: str) -> None:
+    """Every table fits into its section: no column has to be scrolled to."""
+    assert found[f"{name} clipped"] == []
 
 
 def test_faults_are_found(found: dict[str, list[str]]) -> None:

@@ -149,6 +149,7 @@ def test_charts_are_drawn(seen: dict[str, Any], name: str) -> None:
             "errors",
             "ages",
             "urls",
+            "history",
             "pools",
             "sessions",
         ),

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import sqlite3
 import sys
@@ -145,16 +147,24 @@ class Context:
         """
         info = await self.manager.get_session_info(session_id)
         if info is None:
-            raise CommandError(f"There is no session {session_id!r}{self.where()}{await self._nearest(session_id)}", 1)
+            raise CommandError(f"There is no session {session_id!r}{self.where()}{await self.nearest(session_id)}", 1)
         return info
 
-    async def _nearest(self, session_id: str) -> str:
-        """Suggest the id that may be meant, out of the sessions that were used last."""
+    async def nearest(self, session_id: str | None = None) -> str:
+        """Suggest the namespace and pool, or else the id, that may be meant, of the sessions that were used last."""
         import difflib  # noqa: PLC0415  # for a mistake only
 
-        found = await self.store.list(now=time.time(), namespace=self.options.namespace, limit=1000)
-        guess = difflib.get_close_matches(session_id, [info["session_id"] for info in found], n=1)
-        return f"; did you mean {guess[0]!r}?" if guess else ""
+        found = await self.store.list(now=time.time(), limit=1000)
+        guesses: list[str] = []
+        for option in ("namespace", "pool"):
+            given = getattr(self.options, option, None)
+            known = {str(dict(info)[option]) for info in found if dict(info)[option] is not None}
+            if given is not None and given not in known:
+                guesses += [f"--{option} {shlex.quote(each)}" for each in difflib.get_close_matches(given, known, n=1)]
+        if session_id is not None and not guesses:
+            ids = {info["session_id"] for info in found if self.options.namespace in (None, info["namespace"])}
+            guesses = [repr(each) for each in difflib.get_close_matches(session_id, ids, n=1)]
+        return f"; did you mean {' '.join(guesses)}?" if guesses else ""
 
     async def record(self, session_id: str) -> PersistentSession:
         """Return the record of *session_id*, which is left as it is. Raises as :meth:`info`."""
@@ -194,6 +204,13 @@ class Context:
     def on_terminal(self) -> bool:
         """Whether standard output is a terminal."""
         return self.stdout.isatty()
+
+    @cached_property
+    def width(self) -> int | None:
+        """How many characters a line may have: those of the terminal, or ``COLUMNS``; ``None``: any number."""
+        if self.on_terminal or os.environ.get("COLUMNS"):
+            return shutil.get_terminal_size().columns
+        return None
 
     @cached_property
     def colours(self) -> bool:

@@ -84,7 +84,8 @@ async def _run(context: Context) -> int:
 
 def _with_namespace(namespaces: Sequence[str]) -> str:
     """Return the command that was given, with a namespace."""
-    command = shlex.join(["scrapy", *sys.argv[1:], "--namespace", *namespaces[:1]])
+    # Scrapy has removed the name of its command.
+    command = shlex.join(["scrapy", "sessions", *sys.argv[1:], "--namespace", *namespaces[:1]])
     return f", as in: {command}"
 
 

@@ -42,15 +42,19 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``"45 s"``, ``"3 min"``, ``"5 h"``, ``"12 d"``: in the largest unit that fits at least twice."""
-    return _minutes(seconds // 60) if seconds >= 120 else f"{seconds // 1:.0f} s"
+    """``"45 s"``, ``"3 min"``, ``"5 h"``, ``"12 d"``: rounded to the largest unit of which there are at least two."""
+    if seconds < 119.5:
+        return f"{(seconds + 0.5) // 1:.0f} s"
+    return _minutes(seconds // 30)
 
 
 @lru_cache(maxsize=8192)
-def _minutes(number: float) -> str:
-    if number >= 2880:
-        return f"{number // 1440:.0f} d"
-    return f"{number // 60:.0f} h" if number >= 120 else f"{number:.0f} min"
+def _minutes(halves: float) -> str:
+    minutes = (halves + 1) // 2
+    if minutes < 120:
+        return f"{minutes:.0f} min"
+    hours = (halves + 60) // 120
+    return f"{hours:.0f} h" if hours < 48 else f"{(halves + 1440) // 2880:.0f} d"
 
 
 def age(then: float, now: float) -> str:
