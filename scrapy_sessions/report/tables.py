@@ -100,7 +100,6 @@ def sessions(report: Report) -> list[Part]:
             "Lifetime": _lifetime(session),
             **_counts(session),
             "Cookies": number(session.cookies),
-            "Created (UTC)": time(session.created),
             "Last activity (UTC)": time(session.last),
         }
         for session in report.sessions
