@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from scrapy_sessions.analytics.model import Event
+from scrapy_sessions.safe_repr import safe_repr
 
 _STARTED = re.compile(r"([0-9a-f]{8}) (.+)")
 _FINISHED = re.compile(r"([0-9a-f]{8}) (.+): ([0-9]+) pages, ([0-9]+) requests in ([0-9]+) s; (.+)")
@@ -28,6 +29,9 @@ class Run(NamedTuple):
     reason: str = ""
     pages: int = 0
     requests: int = 0
+
+    def __repr__(self) -> str:
+        return safe_repr(self, "namespace", "reason")
 
     @property
     def detail(self) -> str:
