@@ -251,7 +251,7 @@ NO_BLAME = NoBlame()
 
 
 def status_note(status: int) -> str:
-    """Return what a reason says of the *status* of a response; nothing of 0, where there was none."""
+    """Return the *status* of a response for a reason; an empty text for 0: there was no response."""
     return f" (status {status})" if status else ""
 
 

@@ -81,7 +81,7 @@ class _Gathering:
         self._report = report
         self._on_progress = on_progress
         self._pools: dict[tuple[str, str | None], Pool] = {}
-        self._pool_hours: dict[tuple[str, str | None], Pool] = {}  # what hours say of pools
+        self._pool_hours: dict[tuple[str, str | None], Pool] = {}  # the counters by hour of each pool
         self._hours: dict[Key, Session] = {}  # the sums of each session's hours
         self._events: dict[Key, SessionEvents] = {}
         self._selection = SessionSelection(MOST_SESSIONS)
