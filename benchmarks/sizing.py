@@ -1,6 +1,6 @@
 """How large a server has to be for a number of sessions: measures it, writes ``sizing.json``, and prints the table.
 
-``python -m benchmarks.sizing`` takes five minutes and 3 GB of memory. The table is in ``docs/topics/redis.rst``.
+``python -m benchmarks.sizing`` takes five minutes and 3 GB of memory. The table is in ``docs/reference/redis.rst``.
 """
 
 from __future__ import annotations

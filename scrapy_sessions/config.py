@@ -51,7 +51,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Verdict(Enum):
-    """What one response looks like. What follows depends on whose fault it is: see :doc:`/topics/health`."""
+    """What one response looks like. What follows depends on whose fault it is: see :doc:`/explanation/verdicts`."""
 
     OK = "ok"
     """A good response."""

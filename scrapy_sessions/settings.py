@@ -234,7 +234,7 @@ class SessionsSettings(BaseModel):
         None,
         repr=False,
         description=(
-            "The key that stored records are encrypted with (:doc:`/topics/encryption`), or several, separated by "
+            "The key that stored records are encrypted with (:doc:`/how-to/encryption`), or several, separated by "
             "commas: the first encrypts, all decrypt. Better set the environment variable ``SCRAPY_SESSIONS_KEY``, "
             "which is used where this is unset: so the key is in no file of the project. Unset: records are plain."
         ),
@@ -355,7 +355,7 @@ class SessionsSettings(BaseModel):
         [],
         repr=False,
         description=(
-            "Where ready-made logins find the credentials of a session (:doc:`/topics/ready-made-logins`), tried in "
+            "Where ready-made logins find the credentials of a session (:doc:`/reference/ready-made-logins`), tried in "
             "order: ``env:SHOP_{session_id}`` (an environment variable), ``netrc`` or ``netrc:PATH``, "
             "``keyring:SERVICE``, ``command:pass show shop/{session_id}``. ``{namespace}`` and ``{host}`` can be used, "
             "too."

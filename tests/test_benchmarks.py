@@ -308,7 +308,7 @@ def test_the_sizes_in_the_docs_are_those_that_were_measured(module: Any) -> None
     """The table in the documentation is what the command prints of its results, which end with an extrapolation."""
     sizing = module("sizing")
     found = sizing.read()
-    assert sizing.table(found) in (ROOT / "docs" / "topics" / "redis.rst").read_text(encoding="utf-8")
+    assert sizing.table(found) in (ROOT / "docs" / "reference" / "redis.rst").read_text(encoding="utf-8")
     assert [(each.sessions, each.measured) for each in found] == [
         (10_000, True),
         (100_000, True),

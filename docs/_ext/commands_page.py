@@ -28,7 +28,7 @@ Commands
 ========
 
 ``scrapy sessions`` works inside of a project and outside. Inside, it uses the store of the project's spiders; outside,
-the store that spiders would use from the same folder. :doc:`../topics/command-line` shows what to do with it.
+the store that spiders would use from the same folder. :doc:`/how-to/command-line` shows what to do with it.
 
 A subcommand that only reads never creates a store, and a store that this user can read but not write to is enough, as
 on a disk that is mounted read-only. Values are printed with escapes for what isn't printable, so that a site can't send

@@ -19,7 +19,7 @@ import pytest
 from scrapy_sessions.report import is_report, templates
 from scrapy_sessions.storage import SQLiteStore
 from tests.support.crawl import ENVIRONMENT, sqlite_url, start
-from tests.support.docs_pages import DOCS, commands
+from tests.support.docs_pages import commands, page_named
 from tests.support.in_process import called
 from tests.support.report_stores import record, save
 from tests.support.site import Site
@@ -142,7 +142,7 @@ def test_the_commands_of_the_documentation(report: Report, tmp_path: Path) -> No
     browser, opened = tmp_path / "browser", tmp_path / "opened"
     browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}.part" && mv "{opened}.part" "{opened}"\n')
     browser.chmod(0o755)
-    shown = [shlex.split(command) for command, _ in commands(DOCS / "topics" / "report.rst")]
+    shown = [shlex.split(command) for command, _ in commands(page_named("report"))]
     assert shown
     assert all(words[:3] == ["scrapy", "sessions", "report"] for words in shown)
     assert [report(*words[3:]).returncode for words in shown] == [0] * len(shown)

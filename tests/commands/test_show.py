@@ -15,7 +15,7 @@ import pytest
 
 from scrapy_sessions.models import Cookie, PersistentSession
 from tests.support.command_line import Done, environment, fill, make_project, sessions
-from tests.support.docs_pages import DOCS, blocks
+from tests.support.docs_pages import blocks, page_named
 from tests.support.in_process import called
 from tests.support.site import Site
 from tests.support.waiting import HANG
@@ -174,7 +174,7 @@ def test_showing_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     """Each command of the page for newcomers works on a store with alice in it; what deletes wants a yes first."""
-    page = DOCS / "topics" / "command-line.rst"
+    page = page_named("command-line")
     lines = [line for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()]
     elsewhere = ("--store", "redis://")  # of another folder, and with a server: tests/commands/test_redis.py
     ours = [line for line in lines if line.startswith("scrapy sessions ") and not any(map(line.count, elsewhere))]

@@ -30,7 +30,7 @@ from scrapy_sessions.storage import MemoryStore, SQLiteStore
 from scrapy_sessions.testing import make_row
 from tests.support.command_line import Done
 from tests.support.crawl import ENVIRONMENT, sqlite_url, start
-from tests.support.docs_pages import DOCS, commands
+from tests.support.docs_pages import commands, page_named
 from tests.support.in_process import called
 from tests.support.site import Site
 from tests.support.spiders.pages import Steady
@@ -156,7 +156,7 @@ def test_nothing_was_counted(stats: Project) -> None:
 
 def test_the_commands_of_the_documentation(stats: Project) -> None:
     """The commands in the page on analytics work; --watch is tested below."""
-    shown = [shlex.split(command) for command, _ in commands(DOCS / "topics" / "analytics.rst")]
+    shown = [shlex.split(command) for command, _ in commands(page_named("analytics"))]
     summing = [words for words in shown if "--watch" not in words]
     assert [words for words in shown if words not in summing] == [["scrapy", "sessions", "stats", "--watch"]]
     assert summing

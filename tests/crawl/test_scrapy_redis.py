@@ -13,7 +13,7 @@ from scrapy_redis.spiders import RedisSpider
 
 from scrapy_sessions import SessionManager
 from tests.support.crawl import start
-from tests.support.docs_pages import DOCS, blocks
+from tests.support.docs_pages import blocks, page_named
 from tests.support.redis_client import open_store
 from tests.support.redis_server import RedisServer
 from tests.support.site import Site
@@ -28,7 +28,7 @@ IN_FLIGHT = 2
 
 def documented_settings(server: RedisServer) -> dict[str, Any]:
     """The settings that the documentation shows, with the URL of *server*."""
-    (code,) = (block.text for block in blocks(DOCS / "topics" / "workers.rst") if block.file == "shop/settings.py")
+    (code,) = (block.text for block in blocks(page_named("fleet")) if block.file == "shop/settings.py")
     values: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("REDIS_URL", server.url)

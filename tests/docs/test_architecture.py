@@ -12,7 +12,7 @@ from scrapy.settings import BaseSettings
 import scrapy_sessions
 from scrapy_sessions import SessionsAddon
 
-PAGE = Path(__file__).parents[2] / "docs" / "topics" / "architecture.rst"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "architecture.rst"
 PACKAGE = Path(scrapy_sessions.__file__).parent
 DIAGRAM = PAGE.read_text(encoding="utf-8").partition(".. architecture-diagram")[2].partition("#.  ")[0]
 

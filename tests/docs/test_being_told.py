@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docs_pages import DOCS, blocks
+from tests.support.docs_pages import blocks, page_named
 from tests.support.site import Site
 from tests.support.waiting import HANG
 
-PAGE = DOCS / "topics" / "lifecycle.rst"
+PAGE = page_named("lifecycle")
 EVENT = json.dumps({"event": "retired", "session_id": "alice", "spider": "shop", "reason": "banned"})
 
 

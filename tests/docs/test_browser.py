@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.browser import ARGUMENTS, CHROMIUM, MISSING
 from tests.support.crawl import Job, crawl_jobs
-from tests.support.docs_pages import DOCS, Reader, blocks, demo
+from tests.support.docs_pages import Reader, blocks, demo, page_named
 
 
 @pytest.mark.heavy
@@ -18,7 +18,7 @@ def test_the_script_logs_a_spider_in(tmp_path: Path) -> None:
     with demo.shop() as url:
         browser = f"executable_path={CHROMIUM!r}, args={ARGUMENTS!r}"
         reader = Reader(tmp_path, {"https://shop.example": url, "headless=False": browser})
-        (script,) = (block for block in blocks(DOCS / "topics" / "browser.rst") if block.file)
+        (script,) = (block for block in blocks(page_named("browser")) if block.file)
         reader.write("log_in.py", script.text)
         reader.run("python log_in.py")
         request = {"url": f"{url}/account", "meta": {"session_id": "alice", "dont_redirect": True}}

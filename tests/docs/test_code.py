@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from scrapy.settings import Settings
 from scrapy.utils.misc import load_object
 
 from scrapy_sessions import SessionsAddon
-from tests.support.docs_pages import DOCS, NOT_RUN, PAGES, README, Reader, blocks, commands, demo
+from tests.support.docs_pages import DOCS, NOT_RUN, PAGES, README, Reader, blocks, commands, demo, page_named
 from tests.support.quotes_site import quotes_site
 from tests.support.site import Site
 
@@ -39,7 +40,7 @@ def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_before_and_after_run(tmp_path: Path, shop: str, file: str) -> None:
     """The spider without sessions and the one with sessions do the same: two runs, two pages, one login."""
     reader = Reader(tmp_path, {"https://shop.example": shop})
-    for block in blocks(DOCS / "topics" / "comparison.rst"):
+    for block in blocks(page_named("comparison")):
         if block.file == file:
             reader.write(file, block.text)
     outputs = [reader.run(f"scrapy runspider {file}") for _ in range(2)]
@@ -47,6 +48,7 @@ def test_before_and_after_run(tmp_path: Path, shop: str, file: str) -> None:
     assert demo.seen_by_shop(shop)["logins"] == 1
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_tutorial_runs(tmp_path: Path, shop: str) -> None:
     """The tutorial's project does what the tutorial says, and logs in five times in all: never without need."""
     Reader(tmp_path, {"http://127.0.0.1:8080": shop}).follow(DOCS / "tutorial.rst")
@@ -56,13 +58,18 @@ def test_tutorial_runs(tmp_path: Path, shop: str) -> None:
 @pytest.mark.parametrize("name", ["cookies", "manager", "storage", "store"])
 def test_topic_runs(tmp_path: Path, name: str) -> None:
     """The files and commands of a topic print what the topic shows."""
-    Reader(tmp_path).follow(DOCS / "topics" / f"{name}.rst")
+    Reader(tmp_path).follow(page_named(name))
 
 
 def test_every_command_is_run_or_known_not_to_be() -> None:
     """A command in the documentation is on a page that a test follows, unless it is of those that no test can run."""
     followed = {"README.md", "tutorial.rst", "cookies.rst", "manager.rst", "storage.rst", "store.rst"}
-    followed |= {"login.rst", "ready-made-logins.rst", "health.rst", "sharing.rst"}  # by tests/docs/test_sessions.py
+    followed |= {"login.rst", "ready-made-logins.rst", "verdicts.rst", "sharing.rst"}  # by tests/docs/test_sessions.py
+    followed |= {  # by tests/docs/test_how_to.py
+        *("accounts.rst", "api-token.rst", "browser-login.rst", "daily-login.rst", "fleet.rst", "from-cookiejar.rst"),
+        *("from-scrapy-cookies.rst", "from-zyte-api.rst", "random-logouts.rst", "regions.rst", "second-factor.rst"),
+        *("sso.rst", "sticky-proxies.rst"),
+    }
     followed |= {"shell.rst"}  # by tests/docs/test_shell.py
     followed |= {"encryption.rst"}  # by tests/docs/test_encryption.py
     followed |= {"formats.rst"}  # by tests/docs/test_formats.py
@@ -139,17 +146,15 @@ def test_fragments_run(tmp_path: Path, site: Site) -> None:
     address = site.url("").rstrip("/")
     spiders = ""
     for name, (topic, method, told) in METHODS.items():
-        code = next(
-            b.text for b in blocks(DOCS / "topics" / f"{topic}.rst") if b.text.startswith((method, f"async {method}"))
-        )
+        code = next(b.text for b in blocks(page_named(topic)) if b.text.startswith((method, f"async {method}")))
         function = re.match(r"(?:async )?def (\w+)", code)
         assert function is not None
         code += f"\nname = {name!r}\n{told}\n" + (f"first = {function[1]}\n" if function[1] != "parse" else "")
         code = code.replace("https://shop.example", address)
         spiders += f"class {name.title()}(Base):\n" + re.sub(r"^", "    ", code, flags=re.MULTILINE) + "\n\n"
     declared: dict[str, Any] = {}
-    exec("".join(b.text for b in blocks(DOCS / "topics" / "pools.rst") if b.text.startswith("SESSIONS_")), declared)
-    exec(next(b.text for b in blocks(DOCS / "topics" / "identity.rst") if b.text.startswith("SESSIONS_")), declared)
+    exec("".join(b.text for b in blocks(page_named("pools")) if b.text.startswith("SESSIONS_")), declared)
+    exec(next(b.text for b in blocks(page_named("identity")) if b.text.startswith("SESSIONS_")), declared)
     settings = {key: value for key, value in declared.items() if key.startswith("SESSIONS_")}
     settings["SESSIONS_PROFILES"]["en-phone"] = {}
     del settings["SESSIONS_PROFILES"]["de-laptop"]["proxy"]  # there is none

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scrapy_sessions.models import PersistentSession
 from tests.support.command_line import environment, fill, make_project, sessions
-from tests.support.docs_pages import DOCS, commands
+from tests.support.docs_pages import commands, page_named
 from tests.support.waiting import HANG
 
 
@@ -26,7 +26,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     now = time.time()
     fill(store, PersistentSession(session_id="alice", namespace="shop", start_time=now, last_activity=now))
 
-    shown = commands(DOCS / "topics" / "encryption.rst")
+    shown = commands(page_named("encryption"))
     assert len(shown) == 8
     given = environment(HOME=str(home))
     done = subprocess.run(

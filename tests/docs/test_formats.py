@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from scrapy_sessions.formats.registry import FORMATS
-from tests.support.docs_pages import DOCS, Reader, text_of
+from tests.support.docs_pages import Reader, page_named, text_of
 
-PAGE = DOCS / "topics" / "formats.rst"
+PAGE = page_named("formats")
 
 
 def test_formats_page_runs(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_sessions import BrowserSession, Profile, SessionConfig, SessionManager
 from tests.support.crawl import crawl, sqlite_url
-from tests.support.docs_pages import DOCS, blocks
+from tests.support.docs_pages import blocks, page_named
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
 
-(RECIPE,) = (block for block in blocks(DOCS / "topics" / "rhythm.rst") if block.file)
+(RECIPE,) = (block for block in blocks(page_named("rhythm")) if block.file)
 _names: dict[str, Any] = {"__name__": "rhythm"}
 exec(RECIPE.text, _names)
 Rhythm: Any = _names["Rhythm"]

@@ -22,7 +22,7 @@ from scrapy_sessions.config import Fetch
 from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.settings import SessionsSettings
 from tests.support.crawl import crawl, session_stats, sqlite_url
-from tests.support.docs_pages import DOCS, PAGES, Reader, blocks, demo
+from tests.support.docs_pages import PAGES, Reader, blocks, demo, page_named
 from tests.support.site import Site
 from tests.support.spiders.pages import Pages
 from tests.support.waiting import HANG
@@ -39,7 +39,7 @@ def shop() -> Iterator[str]:
 
 def fragment(topic: str, words: str) -> str:
     """The one block of code of *topic* that has *words* in it and is no file."""
-    (text,) = (b.text for b in blocks(DOCS / "topics" / f"{topic}.rst") if words in b.text and not b.file)
+    (text,) = (b.text for b in blocks(page_named(topic)) if words in b.text and not b.file)
     return text
 
 
@@ -53,13 +53,13 @@ def config(topic: str, words: str) -> SessionConfig:
 
 def test_login_runs(tmp_path: Path, shop: str) -> None:
     """The page on logins shows a spider whose three requests wait for one login."""
-    Reader(tmp_path, {SHOP: shop}).follow(DOCS / "topics" / "login.rst")
+    Reader(tmp_path, {SHOP: shop}).follow(page_named("login"))
     assert demo.seen_by_shop(shop)["logins"] == 1
 
 
 def test_ready_made_logins_run(tmp_path: Path, shop: str) -> None:
     """The page on ready-made logins shows a spider that logs in to the example project's shop."""
-    Reader(tmp_path, {SHOP: shop}).follow(DOCS / "topics" / "ready-made-logins.rst")
+    Reader(tmp_path, {SHOP: shop}).follow(page_named("ready-made-logins"))
     assert demo.seen_by_shop(shop)["logins"] == 1
 
 
@@ -69,7 +69,7 @@ def test_health_runs(tmp_path: Path, shop: str) -> None:
     connection.request("POST", "/admin/ban?after=5")
     assert connection.getresponse().status == 200
     connection.close()
-    page = DOCS / "topics" / "health.rst"
+    page = page_named("verdicts")
     reader = Reader(tmp_path, {SHOP: shop})
     (program,) = (block for block in blocks(page) if block.file)
     reader.write(program.file or "", program.text)
@@ -83,7 +83,7 @@ def test_health_runs(tmp_path: Path, shop: str) -> None:
 
 def test_sharing_runs(tmp_path: Path, shop: str) -> None:
     """The page on sharing shows a spider that finds, in its second run, what its sessions learnt in the first."""
-    Reader(tmp_path, {SHOP: shop}).follow(DOCS / "topics" / "sharing.rst")
+    Reader(tmp_path, {SHOP: shop}).follow(page_named("sharing"))
 
 
 def test_a_token_login_sends_its_header(tmp_path: Path, site: Site) -> None:

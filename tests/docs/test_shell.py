@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from tests.support.docs_pages import DOCS, blocks
+from tests.support.docs_pages import blocks, page_named
 from tests.support.shells import Project, Prompt, names
 from tests.support.site import Site
 
@@ -13,7 +13,7 @@ from tests.support.site import Site
 def test_shell_page_runs(tmp_path: Path, site: Site) -> None:
     """The commands of the page and what it types at their prompts work; who logged in by hand is in for the crawl."""
     project = Project(tmp_path, site)
-    code = [block for block in blocks(DOCS / "topics" / "shell.rst") if block.language in ("console", "python")]
+    code = [block for block in blocks(page_named("shell")) if block.language in ("console", "python")]
     text = "\n".join(block.text for block in code).replace("https://shop.example/account", site.url("/secret"))
     text = text.replace("https://shop.example", site.url("").rstrip("/"))
     shell, fetch, *lines = filter(None, text.splitlines())

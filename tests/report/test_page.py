@@ -13,7 +13,7 @@ from PIL import Image
 
 from scrapy_sessions.report import build
 from tests.support.browser import MISSING, chromium, shown
-from tests.support.docs_pages import DOCS, text_of
+from tests.support.docs_pages import DOCS, page_named, text_of
 from tests.support.report_stores import NOW, empty, example, record, save
 
 pytestmark = [
@@ -231,7 +231,7 @@ def test_pictures_of_the_documentation(name: str) -> None:
     """The documentation shows the page light, dark and on a phone: ``python -m tests.support.report_pictures``."""
     file = DOCS / "_static" / name
     width, lightness = PICTURES[name]
-    assert f".. image:: /_static/{name}" in text_of(DOCS / "topics" / "report.rst")
+    assert f".. image:: /_static/{name}" in text_of(page_named("report"))
     assert file.stat().st_size < 150_000
     with Image.open(file) as picture:
         assert picture.width == width

@@ -29,6 +29,7 @@ __all__ = [
     "demo",
     "generated",
     "module",
+    "page_named",
     "text_of",
 ]
 
@@ -49,6 +50,12 @@ class Block:
     language: str
     file: str | None
     text: str
+
+
+def page_named(name: str) -> Path:
+    """The one page whose file is called *name*, in whichever folder."""
+    (found,) = DOCS.rglob(f"{name}.rst")
+    return found
 
 
 def text_of(page: Path) -> str:
@@ -85,7 +92,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 
 
 # Commands that no test runs: they install, need the network, never end by themselves, or are other tests.
-NOT_RUN = re.compile(r"python -m (pip|tox|shop_site) |cd example_project$|scrapy shell ")
+NOT_RUN = re.compile(r"python -m (pip|tox|shop_site) |cd example_project$|scrapy shell (?!.* -c )")
 
 
 class Reader:
@@ -122,6 +129,8 @@ class Reader:
 
     def run(self, command: str) -> str:
         """Run *command* and return all that it wrote. It has to succeed."""
+        for shown, real in self._sites.items():
+            command = command.replace(shown, real)
         program, *arguments = shlex.split(command)
         if program == "cd":
             self._folder /= arguments[0]
@@ -129,7 +138,8 @@ class Reader:
         if program == "export":
             self._variables.update(argument.split("=", 1) for argument in arguments)
             return ""
-        words = {"python": [sys.executable], "scrapy": [sys.executable, "-m", "scrapy"]}[program] + arguments
+        programs = {"python": [sys.executable], "scrapy": [sys.executable, "-m", "scrapy"], "curl": ["curl"]}
+        words = programs[program] + arguments
         if arguments[0] in {"crawl", "runspider"}:
             words += ["-s", "DOWNLOAD_DELAY=0"]  # startproject sets it, rightly so
         environment = {
