@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from sybil import Document
+from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
+from sybil.parsers.rest.lexers import DirectiveLexer
+
 import scrapy_sessions
 
 __all__ = [
@@ -64,19 +68,22 @@ def text_of(page: Path) -> str:
 
 def blocks(page: Path) -> list[Block]:
     """The blocks of code of *page*, in their order."""
-    return list(_markdown_blocks(text_of(page)) if page.suffix == ".md" else _rst_blocks(text_of(page)))
+    document = Document(text_of(page), str(page))
+    return list(_markdown_blocks(document) if page.suffix == ".md" else _rst_blocks(document))
 
 
-def _markdown_blocks(text: str) -> Iterator[Block]:
-    for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+def _markdown_blocks(document: Document) -> Iterator[Block]:
+    for region in FencedCodeBlockLexer(r"\w+")(document):
+        code = str(region.lexemes["source"])
         file = re.match(r"# (\S+\.py)\n", code)
-        yield Block(language, file[1] if file else None, code)
+        yield Block(region.lexemes["language"], file[1] if file else None, code)
 
 
-def _rst_blocks(text: str) -> Iterator[Block]:
-    pattern = r"^\.\. code-block:: (\w+)\n(?:    :caption: (\S+)(?: \(added\))?\n)?\n((?:    .*\n|\n)+)"
-    for language, file, code in re.findall(pattern, text, re.MULTILINE):
-        yield Block(language, file or None, re.sub(r"^    ", "", code, flags=re.MULTILINE).rstrip("\n") + "\n")
+def _rst_blocks(document: Document) -> Iterator[Block]:
+    for region in DirectiveLexer("code-block")(document):
+        caption = region.lexemes["options"].get("caption", "")
+        code = str(region.lexemes["source"]).rstrip("\n") + "\n"
+        yield Block(region.lexemes["arguments"], caption.removesuffix(" (added)") or None, code)
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
