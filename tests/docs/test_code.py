@@ -137,7 +137,7 @@ METHODS = {
     "token": ("identity", "def parse_login(", 'path = \'/answer?type=application/json&body={"token":+"t-1"}\''),
     "basket": ("pools", "def parse_product(", "path = '/login'\nasks = {'session_pool': 'shop'}"),
     "life": ("lifecycle", "def parse(", ""),
-    "lost": ("drop-in", "def on_error(", "path = '/drop'"),
+    "lost": ("from-cookiejar", "def on_error(", "path = '/drop'"),
 }
 
 
