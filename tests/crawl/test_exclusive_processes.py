@@ -20,7 +20,7 @@ from tests.support.site import Arrival, Site
 from tests.support.spiders.worker import Worker
 from tests.support.waiting import HANG, wait_until
 
-pytestmark = pytest.mark.alone  # what it looks at depends on the pace of others
+pytestmark = [pytest.mark.alone, pytest.mark.heavy]  # what it looks at depends on the pace of others
 
 TTL = 2.0  # seconds
 AT_ONCE = 4  # requests of a process
