@@ -386,7 +386,7 @@ class SessionsSettings(BaseModel):
         repr=False,
         description=(
             "A command that is run when a login is lost or fails, and when a session is retired, with the event as "
-            "JSON on its standard input (:ref:`being-told`). Without a shell. Unset: none."
+            "JSON on its standard input (:ref:`notifications`). Without a shell. Unset: none."
         ),
     )
     delay: Seconds = Field(

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.docs_pages import PACKAGE, README, ROOT, text_of
+from tests.support.docs_pages import PACKAGE, PAGES, ROOT, text_of
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TEXTS = [
-    README,
+    *PAGES,
     *(
         ROOT / name
         for name in (
