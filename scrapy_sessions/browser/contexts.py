@@ -140,9 +140,9 @@ class BrowserContexts:
         return self._read(opened, opened.pull_cookies())
 
     def http_changed(self, session: LiveSession) -> None:
-        """Copy the cookies of an HTTP response into the browser, without waiting."""
+        """Copy the cookies of an HTTP response to the open pages, without waiting. The next page gets them anyway."""
         opened = self._current.get(session.id)
-        if opened is not None and opened.is_current:
+        if opened is not None and opened.is_current and (opened.in_flight or opened.pages):
             self._start(self._bounded(opened.push_cookies()))
 
     def named(self, name: str) -> OpenContext | None:
