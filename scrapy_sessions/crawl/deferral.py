@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from scrapy import signals
 
-from scrapy_sessions.crawl.scrapy_internals import queued_requests
+from scrapy_sessions.crawl.scrapy_internals import engine_of, queued_requests
 from scrapy_sessions.exceptions import CrawlClosing
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ class Deferral:
         finally:
             self._in_place.pop(place, None)
             self._listen()
+            if not self._in_place:
+                self._looking.cancel()
 
     def _listen(self) -> None:
         """Hear of scheduled requests as long as that is of use."""
@@ -198,7 +200,8 @@ class Deferral:
         with suppress(CrawlClosing):
             while self._in_place:
                 await self._guard.tick()
-                if self._in_place and self._crawler.engine.needs_backout():
+                engine = engine_of(self._crawler)
+                if self._in_place and engine is not None and engine.needs_backout():
                     self._search()
 
     def _search(self) -> None:

@@ -26,7 +26,7 @@ from scrapy_sessions.crawl.login import Logins, must_log_in
 from scrapy_sessions.crawl.outage import StoreOutage
 from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
 from scrapy_sessions.crawl.rests import Resting, Rests, is_movable
-from scrapy_sessions.crawl.scrapy_internals import is_closing, is_robots_fetch, is_robots_refusal
+from scrapy_sessions.crawl.scrapy_internals import engine_of, is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
 from scrapy_sessions.crawl.user_code import UserCode
@@ -112,7 +112,7 @@ class SessionRouter:
         self.settings = settings
         self.in_flight = InFlightRequests()
         self.configs = Configs(crawler, settings.config, store)
-        self.guard = ShutdownGuard(lambda: is_closing(crawler.engine))
+        self.guard = ShutdownGuard(lambda: is_closing(engine_of(crawler)))
         self.deferral = Deferral(crawler, self.guard, self._expected_wait)
         self.rests = Rests(crawler, self.guard, self._deferred_rests)
         self.outage = StoreOutage(self.guard, settings.claim_timeout, self.count)

@@ -25,19 +25,25 @@ if TYPE_CHECKING:
 # The engine
 
 
-def is_closing(engine: ExecutionEngine) -> bool:
+def engine_of(crawler: Crawler) -> ExecutionEngine | None:
+    """Return the engine of *crawler*; ``None`` before the crawl starts, and where middlewares run without one."""
+    try:
+        return crawler.engine
+    except RuntimeError:  # Scrapy 2.14 has None
+        return None
+
+
+def is_closing(engine: ExecutionEngine | None) -> bool:
     """Whether *engine* is closing its spider. Scrapy has no signal and no public name for it."""
+    if engine is None:
+        return False
     slot = engine._slot  # noqa: SLF001
     return slot is None or slot.closing is not None or not engine.running
 
 
 def queued_requests(crawler: Crawler) -> int:
     """Return how many requests the scheduler of *crawler* contains, as far as is known; 0 before the crawl starts."""
-    try:
-        engine = crawler.engine
-    except RuntimeError:  # Scrapy 2.14 has None
-        return 0
-    slot = getattr(engine, "_slot", None)  # Scrapy 2.19 has engine.scheduler
+    slot = getattr(engine_of(crawler), "_slot", None)  # Scrapy 2.19 has engine.scheduler
     if slot is None:
         return 0
     try:
@@ -48,8 +54,10 @@ def queued_requests(crawler: Crawler) -> int:
 
 def waiting_requests(crawler: Crawler) -> int | None:
     """Return how many requests of *crawler* wait: in the scheduler, and in middlewares; ``None``: one is being sent."""
-    assert crawler.engine is not None  # noqa: S101  # the spider is open
-    downloader = crawler.engine.downloader
+    engine = engine_of(crawler)
+    if engine is None:
+        return None
+    downloader = engine.downloader
     slots = getattr(downloader, "slots", {})
     if any(slot.active for slot in slots.values()):
         return None
