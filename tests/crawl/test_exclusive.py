@@ -314,6 +314,7 @@ class Pauses(Worker):
         self.holdings._poked.set()  # as it would wake by itself
 
 
+@pytest.mark.alone  # what is sent before the pause depends on the pace of others
 async def test_what_waits_in_a_download_slot_is_not_sent_after_a_pause(site: Site, tmp_path: Path) -> None:
     """It is sent when the claim is renewed, and no page is lost."""
     settings = {"DOWNLOAD_DELAY": 0.2, "SESSIONS_POOLS": pools(["alice"])}
