@@ -160,7 +160,7 @@ def demonstrate(folder: Path) -> None:
         raise DemoError("The third run lost pages to the logout.", third.log)
     if counts["mixed_identities"]:
         raise DemoError("The shop saw a session come with another user agent.", second.log)
-    print(f"The shop counted {counts['logins']} logins in all. The second run walked straight in, the third recovered.")
+    print(f"The shop counted {counts['logins']} logins in all. The second run needed none, the third recovered.")
 
 
 def main(demonstrate: Callable[[Path], None]) -> int:
