@@ -175,11 +175,12 @@ class Deferral:
         finally:
             self._in_place.pop(place, None)
             self._listen()
-            if not self._in_place:
+            if not self._in_place and self._looking is not None:
                 self._looking.cancel()
+                self._looking = None  # not done yet: who comes next must not rely on it
 
     def _listen(self) -> None:
-        """Hear of scheduled requests as long as that is of use."""
+        """Receive the signal of scheduled requests only as long as it is of use."""
         useful = bool(self._in_place or self._deferred)
         if useful == self._listening:
             return
