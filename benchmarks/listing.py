@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Size, compare
+from benchmarks.processes import environment
 from benchmarks.records import NAMESPACE, fill_store
 from scrapy_sessions import SessionManager
 
@@ -68,7 +69,9 @@ def _command(file: Path, stored: int, rounds: int) -> Figure:
     with closing(sqlite3.connect(file)) as connection:
         for number in range(rounds + 1):
             began = time.perf_counter()
-            printed = subprocess.run(command, cwd=file.parent, stdout=subprocess.PIPE, check=True).stdout
+            printed = subprocess.run(
+                command, cwd=file.parent, env=environment(), stdout=subprocess.PIPE, check=True
+            ).stdout
             took = time.perf_counter() - began
             found, took_bare = _bare(connection, None)
             _, *lines = printed.decode().splitlines()

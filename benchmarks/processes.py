@@ -12,9 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["WORKERS", "Worker", "WorkerFailed"]
+__all__ = ["WORKERS", "Worker", "WorkerFailed", "environment"]
 
 WORKERS = Path(__file__).resolve().parent / "peers"
+
+
+def environment() -> dict[str, str]:
+    """Return that of each process which is measured: the path of this one, one hash seed, and no terminal's width."""
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    given["PYTHONHASHSEED"] = "0"  # else each run decides which dicts collide
+    # What is installed is compiled. The package is imported from the checkout, and would be compiled each time.
+    for name in ("COLUMNS", "PYTHONDONTWRITEBYTECODE"):
+        given.pop(name, None)
+    return given
 
 
 class WorkerFailed(Exception):
@@ -32,17 +42,13 @@ class Worker:
     def __init__(self, script: str, *, python: Path | None = None, prefix: Iterable[str] = ()) -> None:
         self._name = script
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed with the worker
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}  # of one seed: or the run decides which dicts collide
-        environment.pop("PYTHONPATH", None)
-        if python is None:
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         self.process = subprocess.Popen(
             [*prefix, str(python or sys.executable), str(WORKERS / script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment,
+            env=environment() if python is None else {**environment(), "PYTHONPATH": ""},
         )
 
     def __enter__(self) -> Worker:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Row, Size, compare
-from benchmarks.processes import WORKERS, WorkerFailed
+from benchmarks.processes import WORKERS, WorkerFailed, environment
 from benchmarks.records import NAMESPACE, fill_store
 
 __all__ = ["measure"]
@@ -54,10 +54,7 @@ def _in_turns(folder: Path, rounds: int, *commands: list[str]) -> list[list[floa
 
 
 def _cpu(folder: Path, command: list[str]) -> float:
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # An installed package is compiled; this one is imported from the checkout, and else would be compiled each time.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import signal
 from typing import Any
 
@@ -18,6 +19,8 @@ from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
 
 pytest_plugins = ("tests.support.fixtures",)
+
+os.environ.pop("COLUMNS", None)  # pytest-xdist and shells set it: a width that pipes of the tests don't have
 
 # Hypothesis bounds the time of an example and of its generation: both would measure the machine.
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from scrapy_sessions import BrowserSession, SessionManager
 from tests.support.crawl import ENVIRONMENT, sqlite_url
-from tests.support.waiting import HANG
+from tests.support.processes import waits
+from tests.support.waiting import HANG, wait_until
 
 
 def test_ctrl_c_at_the_question_ends_the_command(tmp_path: Path) -> None:
@@ -41,6 +42,7 @@ def test_ctrl_c_at_the_question_ends_the_command(tmp_path: Path) -> None:
         said = b""
         while b"[y/N]" not in said:
             said += os.read(terminal, 1024)
+        wait_until(lambda: waits(process.pid))
         process.send_signal(signal.SIGINT)  # as the terminal does
         assert process.wait(timeout=HANG) == 130
     finally:
@@ -62,6 +64,7 @@ def test_ctrl_c_ends_the_reading_of_what_is_imported(tmp_path: Path) -> None:
     )
     try:
         with (tmp_path / "typed").open("w"):  # waits for its reader, which then waits for what is written
+            wait_until(lambda: waits(process.pid))
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=HANG)
     finally:

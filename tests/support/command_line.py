@@ -22,7 +22,7 @@ from tests.support.waiting import HANG
 __all__ = ["PROGRAM", "Done", "environment", "fill", "make_project", "on_terminal", "run", "sessions"]
 
 PROGRAM = [sys.executable, "-m", "scrapy", "sessions"]
-_COLOURS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "COLUMNS"}
+_COLOURS = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"}
 
 
 class Done(NamedTuple):

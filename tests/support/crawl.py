@@ -74,7 +74,6 @@ MODES = [
 _PATHS = (str(Path(__file__).with_name("import_path")), str(Path(scrapy_sessions.__file__).parents[1]))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(_PATHS), "PYTHONUNBUFFERED": "1"}
 """The environment in which a process finds the package under test, and the tests."""
-ENVIRONMENT.pop("COLUMNS", None)  # pytest-xdist sets it: a width that no pipe has
 
 _PROGRAM = [sys.executable, "-m", "tests.support.crawl_process"]
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Process", "descendants", "of_folder"]
+__all__ = ["Process", "descendants", "of_folder", "waits"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,12 @@ def of_folder(folder: Path) -> list[Process]:
             if str(folder) in each.command or os.fsencode(folder) in Path(f"/proc/{each.pid}/environ").read_bytes():
                 found.append(each)
     return found
+
+
+def waits(pid: int) -> bool:
+    """Return whether the process *pid* sleeps.
+
+    A signal that arrives between a prompt and the call that reads the answer is seen only after the answer: Python
+    looks for signals before the call, and the call isn't interrupted by one that came earlier.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
