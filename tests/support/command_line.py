@@ -17,6 +17,7 @@ from scrapy_sessions.models import PersistentSession
 from scrapy_sessions.storage.codec import encode
 from scrapy_sessions.storage.encryption import Cipher
 from scrapy_sessions.storage.sqlite.store import SQLiteStore
+from tests.support import launcher
 from tests.support.waiting import HANG
 
 __all__ = ["PROGRAM", "Done", "environment", "fill", "make_project", "on_terminal", "run", "sessions"]
@@ -46,16 +47,7 @@ def sessions(folder: Path, *arguments: str, **more: str) -> Done:
 
 def run(folder: Path, command: Sequence[str], **more: str) -> Done:
     """As :func:`sessions`, for any *command*."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(**more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
+    done = launcher.run(command, cwd=folder, env=environment(**more), timeout=HANG)
     assert "Traceback" not in done.stderr, done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
 

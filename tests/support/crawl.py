@@ -24,6 +24,7 @@ from scrapy.crawler import AsyncCrawlerRunner, Crawler
 from scrapy.settings import default_settings
 
 import scrapy_sessions
+from tests.support import launcher
 from tests.support.resolver import RESOLVER_SETTINGS
 from tests.support.spiders.pages import Pages, Raising
 from tests.support.waiting import HANG
@@ -181,14 +182,11 @@ def crawl_jobs(
     }
     plan_file.write_text(json.dumps(plan))
     without_proxies = {name: value for name, value in ENVIRONMENT.items() if not name.lower().endswith("_proxy")}
-    done = subprocess.run(
+    done = launcher.run(
         [*_PROGRAM, str(plan_file)],
         cwd=folder,
         env={**without_proxies, **(environment or {})},
-        capture_output=True,
-        text=True,
         timeout=2 * HANG,  # time to close and to report the log, when the crawl hangs
-        check=False,
     )
     log = (log_file.read_text(errors="replace") if log_file.exists() else "") + done.stdout + done.stderr
     assert done.returncode == 0, log
@@ -234,14 +232,7 @@ def run(spider: type[Spider], settings: Settings, arguments: Settings | None = N
 
     The stats are the last line of its standard output.
     """
-    done = subprocess.run(
-        command(spider, settings, arguments),
-        text=True,
-        capture_output=True,
-        env={**ENVIRONMENT, **environment},
-        timeout=HANG,
-        check=False,
-    )
+    done = launcher.run(command(spider, settings, arguments), env={**ENVIRONMENT, **environment}, timeout=HANG)
     lines = done.stdout.splitlines()
     return Finished(done.returncode, done.stderr, json.loads(lines[-1]) if lines else {})
 
