@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 _PREFIX = ".scrapy-sessions-"
-_INHERITED = ("/dev/stdout", "/dev/stderr", "/dev/fd/")  # descriptors that whoever started this process has given it
+# Descriptors that whoever started this process has given it.
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+_MAX_LINKS = 40  # as Linux follows
+_NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 
 
 @contextmanager
 def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """Open *path* for writing. At the end the whole file appears at once, with *mode*; after an error, nothing.
 
-    By default only the owner can read it. A pipe of this user, a character device and ``/dev/stdout`` are written
-    directly. The file or pipe of another user, a link that another user has made, and any other kind of file are
-    refused with :exc:`PermissionError`. Raises :exc:`OSError` that names *path*.
+    By default only the owner can read it. Links are followed. A pipe of this user, a character device and
+    ``/dev/stdout`` are written directly. The file or pipe of another user, a link that another user has made, and any
+    other kind of file are refused with :exc:`PermissionError`. Raises :exc:`OSError` that names *path*.
     """
     try:
         with _opened(path, mode) as file:
@@ -36,7 +40,12 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _opened(path: Path, mode: int) -> Iterator[IO[bytes]]:
-    there = check_target(path)
+    path, there = check_target(path)
+    if (descriptor := _descriptor(path)) is not None:
+        # By its number: a file that the name links to would be written from its beginning, or the link be replaced.
+        with open(os.dup(descriptor), "wb") as file:  # noqa: PTH123  # a descriptor, not a path
+            yield file
+        return
     if there is not None and not stat.S_ISREG(there.st_mode):
         # Without O_TRUNC: by now a file may have taken the place of the pipe.
         with open(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as file:  # noqa: PTH123  # a descriptor, not a path
@@ -57,21 +66,36 @@ def _opened(path: Path, mode: int) -> Iterator[IO[bytes]]:
         raise
 
 
-def check_target(path: Path) -> os.stat_result | None:
-    """Return what is at *path* and may be written to, or ``None`` if there is nothing.
+def _descriptor(path: Path) -> int | None:
+    """Return the number of the open descriptor that *path* names."""
+    name = str(path)
+    if numbered := _NUMBERED.fullmatch(name):
+        return int(numbered[1])
+    return _STANDARD.get(name)
+
+
+def check_target(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Return the file or open descriptor that *path* leads to through links, and what is there now.
 
     Raises :exc:`PermissionError` if another user could choose where it is written, or read it.
     """
-    with suppress(FileNotFoundError):
-        _check(path, path.lstat())
-        there = path.stat()
+    file = path
+    for _ in range(_MAX_LINKS):
+        if _descriptor(file) is not None:
+            return file, None
+        try:
+            there = file.lstat()
+        except FileNotFoundError:
+            return file, None
         _check(path, there)
-        return there
-    return None
+        if not stat.S_ISLNK(there.st_mode):
+            return file, there
+        file = file.parent / file.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def _check(path: Path, there: os.stat_result) -> None:
-    if str(path).startswith(_INHERITED) or stat.S_ISCHR(there.st_mode):
+    if stat.S_ISCHR(there.st_mode):
         return
     if not any(kind(there.st_mode) for kind in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISLNK, stat.S_ISDIR)):
         raise PermissionError(errno.EPERM, "It is neither a file nor a pipe: name another file", str(path))

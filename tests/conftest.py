@@ -64,6 +64,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with heavy tests first: at the end of a run, one of them would keep the others waiting."""
+    heavy = {item.path for item in items if item.get_closest_marker("heavy")}
+    items.sort(key=lambda item: item.path not in heavy)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     # tox runs the tests in two goes: arguments that name some of them may leave nothing to one of the two.
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and "alone" in session.config.option.markexpr:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scrapy_sessions.atomic_file import atomic_write
-from tests.support.command_line import sessions
+from scrapy_sessions.atomic_file import atomic_write, check_target
+from tests.support.command_line import PROGRAM, environment, sessions
 from tests.support.exchange import rich_record, saved
 
 ANOTHER = 12345
@@ -93,20 +94,54 @@ def test_a_device_of_blocks_is_refused(tmp_path: Path) -> None:
     assert "neither a file nor a pipe" in refused(tmp_path / "disk")
 
 
-def test_standard_output_by_its_name(tmp_path: Path) -> None:
-    """``/dev/stdout`` is written to, whoever made the pipe behind it."""
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_by_its_name(tmp_path: Path, name: str) -> None:
+    """``/dev/stdout`` is written to, whoever made the pipe or file behind it, and where the file ends."""
+    before = Path("/dev/stdout").readlink()
     saved(tmp_path, rich_record())
-    done = sessions(tmp_path, "export", "alice", "-o", "/dev/stdout", "--store", "sessions.db")
+    arguments = ["export", "alice", "-o", name, "--store", "sessions.db"]
+    done = sessions(tmp_path, *arguments)
     assert (done.code, '"session_id": "alice"' in done.out) == (0, True)
+    (tmp_path / "log").write_text("first\n")
+    with (tmp_path / "log").open("a") as log:
+        subprocess.run([*PROGRAM, *arguments], cwd=tmp_path, env=environment(), stdout=log, check=True)
+    assert (tmp_path / "log").read_text() == f"first\n{done.out}"
+    assert Path("/dev/stdout").readlink() == before  # as root, the link could be replaced
+
+
+def test_a_descriptor_that_is_closed(tmp_path: Path) -> None:
+    """The error names the descriptor."""
+    with pytest.raises(OSError, match="Bad file descriptor: '/dev/fd/987'"), atomic_write(Path("/dev/fd/987")):
+        pass
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_link_is_followed(tmp_path: Path, kept: bool) -> None:
+    """A link of one's own stays, and the file that it leads to is written."""
+    (tmp_path / "dated").mkdir()
+    if kept:
+        (tmp_path / "dated" / "today.json").write_text("old")
+    (tmp_path / "out.json").symlink_to("dated/today.json")
+    with atomic_write(tmp_path / "out.json") as file:
+        file.write(b"new")
+    assert (tmp_path / "out.json").is_symlink()
+    assert [(each.name, each.read_text()) for each in (tmp_path / "dated").iterdir()] == [("today.json", "new")]
+
+
+def test_a_circle_of_links(tmp_path: Path) -> None:
+    """The error of the system, for the name that was given."""
+    (tmp_path / "out.json").symlink_to("again.json")
+    (tmp_path / "again.json").symlink_to("out.json")
+    with pytest.raises(OSError, match=r"Too many levels of symbolic links: '.*/out\.json'"):
+        check_target(tmp_path / "out.json")
 
 
 @as_root
-@pytest.mark.parametrize("command", [["export", "--all"], ["export", "--summary"], ["report", "--yes"]])
-def test_commands_refuse_it_in_one_line(shared: Path, tmp_path: Path, command: list[str]) -> None:
-    """Every command that writes a file refuses another user's, with the reason and the file's name."""
-    saved(tmp_path, rich_record())
-    os.mkfifo(shared / "out")
-    give(shared / "out")
-    done = sessions(tmp_path, *command, "-o", str(shared / "out"), "--store", "sessions.db")
-    assert (done.code, done.err.count("\n")) == (1, 1)
-    assert f"another user, who could read what is written: name another file: {shared / 'out'}" in done.err
+def test_a_link_of_another_user_behind_one_of_ours_is_refused(shared: Path, tmp_path: Path) -> None:
+    """Each link on the way counts."""
+    (tmp_path / "mine").write_text("mine")
+    (shared / "theirs").symlink_to(tmp_path / "mine")
+    give(shared / "theirs")
+    (tmp_path / "out.json").symlink_to(shared / "theirs")
+    assert "another user" in refused(tmp_path / "out.json")
+    assert (tmp_path / "mine").read_text() == "mine"

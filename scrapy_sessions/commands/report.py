@@ -74,8 +74,7 @@ async def run(context: Context) -> int:
 def _path(context: Context) -> Path:
     """Return where to write. Checked first, because reading the sessions may take long."""
     name = context.options.output
-    check_target(Path(name))  # before its link is followed
-    path = Path(name).resolve()  # the target of a link is replaced, not the link
+    path, _ = check_target(Path(name).absolute())
     if path.is_dir() or not path.parent.is_dir():
         fault = "is a folder" if path.is_dir() else "is in a folder that doesn't exist"
         raise CommandError(f"{name} {fault}: name a file, as in -o report.html")

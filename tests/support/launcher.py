@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from pkgutil import iter_modules
+from threading import Thread
 from typing import cast
 
 __all__ = ["run"]
@@ -114,26 +114,41 @@ class _Launcher:
     def run(
         self, command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
-        what = {"arguments": command[2:], "cwd": str(cwd), "env": dict(env)}
-        answers, theirs = os.pipe()
-        with (
-            os.fdopen(answers) as answer,
-            tempfile.TemporaryFile("w+") as order,
-            tempfile.TemporaryFile("w+") as output,
-            tempfile.TemporaryFile("w+") as errors,
-        ):
-            json.dump(what, order)
-            order.flush()
-            socket.send_fds(self._socket, [b"!"], [each.fileno() for each in (order, output, errors)] + [theirs])
-            os.close(theirs)
-            pid = int(answer.readline())
-            if not select.select([answer], [], [], timeout)[0]:
-                os.kill(pid, signal.SIGKILL)
+        order = {"arguments": command[2:], "cwd": str(cwd), "env": dict(env)}
+        output, errors, answer = _Reader(), _Reader(), _Reader()
+        with tempfile.TemporaryFile("w+") as file:
+            json.dump(order, file)
+            file.flush()
+            socket.send_fds(self._socket, [b"!"], [file.fileno(), output.end, errors.end, answer.end])
+        readers = (output, errors, answer)
+        for reader in readers:
+            reader.start()
+        end = time.monotonic() + timeout
+        for reader in readers:
+            reader.join(end - time.monotonic())
+            if reader.is_alive():
+                os.kill(int(answer.text.split()[0]), signal.SIGKILL)
                 raise subprocess.TimeoutExpired(command, timeout)
-            status = int(answer.readline())
-            for file in (output, errors):
-                file.seek(0)
-            return subprocess.CompletedProcess(command, status, output.read(), errors.read())
+        return subprocess.CompletedProcess(command, int(answer.text.split()[1]), output.text, errors.text)
+
+
+class _Reader(Thread):
+    """Reads a pipe. ``end`` is the other end of it, which whoever has the reader must send before it starts."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        reads, self.end = os.pipe()
+        self._file = os.fdopen(reads, buffering=1)
+        self._lines: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._lines)
+
+    def run(self) -> None:
+        os.close(self.end)
+        with self._file:
+            self._lines.extend(self._file)
 
 
 def _serve(orders: socket.socket) -> list[str]:
