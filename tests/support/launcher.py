@@ -94,18 +94,21 @@ def _launcher(env: Mapping[str, str]) -> _Launcher | None:
     )
     _seen[of_python] += 1
     if of_python not in _launchers and _seen[of_python] > 1:
-        _launchers[of_python] = _Launcher(env)
+        _launchers[of_python] = _Launcher(dict(of_python))
     return _launchers.get(of_python)
 
 
 class _Launcher:
-    """The process that forks, as the tests see it. It ends with them."""
+    """The process that forks, as the tests see it. It ends with them.
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    :param of_python: the variables that Python reads; no other is its own: it belongs to no test
+    """
+
+    def __init__(self, of_python: Mapping[str, str]) -> None:
         self._socket, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno())],
-            env=env,
+            env=of_python,
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
