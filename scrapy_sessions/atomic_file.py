@@ -75,7 +75,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def check_target(path: Path) -> tuple[Path, os.stat_result | None]:
-    """Return the file or open descriptor that *path* leads to through links, and what is there now.
+    """Follow links from *path*. Return the file or open descriptor at their end, and what is there now.
 
     Raises :exc:`PermissionError` if another user could choose where it is written, or read it.
     """
