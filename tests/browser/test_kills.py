@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ pytestmark = [
 
 USERS = ("alice", "bob")
 CONCURRENCY = 4
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For the temporary files of a crawl. With a short name: Chromium has a socket there, of at most 107 characters."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def requests(site: Site, pages: int) -> list[dict[str, Any]]:
@@ -71,15 +79,15 @@ def arrivals(site: Site) -> Counter[str]:
 
 
 @pytest.mark.parametrize("kill", ["browser", "renderers"])
-def test_a_browser_that_is_killed_is_replaced(tmp_path: Path, site: Site, kill: str) -> None:
+def test_a_browser_that_is_killed_is_replaced(folder: Path, site: Site, kill: str) -> None:
     """What was in flight is sent once more, in new pages; everything arrives, and nobody logs in again."""
     wanted = requests(site, 8)
     (done,) = crawl_jobs(
-        tmp_path,
+        folder,
         Job("tests.support.spiders.browser.Killing", {"requests": wanted, "kill": kill, "after": 6}),
-        environment={"TMPDIR": str(tmp_path)},
+        environment={"TMPDIR": str(folder)},
         errors=True,
-        **settings(tmp_path, site),
+        **settings(folder, site),
     )
     assert not [item for item in done.items if "failed" in item], done.log
     assert Counter(item["url"] for item in done.items) == Counter(each["url"] for each in wanted)
@@ -87,16 +95,16 @@ def test_a_browser_that_is_killed_is_replaced(tmp_path: Path, site: Site, kill: 
     assert len(site.journal("/browser/token")) == len(USERS)
     assert max(arrivals(site).values()) <= 2
     assert sum(arrivals(site).values()) <= len(wanted) + CONCURRENCY
-    assert no_process_left(tmp_path)
+    assert no_process_left(folder)
 
 
-def test_ctrl_c_ends_the_crawl_which_goes_on_later(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_crawl_which_goes_on_later(folder: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGINT to the process group, so to Playwright's driver, too: the crawl ends, and its job goes on, logged in."""
-    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(tmp_path))
+    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(folder))
     wanted = requests(site, 12)
-    plan = {**settings(tmp_path, site), **RESOLVER_SETTINGS, "JOBDIR": str(tmp_path / "job")}
+    plan = {**settings(folder, site), **RESOLVER_SETTINGS, "JOBDIR": str(folder / "job")}
     for interrupted in (True, False):
-        with (tmp_path / "log").open("a+") as log:
+        with (folder / "log").open("a+") as log:
             crawl = start(Killing, plan, {"requests": wanted}, stderr=log, start_new_session=True)
             try:
                 if interrupted:
@@ -106,7 +114,7 @@ def test_ctrl_c_ends_the_crawl_which_goes_on_later(tmp_path: Path, site: Site, m
             finally:
                 crawl.kill()
             log.seek(0)
-            assert no_process_left(tmp_path), log.read()
+            assert no_process_left(folder), log.read()
         if interrupted:
             assert len(arrivals(site)) < len(wanted)
     assert len(site.journal("/browser/token")) == len(USERS)
