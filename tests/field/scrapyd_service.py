@@ -29,11 +29,11 @@ _open = build_opener(ProxyHandler({})).open
 
 
 class Scrapyd:
-    """The service; ``folder`` is the working directory of its jobs."""
+    """The service: ``folder`` is the working directory of its jobs, ``url`` its address."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
 
     def call(self, method: str, *, egg: Path | None = None, **arguments: Any) -> dict[str, Any]:
         """Return the answer of its method: a GET without arguments, else a POST."""
@@ -41,7 +41,7 @@ class Scrapyd:
         headers = {}
         if egg is not None:
             body, headers = _multipart(arguments, egg)
-        with _open(Request(f"{self._url}/{method}.json", body, headers), timeout=_SECONDS) as response:
+        with _open(Request(f"{self.url}/{method}.json", body, headers), timeout=_SECONDS) as response:
             answer: dict[str, Any] = json.loads(response.read())
         assert answer["status"] == "ok", answer
         return answer
@@ -49,7 +49,10 @@ class Scrapyd:
     def run(self, project: str, spider: str, **settings: str) -> str:
         """Run a spider to its end, and return its log."""
         given = [f"{name}={value}" for name, value in settings.items()]
-        job = self.call("schedule", project=project, spider=spider, setting=given)["jobid"]
+        return self.log(project, spider, self.call("schedule", project=project, spider=spider, setting=given)["jobid"])
+
+    def log(self, project: str, spider: str, job: str) -> str:
+        """Return the log of a job, once it has ended."""
         deadline = time.monotonic() + _SECONDS
         while job not in {done["id"] for done in self.call("listjobs")["finished"]}:
             assert time.monotonic() < deadline, f"the job is not done after {_SECONDS} s"
@@ -58,8 +61,8 @@ class Scrapyd:
 
 
 @contextmanager
-def scrapyd(folder: Path) -> Iterator[Scrapyd]:
-    """Run Scrapyd with *folder* as its working directory, on a free port."""
+def scrapyd(folder: Path, **variables: str) -> Iterator[Scrapyd]:
+    """Run Scrapyd with *folder* as its working directory, on a free port, with *variables* in its environment."""
     folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -67,7 +70,7 @@ def scrapyd(folder: Path) -> Iterator[Scrapyd]:
     (folder / "scrapyd.conf").write_text(f"[scrapyd]\nhttp_port = {port}\npoll_interval = 0.1\n")
     with (folder / "scrapyd.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "scrapyd"], cwd=folder, env=_ENVIRONMENT, stdout=log, stderr=log
+            [sys.executable, "-m", "scrapyd"], cwd=folder, env={**_ENVIRONMENT, **variables}, stdout=log, stderr=log
         )
         try:
             service = Scrapyd(folder, port)

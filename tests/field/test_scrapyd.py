@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from tests.field.scrapyd_service import Scrapyd, build_egg, scrapyd
-from tests.support.command_line import sessions
+from tests.support.command_line import environment, sessions
+from tests.support.docs_pages import blocks, page_named
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 _open = build_opener(ProxyHandler({})).open
@@ -61,3 +64,49 @@ def test_an_egg_keeps_its_sessions_in_the_working_directory(tmp_path: Path, shop
         assert "ERROR" not in log
     listed = sessions(service.folder, "list", "--json")
     assert {line["session_id"] for line in json.loads(listed.out)} == {"alice", "bob"}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_page_of_the_documentation(tmp_path: Path, shop: str) -> None:
+    """Its project is deployed and scheduled as it says: the second job needs no login."""
+    with scrapyd(tmp_path / "scrapyd", SHOP_alice="wonderland") as service:
+        store = tmp_path / "stored" / "sessions.db"
+        here = {
+            "https://shop.example": shop,
+            "http://localhost:6800": service.url,
+            "/var/lib/scrapyd/sessions/sessions.db": str(store),
+        }
+
+        def written(text: str) -> str:
+            for shown, real in here.items():
+                text = text.replace(shown, real)
+            return text
+
+        project = tmp_path / "project"
+        (project / "shop" / "spiders").mkdir(parents=True)
+        for package in (project / "shop", project / "shop" / "spiders"):
+            (package / "__init__.py").touch()
+        page = blocks(page_named("scrapyd"))
+        for block in page:
+            if block.file:
+                (project / block.file).write_text(written(block.text))
+        with (project / "shop" / "settings.py").open("a") as settings:
+            settings.write('SPIDER_MODULES = ["shop.spiders"]\n')
+        (spider,) = (block for block in blocks(page_named("daily-login")) if block.file)
+        (project / "shop" / "spiders" / str(spider.file)).write_text(written(spider.text))
+        (shown,) = (written(block.text).splitlines() for block in page if block.language == "sh")
+        programs = {"scrapyd-deploy": [sys.executable, "-W", "ignore", "-m", "scrapyd_client.deploy"], "curl": ["curl"]}
+        deploy, schedule = ([*programs[words[0]], *words[1:]] for words in map(shlex.split, shown))
+
+        def run(command: list[str]) -> str:
+            done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        run(deploy)
+        first, second = (service.log("shop", "daily", json.loads(run(schedule))["jobid"]) for _ in range(2))
+    assert "alice logged in" in first
+    assert "'sessions/restored': 1" in second
+    assert "alice logged in" not in second
+    assert store.exists()
+    assert "There is no scrapy.cfg here" not in first + second
