@@ -18,6 +18,7 @@ from scrapy_sessions.atomic_file import atomic_write, check_target
 from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import STANDARD, CommandError, Context
 from scrapy_sessions.report import gather, is_report, render, templates
+from scrapy_sessions.report.format import plural
 
 HELP = "write an HTML report: charts and tables in one file"
 READS_ONLY = True
@@ -65,7 +66,7 @@ async def run(context: Context) -> int:
     with atomic_write(path) as file:
         file.write(content)
     sessions = report.totals.states.total()
-    context.write(f"{options.output}: {sessions:,} sessions, {len(content) / 1000:,.0f} kB")
+    context.write(f"{options.output}: {plural(sessions, 'session')}, {len(content) / 1000:,.0f} kB")
     if options.open and not webbrowser.open(path.as_uri()):
         context.note("No browser could be started: open the file yourself")
     return 0
