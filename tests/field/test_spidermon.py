@@ -14,7 +14,7 @@ PATHS = ["/admin/auth/group/1/change/"]
 
 def test_a_login_that_is_given_up(tmp_path: Path) -> None:
     """With the right passwords the monitor passes; with a wrong one it fails."""
-    (text,) = (block.text for block in blocks(page_named("lifecycle")) if block.file == "monitors.py")
+    (text,) = (block.text for block in blocks(page_named("notifications")) if block.file == "monitors.py")
     (tmp_path / "monitors.py").write_text(text)
     settings = {
         "EXTENSIONS": {"spidermon.contrib.scrapy.extensions.Spidermon": 500},

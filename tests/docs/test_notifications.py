@@ -1,4 +1,4 @@
-"""The examples of being told what happens to sessions work."""
+"""The examples of notifications work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.docs_pages import blocks, page_named
 from tests.support.site import Site
 from tests.support.waiting import HANG
 
-PAGE = page_named("lifecycle")
+PAGE = page_named("notifications")
 EVENT = json.dumps({"event": "retired", "session_id": "alice", "spider": "shop", "reason": "banned"})
 
 
