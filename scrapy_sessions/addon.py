@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from scrapy.utils.misc import load_object
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionsAddon"]
 
-# By their paths, so that Scrapy imports each when it needs it, as it does its own. Imported here, the middlewares would
-# load a hundred modules of tldextract and requests before the download handlers, whose import calls inspect.stack():
-# its cost grows with the number of modules.
+# By their paths, so that Scrapy imports each when it needs it, as it does its own.
 _EXTENSION = "scrapy_sessions.extension.SessionsExtension"
 _SESSIONS = "scrapy_sessions.middlewares.SessionMiddleware"
 _VERDICTS = "scrapy_sessions.middlewares.SessionVerdictMiddleware"
@@ -55,6 +54,7 @@ class SessionsAddon:
         with_sessions = {scheme: _with_sessions(handler) for scheme, handler in handlers.items()}
         if with_sessions != handlers:
             _set(settings, "DOWNLOAD_HANDLERS", with_sessions)
+        _import_handler(settings.getwithbase("DOWNLOAD_HANDLERS").get("https"))
         self._wrap_fingerprinter(settings)
         name = "DUPEFILTER_CLASS"
         if settings.getpriority(name) and _is(settings[name], _SCRAPY_REDIS_DUPEFILTER):  # it ignores our fingerprints
@@ -88,6 +88,16 @@ def _with_sessions(handler: Any) -> Any:
     from scrapy_sessions.browser.handler import with_sessions  # noqa: PLC0415  # an extra
 
     return with_sessions(handler_class)
+
+
+def _import_handler(handler: Any) -> None:
+    """Import *handler* if it is Scrapy's own, as each crawl does, but before the extension loads many modules.
+
+    It calls :func:`inspect.stack`, whose cost grows with the number of modules.
+    """
+    if isinstance(handler, str) and handler.startswith("scrapy."):
+        with suppress(ImportError, NameError, ValueError):  # Scrapy reports it
+            load_object(handler)
 
 
 def _is(component: type | str, path: str) -> bool:

@@ -187,6 +187,15 @@ def test_up_to_the_sessions_neither_engine_nor_crawler_is_loaded() -> None:
     assert sorted(loaded.intersection(SCRAPYS_CORE)) == []
 
 
+def test_the_addon_installs_no_reactor() -> None:
+    """It imports the download handler before Scrapy installs the reactor, and so no reactor, and none of the extension."""
+    update = "from scrapy.settings import Settings\nfrom scrapy_sessions import SessionsAddon\nsettings = Settings()"
+    loaded = loaded_by(f"{update}\nSessionsAddon().update_settings(settings)")
+    assert "scrapy.core.downloader.handlers.http11" in loaded
+    assert "twisted.internet.reactor" not in loaded
+    assert f"{PACKAGE}.extension" not in loaded
+
+
 @pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="outside tox the checkout may be under test")
 def test_tox_tests_the_installed_package() -> None:
     """Under tox, the package under test is the one that was built and installed, not the checkout beside the tests."""
