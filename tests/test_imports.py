@@ -188,7 +188,7 @@ def test_up_to_the_sessions_neither_engine_nor_crawler_is_loaded() -> None:
 
 
 def test_the_addon_installs_no_reactor() -> None:
-    """It imports the download handler before Scrapy installs the reactor, and so no reactor, and none of the extension."""
+    """It imports the download handler before Scrapy installs the reactor: no reactor comes along, and no extension."""
     update = "from scrapy.settings import Settings\nfrom scrapy_sessions import SessionsAddon\nsettings = Settings()"
     loaded = loaded_by(f"{update}\nSessionsAddon().update_settings(settings)")
     assert "scrapy.core.downloader.handlers.http11" in loaded
