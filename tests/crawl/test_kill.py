@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scrapy_sessions import PersistentSession, SessionManager
 from scrapy_sessions.storage import SQLiteStore
-from tests.support.crawl import ENVIRONMENT, plan_of, sqlite_url
+from tests.support.crawl import ENVIRONMENT, command, sqlite_url
+from tests.support.launcher import spawn
 from tests.support.site import Site
 from tests.support.spiders.pages import Steady
-from tests.support.waiting import HANG, slowness
+from tests.support.waiting import slowness
 
 pytestmark = [pytest.mark.alone, pytest.mark.heavy]
 
@@ -51,37 +47,9 @@ class Killed:
     """That of the machine, after the kill."""
 
 
-class Crawls:
-    """Starts crawls that can be killed, each in a process of its own."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.support.crawl_process", "--fork"]
-        self._server = subprocess.Popen(
-            command, env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._lock = threading.Lock()
-
-    def start(self, settings: dict[str, Any], arguments: dict[str, Any], pipe: Path) -> int:
-        """Start the spider, with *pipe* as its standard output, and return the id of its process."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        line = json.dumps([plan_of(Steady, settings, arguments), str(pipe)])
-        with self._lock:
-            print(line, file=self._server.stdin, flush=True)
-            return int(self._server.stdout.readline())
-
-    def __enter__(self) -> Crawls:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.communicate(timeout=HANG)
-
-
-def kill_one(number: int, folder: Path, site: Site, crawls: Crawls) -> Killed:
+def kill_one(number: int, folder: Path, site: Site) -> Killed:
     """Crawl in four sessions at once until a random number of pages is recorded, and kill the process."""
     path = folder / str(number) / "s.db"
-    pipe = folder / f"{number}.pipe"
-    os.mkfifo(pipe)
     settings = {
         "SESSIONS_STORE": sqlite_url(path),
         "SESSIONS_SAVE_INTERVAL": SAVE_INTERVAL,
@@ -91,8 +59,11 @@ def kill_one(number: int, folder: Path, site: Site, crawls: Crawls) -> Killed:
     }
     pages = round(LONGEST ** random.Random(number).random())
     seen: dict[str, list[float]] = {session_id: [] for session_id in SESSIONS}
-    process = crawls.start(settings, {"site": site.url(""), "sessions_used": SESSIONS}, pipe)
-    with pipe.open(encoding="ascii") as lines:
+    reads, writes = os.pipe()
+    arguments = {"site": site.url(""), "sessions_used": SESSIONS}
+    process = spawn(command(Steady, settings, arguments), env=ENVIRONMENT, output=writes)
+    os.close(writes)
+    with os.fdopen(reads, encoding="ascii") as lines:
         for count, line in enumerate(lines, 1):
             session_id, page, moment = line.split()
             seen[session_id].append(float(moment))
@@ -116,8 +87,8 @@ async def records_of(path: Path) -> dict[str, PersistentSession]:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Killed]:
     """Fifty crawls that were killed."""
     folder = tmp_path_factory.mktemp("kills")
-    with Site() as site, Crawls() as crawls, ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda number: kill_one(number, folder, site, crawls), range(KILLS)))
+    with Site() as site, ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda number: kill_one(number, folder, site), range(KILLS)))
 
 
 def test_the_files_are_sound(killed: list[Killed]) -> None:

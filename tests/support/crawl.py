@@ -40,7 +40,6 @@ __all__ = [
     "command",
     "crawl",
     "crawl_jobs",
-    "plan_of",
     "run",
     "session_stats",
     "sqlite_url",
@@ -198,15 +197,10 @@ def crawl_jobs(
     return crawls
 
 
-def plan_of(spider: type[Spider], settings: Settings, arguments: Settings | None = None) -> dict[str, Any]:
-    """What :mod:`tests.support.crawl_process` does to crawl with *spider*."""
-    job = {"spider": f"{spider.__module__}.{spider.__name__}", "arguments": dict(arguments or {})}
-    return {"process": {**PLAIN, **settings}, "jobs": [job]}
-
-
 def command(spider: type[Spider], settings: Settings, arguments: Settings | None = None) -> Sequence[str]:
     """The command line that crawls with *spider*."""
-    return [*_PROGRAM, json.dumps(plan_of(spider, settings, arguments))]
+    job = {"spider": f"{spider.__module__}.{spider.__name__}", "arguments": dict(arguments or {})}
+    return [*_PROGRAM, json.dumps({"process": {**PLAIN, **settings}, "jobs": [job]})]
 
 
 def start(

@@ -4,16 +4,11 @@ PLAN is JSON, or a file of it: the settings of the ``process``; ``jobs``, each w
 ``arguments`` and perhaps ``settings`` of its own; and perhaps the file for the ``result``: the stats and items of each
 job. Without that file, the last line on the standard output is the stats of the last job. The exit status is that of
 ``scrapy crawl``.
-
-With ``--fork`` instead, each line of the standard input, a JSON list of a plan and the path of a pipe to write to, is
-run in a process of its own that need not start Python and import Scrapy first. Its id is the answer.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,20 +52,6 @@ def crawl(plan: dict[str, Any]) -> int:
     return int(process.bootstrap_failed)
 
 
-def serve() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
-    for line in sys.stdin:
-        plan, pipe = json.loads(line)
-        child = os.fork()
-        if not child:
-            os.dup2(os.open(pipe, os.O_WRONLY), 1)
-            os._exit(crawl(plan))
-        print(child, flush=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--fork"]:
-        serve()
-    else:
-        given = sys.argv[1]
-        sys.exit(crawl(json.loads(given if given.startswith("{") else Path(given).read_text())))
+    given = sys.argv[1]
+    sys.exit(crawl(json.loads(given if given.startswith("{") else Path(given).read_text())))

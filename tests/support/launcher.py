@@ -25,9 +25,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from pkgutil import iter_modules
 from threading import Thread
-from typing import cast
+from typing import TextIO, TypeAlias, cast
 
-__all__ = ["run"]
+__all__ = ["run", "spawn"]
 
 # What every crawl and most commands import, but the reactor. Of packages, their modules, too.
 _PRELOADED = (
@@ -62,8 +62,10 @@ _PRELOADED = (
 _OF_PYTHON = ("PYTHON", "LC_", "LANG")
 _UNBUFFERED = "PYTHONUNBUFFERED"
 
-_launchers: dict[frozenset[tuple[str, str]], _Launcher] = {}
-_seen: Counter[frozenset[tuple[str, str]]] = Counter()
+_OfPython: TypeAlias = "frozenset[tuple[str, str]]"
+
+_launchers: dict[_OfPython, _Launcher] = {}
+_seen: Counter[_OfPython] = Counter()
 
 
 def run(
@@ -73,29 +75,51 @@ def run(
 
     Raises :exc:`subprocess.TimeoutExpired` after *timeout* seconds, and kills the command.
     """
-    launcher = _launcher(env) if list(command[:2]) == [sys.executable, "-m"] else None
-    if launcher is not None:
-        return launcher.run(command, Path.cwd() if cwd is None else cwd, env, timeout)
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    of_python = _of_python(env)
+    _seen[of_python] += 1
+    if list(command[:2]) != [sys.executable, "-m"] or (of_python not in _launchers and _seen[of_python] == 1):
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    (output, output_end), (errors, errors_end) = _pipe(), _pipe()
+    answer = _launcher(of_python).start(command, cwd, env, output_end, errors_end)
+    for each in (output_end, errors_end):
+        os.close(each)
+    pid = int(answer.readline())
+    end = time.monotonic() + timeout
+    readers = [_Reader(file) for file in (output, errors, answer)]
+    for reader in readers:
+        reader.join(end - time.monotonic())
+        if reader.is_alive():
+            os.kill(pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(command, timeout)
+    said, complained, status = (reader.text for reader in readers)
+    return subprocess.CompletedProcess(command, int(status), said, complained)
 
 
-def _launcher(env: Mapping[str, str]) -> _Launcher | None:
-    of_python = frozenset(
+def spawn(command: Sequence[str], *, env: Mapping[str, str], output: int) -> int:
+    """Start *command*, ``python -m MODULE …``, with the descriptor *output* as its output. Returns its process id."""
+    with _launcher(_of_python(env)).start(command, None, env, output, output) as answer:
+        return int(answer.readline())
+
+
+def _of_python(env: Mapping[str, str]) -> _OfPython:
+    return frozenset(
         (name, value) for name, value in env.items() if name.startswith(_OF_PYTHON) and name != _UNBUFFERED
     )
-    _seen[of_python] += 1
-    if of_python not in _launchers and _seen[of_python] > 1:
+
+
+def _launcher(of_python: _OfPython) -> _Launcher:
+    if of_python not in _launchers:
         _launchers[of_python] = _Launcher(dict(of_python))
-    return _launchers.get(of_python)
+    return _launchers[of_python]
 
 
 class _Launcher:
@@ -114,44 +138,38 @@ class _Launcher:
         )
         theirs.close()
 
-    def run(
-        self, command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        order = {"arguments": command[2:], "cwd": str(cwd), "env": dict(env)}
-        output, errors, answer = _Reader(), _Reader(), _Reader()
+    def start(
+        self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str], output: int, errors: int
+    ) -> TextIO:
+        """Start *command*. The lines of the file are its process id and, when it has ended, its status."""
+        order = {"arguments": command[2:], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+        answer, end = _pipe()
         with tempfile.TemporaryFile("w+") as file:
             json.dump(order, file)
             file.flush()
-            socket.send_fds(self._socket, [b"!"], [file.fileno(), output.end, errors.end, answer.end])
-        readers = (output, errors, answer)
-        for reader in readers:
-            reader.start()
-        end = time.monotonic() + timeout
-        for reader in readers:
-            reader.join(end - time.monotonic())
-            if reader.is_alive():
-                os.kill(int(answer.text.split()[0]), signal.SIGKILL)
-                raise subprocess.TimeoutExpired(command, timeout)
-        return subprocess.CompletedProcess(command, int(answer.text.split()[1]), output.text, errors.text)
+            socket.send_fds(self._socket, [b"!"], [file.fileno(), output, errors, end])
+        os.close(end)
+        return answer
+
+
+def _pipe() -> tuple[TextIO, int]:
+    """Return the end of a pipe to read from, and the other one."""
+    reads, writes = os.pipe()
+    return os.fdopen(reads), writes
 
 
 class _Reader(Thread):
-    """Reads a pipe. ``end`` is the other end of it, which whoever has the reader must send before it starts."""
+    """Reads a file to its end; then ``text`` is its content."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: TextIO) -> None:
         super().__init__(daemon=True)
-        reads, self.end = os.pipe()
-        self._file = os.fdopen(reads, buffering=1)
-        self._lines: list[str] = []
-
-    @property
-    def text(self) -> str:
-        return "".join(self._lines)
+        self._file = file
+        self.text = ""
+        self.start()
 
     def run(self) -> None:
-        os.close(self.end)
         with self._file:
-            self._lines.extend(self._file)
+            self.text = self._file.read()
 
 
 def _serve(orders: socket.socket) -> list[str]:
@@ -172,7 +190,8 @@ def _serve(orders: socket.socket) -> list[str]:
         if child := os.fork():
             os.write(answer, f"{child}\n".encode())
             _, status = os.waitpid(child, 0)
-            os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            with suppress(BrokenPipeError):  # nobody wants to know
+                os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
             os._exit(0)
         orders.close()
         os.close(answer)
