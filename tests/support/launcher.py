@@ -106,7 +106,7 @@ def run(
 
 def spawn(command: Sequence[str], *, env: Mapping[str, str], output: int) -> int:
     """Start *command*, ``python -m MODULE …``, with the descriptor *output* as its output. Returns its process id."""
-    with _launcher(_of_python(env)).start(command, None, env, output, output) as answer:
+    with _launcher(_of_python(env)).start(command, None, env, output, 2) as answer:
         return int(answer.readline())
 
 
