@@ -7,6 +7,7 @@ starts in another way is a Python of its own.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -24,7 +25,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from pkgutil import iter_modules
-from threading import Thread
+from threading import Lock, Thread
 from typing import TextIO, TypeAlias, cast
 
 __all__ = ["run", "spawn"]
@@ -66,6 +67,7 @@ _OfPython: TypeAlias = "frozenset[tuple[str, str]]"
 
 _launchers: dict[_OfPython, _Launcher] = {}
 _seen: Counter[_OfPython] = Counter()
+_starting = Lock()
 
 
 def run(
@@ -117,9 +119,11 @@ def _of_python(env: Mapping[str, str]) -> _OfPython:
 
 
 def _launcher(of_python: _OfPython) -> _Launcher:
-    if of_python not in _launchers:
-        _launchers[of_python] = _Launcher(dict(of_python))
-    return _launchers[of_python]
+    with _starting:
+        if of_python not in _launchers:
+            _launchers[of_python] = launcher = _Launcher(dict(of_python))
+            atexit.register(launcher.close)
+        return _launchers[of_python]
 
 
 class _Launcher:
@@ -137,6 +141,11 @@ class _Launcher:
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._socket.close()
+        self._process.wait()
 
     def start(
         self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str], output: int, errors: int
@@ -225,6 +234,7 @@ def _main() -> None:
     gc.collect()
     gc.freeze()
     sys.argv = _serve(orders)
+    sys.modules.pop(sys.argv[0], None)  # it runs as __main__
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
