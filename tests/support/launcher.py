@@ -234,7 +234,8 @@ def _main() -> None:
     gc.collect()
     gc.freeze()
     sys.argv = _serve(orders)
-    sys.modules.pop(sys.argv[0], None)  # it runs as __main__
+    if not hasattr(sys.modules.get(sys.argv[0]), "__path__"):
+        sys.modules.pop(sys.argv[0], None)  # a module that runs as __main__; of a package, its __main__ does
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
