@@ -49,7 +49,7 @@ Code Meaning
      ``check``: a session is not logged in, has expired or is retired.
 2    A usage error: an unknown option, a bad setting or URL, an id that two namespaces contain, a question without a
      terminal to ask it on.
-3    For ``check``: no session is known to be dead, but of some the site didn't say whether they are logged in.
+3    For ``check``: every session whose state is known is logged in, but the state of some is unknown.
 130  Ended by Ctrl-C before it was done.
 141  The reader of the output ended, as ``head`` does.
 ==== ==========================================================================================================

@@ -1,12 +1,12 @@
-"""Ask the site who is still logged in: each session is asked for the probe_url of
-its SessionConfig, or for a page that it got and an anonymous visitor doesn't
-get. That is a crawl of the spider without its start(): its settings, pace,
+"""Ask the site who is still logged in: each session requests the probe_url of its
+SessionConfig, or a page that it got and that an anonymous visitor doesn't get.
+That is a crawl of the spider without its start(): its settings, pace,
 robots.txt, proxies and middlewares hold. Nothing is posted, except with
 --login, which logs in those that are not logged in, each with one attempt, also
 accounts of a pool that have no session yet. Sessions that a running crawl has
 claimed are left alone, and retired ones stay retired. The exit code is 1 if one
-is not logged in at the end, has expired or is retired; 3 if none is, but of one
-nothing could be found out.
+is not logged in at the end, has expired or is retired; 3 if there is none of these,
+but one of which nothing could be found out.
 
   scrapy sessions check alice bob --spider shop
   scrapy sessions check --all --spider shop --json

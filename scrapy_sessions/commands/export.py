@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help=f"{', '.join(WRITTEN)} (default: json); with --summary: csv, jsonlines, xml, json or another name in "
-        "FEED_EXPORTERS (default: by the suffix of the file, else csv)",
+        help=f"one of {', '.join(WRITTEN)} (default: json); with --summary: csv, jsonlines, xml, json or another name "
+        "in FEED_EXPORTERS (default: by the suffix of the file, else csv)",
     )
     parser.add_argument(
         "-o",
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="tool",
         metavar="TOOL",
         choices=TOOLS,
-        help=f"{' or '.join(TOOLS)}: cookies.txt with HttpOnly cookies as plain ones, because the tool skips others",
+        help=f"for {' or '.join(TOOLS)}: cookies.txt with HttpOnly cookies as plain ones, since the tool skips others",
     )
     parser.add_argument("--summary", action="store_true", help="only id, pool, status, times and counts: no secrets")
 

@@ -51,7 +51,7 @@ _PROFILE = "imported"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="what to read; - is standard input")
     parser.add_argument("id", metavar="ID", nargs="?", help="the session; not needed for our own JSON")
-    parser.add_argument("--format", metavar="NAME", help=f"{', '.join(FORMATS)} (default: as the content shows)")
+    parser.add_argument("--format", metavar="NAME", help=f"one of {', '.join(FORMATS)} (default: as the content shows)")
     parser.add_argument("--url", metavar="URL", help="of names and values without a site: where they were sent")
     parser.add_argument(
         "--domain",

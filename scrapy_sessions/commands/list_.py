@@ -1,12 +1,12 @@
 """List sessions, hardly reading any of their records. STATUS is the status of the login:
 "new" (not logged in, or without a login), "ready" (logged in) or "retired".
 STATE shows whether a spider would use the session: "active", "expired" (by its
-own limits) or "retired". FAILED LOGINS, of the last 30 days, is there if any
-session has some; RESTS, until when a session rests as its budget is used up, if
-one of the first 1000 does; REASON, why a session was retired, with --status
-retired. A terminal that is too narrow leaves columns out, in this order: STARTED,
-PAGES, STATUS, EXPIRES, NAMESPACE, RESTS, FAILED LOGINS, LAST ACTIVITY, POOL; a line
-below names them, and --json has all. The exit code is 1 if no session matches.
+own limits) or "retired". Some columns are optional: FAILED LOGINS (in the last 30
+days), if there are any; RESTS (until when, after a budget is used up), if one of
+the first 1000 sessions rests; REASON (why it was retired), with --status retired.
+A terminal that is too narrow leaves columns out, in this order: STARTED, PAGES,
+STATUS, EXPIRES, NAMESPACE, RESTS, FAILED LOGINS, LAST ACTIVITY, POOL; a line below
+names them, and --json has all. The exit code is 1 if no session matches.
 
   scrapy sessions list --status ready
   scrapy sessions list --namespace shop --pool staff --newer-than 2h

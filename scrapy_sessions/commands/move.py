@@ -1,7 +1,7 @@
 """Copy all sessions to another store, such as from a file to a Redis server or
 back: with their history, shared data, counters and events. Stop the crawls
-first. The old store is left as it is, and so is what the new one has already: if
-the command is interrupted, call it again, and it copies the rest.
+first. The old store is not changed. If the command is interrupted, call it again:
+it copies the rest.
 
 If both stores have a session, its later state stays. If they have different
 sessions of one id, that of the new store stays, and the exit code is 1.
