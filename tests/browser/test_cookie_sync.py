@@ -49,10 +49,10 @@ async def test_changes_go_both_ways(site: Site) -> None:
         jar.delete("dropped here")
         await set_in_browser(context, theirs="2", both="2", new="2")
         await context.clear_cookies(name="dropped there")
-        page = await context.new_page()
-        await page.goto(site.url("/browser/late"))
         await sync.pull()
         assert values(jar) == {"same": "0", "ours": "1", "theirs": "2", "both": "2", "new": "2"}
+        page = await context.new_page()
+        await page.goto(site.url("/browser/late"))
         await page.wait_for_function("document.title === 'ready'")
         await sync.pull()  # a cookie that came late
         assert values(jar)["late"] == "1"
