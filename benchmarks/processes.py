@@ -18,7 +18,7 @@ WORKERS = Path(__file__).resolve().parent / "peers"
 
 
 def environment() -> dict[str, str]:
-    """Return that of each process which is measured: the path of this one, one hash seed, and no terminal's width."""
+    """Return the environment of a measured process: the path of this one, one hash seed, and no terminal's width."""
     given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     given["PYTHONHASHSEED"] = "0"  # else each run decides which dicts collide
     # What is installed is compiled. The package is imported from the checkout, and would be compiled each time.

@@ -54,7 +54,8 @@ class SessionsAddon:
         with_sessions = {scheme: _with_sessions(handler) for scheme, handler in handlers.items()}
         if with_sessions != handlers:
             _set(settings, "DOWNLOAD_HANDLERS", with_sessions)
-        _import_handler(settings.getwithbase("DOWNLOAD_HANDLERS").get("https"))
+        if settings.getbool("TWISTED_REACTOR_ENABLED", default=True):  # else Scrapy chooses other handlers later
+            _import_handler(settings.getwithbase("DOWNLOAD_HANDLERS").get("https"))
         self._wrap_fingerprinter(settings)
         name = "DUPEFILTER_CLASS"
         if settings.getpriority(name) and _is(settings[name], _SCRAPY_REDIS_DUPEFILTER):  # it ignores our fingerprints

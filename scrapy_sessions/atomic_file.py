@@ -15,8 +15,8 @@ from typing import IO
 _PREFIX = ".scrapy-sessions-"
 # Descriptors that whoever started this process has given it.
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
-_MAX_LINKS = 40  # as Linux follows
 _NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
+_MAX_LINKS = 40  # Linux follows as many
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 def _opened(path: Path, mode: int) -> Iterator[IO[bytes]]:
     path, there = check_target(path)
     if (descriptor := _descriptor(path)) is not None:
-        # By its number: a file that the name links to would be written from its beginning, or the link be replaced.
+        # Opened by its name, a file behind it would be overwritten from its beginning, or the link in /dev be replaced.
         with open(os.dup(descriptor), "wb") as file:  # noqa: PTH123  # a descriptor, not a path
             yield file
         return

@@ -117,7 +117,7 @@ def test_a_descriptor_that_is_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_link_is_followed(tmp_path: Path, kept: bool) -> None:
-    """A link of one's own stays, and the file that it leads to is written."""
+    """A link of one's own is kept, and its target is written."""
     (tmp_path / "dated").mkdir()
     if kept:
         (tmp_path / "dated" / "today.json").write_text("old")
@@ -138,10 +138,22 @@ def test_a_circle_of_links(tmp_path: Path) -> None:
 
 @as_root
 def test_a_link_of_another_user_behind_one_of_ours_is_refused(shared: Path, tmp_path: Path) -> None:
-    """Each link on the way counts."""
+    """Each link of a chain is checked."""
     (tmp_path / "mine").write_text("mine")
     (shared / "theirs").symlink_to(tmp_path / "mine")
     give(shared / "theirs")
     (tmp_path / "out.json").symlink_to(shared / "theirs")
     assert "another user" in refused(tmp_path / "out.json")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+@as_root
+@pytest.mark.parametrize("command", [["export", "--all"], ["export", "--summary"], ["report", "--yes"]])
+def test_commands_refuse_it_in_one_line(shared: Path, tmp_path: Path, command: list[str]) -> None:
+    """Every command that writes a file refuses another user's, with the reason and the file's name."""
+    saved(tmp_path, rich_record())
+    os.mkfifo(shared / "out")
+    give(shared / "out")
+    done = sessions(tmp_path, *command, "-o", str(shared / "out"), "--store", "sessions.db")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"another user, who could read what is written: name another file: {shared / 'out'}" in done.err

@@ -194,6 +194,9 @@ def test_the_addon_installs_no_reactor() -> None:
     assert "scrapy.core.downloader.handlers.http11" in loaded
     assert "twisted.internet.reactor" not in loaded
     assert f"{PACKAGE}.extension" not in loaded
+    without_reactor = update.replace("Settings()", "Settings({'TWISTED_REACTOR_ENABLED': False})")
+    loaded = loaded_by(f"{without_reactor}\nSessionsAddon().update_settings(settings)")
+    assert "scrapy.core.downloader.handlers.http11" not in loaded
 
 
 @pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="outside tox the checkout may be under test")
