@@ -116,8 +116,8 @@ class Saver:
             if not session.closed and replaced != self._replaced:
                 again.append(session)
                 continue
-            passed = session.revision >= row.revision  # by another save of this process
-            if outcome in (Outcome.CONFLICT, Outcome.DELETED) and not session.closed and not passed:
+            # What came first may be another save of this process, and older than this one.
+            if outcome in (Outcome.CONFLICT, Outcome.DELETED) and not session.closed:
                 again.append(session)
                 continue
             del unsaved[session]

@@ -37,6 +37,21 @@ class Hanging(MemoryStore):
         return outcomes or await super().save(rows, tokens)
 
 
+class Waiting(Hanging):
+    """A save of one row waits, too: until ``then`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then = asyncio.Event()
+        self.singles = 0
+
+    async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+        if len(rows) == 1:
+            self.singles += 1
+            await self.then.wait()
+        return await super().save(rows, tokens)
+
+
 @asynccontextmanager
 async def hanging(store: Hanging) -> AsyncIterator[tuple[SessionManager, asyncio.Future[None]]]:
     """A manager in which a save of alice and bob, whose pages are 1, hangs."""
@@ -90,6 +105,45 @@ async def test_a_single_save_passes(done: bool, fails: bool) -> None:
         assert row.pages_visited == 1
         events = [event.session_id for event in await store.events("shop") if event.kind == "created"]
         assert sorted(events) == ["alice", "bob", "carol"]
+
+
+@pytest.mark.parametrize("which", ["alice", "bob"])
+async def test_a_save_of_many_that_ends_first(which: str) -> None:
+    """The save of one session isn't dropped if the store carries out a save of many first, with what was before."""
+    store = Waiting()
+    async with hanging(store) as (manager, flushing):
+        session = await manager.get(which)
+        session.record("logged in")
+        saving = asyncio.ensure_future(manager.save_session(which, session))
+        await until(lambda: store.singles)
+        store.go_on.set()
+        await flushing
+        store.then.set()
+        assert await saving is True
+        assert await actions(store, which) == ["before", "logged in"]
+
+
+async def test_a_save_of_many_that_encodes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a save of many has of a session isn't dropped because a save of this one alone, begun before, came first."""
+    store = Waiting()
+    async with hanging(store) as (manager, flushing):
+        store.go_on.set()
+        await flushing
+        store.go_on.clear()
+        alice, bob = await manager.get("alice"), await manager.get("bob")
+        alice.record("then")
+        bob.record("logged in")
+        saving = asyncio.ensure_future(manager.save_session("bob", bob))
+        await until(lambda: store.singles)
+        bob.record("then")
+        monkeypatch.setattr(registry_of(manager).writer._turns, "_single", set())  # both have begun, this one encodes
+        flushing = asyncio.ensure_future(manager.flush())
+        await until(lambda: store.hangs == 2)
+        store.then.set()
+        assert await saving is True
+        store.go_on.set()
+        await flushing
+        assert await actions(store, "bob") == ["before", "logged in", "then"]
 
 
 async def test_a_login_reads_meanwhile() -> None:

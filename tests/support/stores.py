@@ -106,7 +106,7 @@ CALLS = (
 
 
 class Chaotic(MemoryStore):
-    """Fails by chance: before a call, or after it was done, and is late by chance."""
+    """Fails by chance: before a call, or after it was done. By chance, it begins late, or its answer comes late."""
 
     def __init__(self, source: random.Random) -> None:
         super().__init__()
@@ -114,18 +114,23 @@ class Chaotic(MemoryStore):
         self.rate = 0.0
         self.faults: Counter[str] = Counter()
 
+    async def dawdle(self) -> None:
+        """Let others go first, by chance: before a call is carried out, and before its answer comes."""
+        for _ in range(self.source.choice((0, 0, 1, 3)) if self.rate else 0):
+            await asyncio.sleep(0)
+
 
 def _chaotic(name: str) -> Any:
     method = getattr(MemoryStore, name)
 
     async def call(self: Chaotic, *args: Any, **kwargs: Any) -> Any:
         draw = self.source.random() / self.rate if self.rate else 9.0
-        for _ in range(self.source.choice((0, 0, 1, 3)) if self.rate else 0):
-            await asyncio.sleep(0)
+        await self.dawdle()
         if draw < 0.5:
             self.faults[f"{name} failed"] += 1
             raise StoreError(f"{name}() fails")
         result = await method(self, *args, **kwargs)
+        await self.dawdle()
         if draw < 1:
             self.faults[f"{name} lost its answer"] += 1
             raise StoreError(f"the answer of {name}() is lost")
