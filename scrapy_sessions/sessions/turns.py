@@ -22,6 +22,11 @@ class Turns:
         self._deleted: list[Collection[Key]] = []
         self._waiting: list[asyncio.Future[None]] = []
 
+    @property
+    def singles(self) -> Collection[SessionRuntime]:
+        """The sessions that are being saved alone."""
+        return self._single
+
     @asynccontextmanager
     async def many(self, sessions: Collection[SessionRuntime]) -> AsyncIterator[None]:
         """Wait until none of *sessions* is being saved alone, or deleted."""

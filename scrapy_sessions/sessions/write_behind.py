@@ -137,7 +137,7 @@ class WriteBehind:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + _SLICE
             await self.look_at_store()
-            pending = list(self._dirty)
+            pending = list({**self._dirty, **dict.fromkeys(self._turns.singles)})  # what is under way may fail
             for start in range(0, len(pending), _BATCH):
                 await self._save_many(pending[start : start + _BATCH])
             self._failing = False

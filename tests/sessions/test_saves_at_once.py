@@ -49,6 +49,9 @@ class Waiting(Hanging):
         if len(rows) == 1:
             self.singles += 1
             await self.then.wait()
+            if self.fails:
+                self.fails = False
+                raise StoreError("no answer in time")
         return await super().save(rows, tokens)
 
 
@@ -144,6 +147,30 @@ async def test_a_save_of_many_that_encodes_last(monkeypatch: pytest.MonkeyPatch)
         store.go_on.set()
         await flushing
         assert await actions(store, "bob") == ["before", "logged in", "then"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_flush_waits_for_a_single_save(fails: bool) -> None:
+    """What had changed when it was called is saved when it returns, also if another save had it and has failed."""
+    store = Waiting()
+    settings = SessionsSettings(save_interval=3600)
+    async with SessionManager(store=store, namespace="shop", settings=settings) as manager:
+        carol = await manager.get("carol")
+        carol.record("logged in")
+        store.fails = fails
+        saving = asyncio.ensure_future(manager.save_session("carol", carol))
+        await until(lambda: store.singles)
+        flushing = asyncio.ensure_future(manager.flush())
+        await asyncio.wait([flushing], timeout=0.05)
+        assert not flushing.done()
+        store.then.set()
+        if fails:
+            with pytest.raises(StoreError):
+                await saving
+        else:
+            assert await saving is True
+        await flushing
+        assert await actions(store, "carol") == ["logged in"]
 
 
 async def test_a_login_reads_meanwhile() -> None:

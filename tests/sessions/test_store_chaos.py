@@ -15,9 +15,11 @@ from collections.abc import Sequence
 import pytest
 
 from scrapy_sessions import SessionManager, StoreError
+from scrapy_sessions.sessions import saver, write_behind
+from scrapy_sessions.sessions.browser_session import runtime_of
 from scrapy_sessions.sessions.manager import registry_of
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import Outcome, Row
+from scrapy_sessions.storage import Outcome, Row, base
 from tests.support.shop import Shop, buy, failures, pages
 from tests.support.stores import Chaotic
 
@@ -132,6 +134,107 @@ async def test_faults_of_the_store(worker: int, caplog: pytest.LogCaptureFixture
     assert {"save failed", "save lost its answer", "delete lost its answer", "load failed"} <= set(faults)
 
 
+class Fleet:
+    """Processes that use one store at the same time, each with several tasks, and one after the other in each place."""
+
+    def __init__(self, seed: int, store: type[Chaotic] = Chaotic) -> None:
+        self.source = random.Random(seed)
+        self.store = store(self.source)
+        self.count = 0
+        self.saved: dict[str, set[str]] = {name: set() for name in NAMES[:3]}  # what a save or flush has confirmed
+
+    async def run(self) -> None:
+        rate = self.source.choice((0.0001, 0.05, 0.3, 0.6))
+        await asyncio.gather(*(self.place(rate) for _ in range(3)))
+        self.store.rate = 0.0
+
+    async def place(self, rate: float) -> None:
+        for _ in range(3):
+            settings = SessionsSettings(
+                save_interval=self.source.choice((0.0, 3600.0)), cache_size=self.source.choice((0, 2)), idle_timeout=0.0
+            )
+            manager = SessionManager(store=self.store, namespace="shop", settings=settings)
+            self.store.rate = 0.0
+            await manager.open()
+            self.store.rate = rate
+            written: dict[str, set[str]] = {name: set() for name in self.saved}
+            tasks = [asyncio.ensure_future(self.task(manager, written)) for _ in range(3)]
+            if self.source.random() < 0.5:
+                for _ in range(self.source.randint(5, 150)):
+                    await asyncio.sleep(0)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await Life.kill(manager)
+                continue
+            await asyncio.gather(*tasks)
+            try:
+                await manager.close()
+            except StoreError:
+                continue
+            self.confirm(written)
+
+    async def task(self, manager: SessionManager, written: dict[str, set[str]]) -> None:
+        for _ in range(12):
+            name = self.source.choice(list(written))
+            action = self.source.choices(("use", "flush", "save", "pull", "wait"), (8, 2, 3, 1, 3))[0]
+            before = {each: values.copy() for each, values in written.items()}
+            try:
+                session = await manager.get(name)
+                if action == "use":
+                    self.count += 1
+                    runtime_of(session).pages_visited += 1
+                    session.record(f"n{self.count}")
+                    session.data[f"n{self.count}"] = True
+                    written[name].add(f"n{self.count}")
+                elif action == "flush":
+                    await manager.flush()
+                    self.confirm(before)
+                elif action == "save":
+                    if await manager.save_session(name, session):
+                        self.confirm({name: before[name]})
+                elif action == "pull":
+                    await registry_of(manager).refresh_record(runtime_of(session))
+                else:
+                    await asyncio.sleep(0)
+            except StoreError:
+                pass
+
+    def confirm(self, written: dict[str, set[str]]) -> None:
+        for name, values in written.items():
+            self.saved[name] |= values
+
+    async def check(self) -> None:
+        """Each change that was confirmed is there, and each that is there is counted once."""
+        manager = SessionManager(store=self.store, namespace="shop", settings=SessionsSettings(idle_timeout=0.0))
+        await manager.open()
+        for name, values in self.saved.items():
+            record = await manager.load_session(name)
+            there = {} if record is None else record.data
+            assert values <= set(there), f"{name}: lost {values - set(there)}"
+            if record is not None:
+                assert record.pages_visited == len(there)
+                assert len(set(record.actions_performed)) == len(record.actions_performed)
+        await manager.close()
+
+
+async def test_faults_with_processes_at_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails, nothing that was confirmed is lost, and nothing is counted twice."""
+    caplog.set_level("CRITICAL")
+    # A save whose answer was lost is recognised by its stamp, unless more saves followed than a row remembers.
+    monkeypatch.setattr(base, "_STAMPS", 60)
+    monkeypatch.setattr(saver, "_UNANSWERED", 40)
+    faults, seed = 0, 0
+    while faults < FAULTS:
+        seed += 1
+        for module in (saver, write_behind):
+            monkeypatch.setattr(module, "_SLICE", seed % 2 - 0.5)  # others' turn after each session, or never
+        fleet = Fleet(seed)
+        await fleet.run()
+        await fleet.check()
+        faults += sum(fleet.store.faults.values())
+
+
 class Lying(Chaotic):
     """Says that it saved, and sometimes didn't."""
 
@@ -142,16 +245,18 @@ class Lying(Chaotic):
 
 
 async def test_a_loss_is_found() -> None:
-    """A store that loses a save is found out: the test above can fail."""
-    losses = 0
+    """A store that loses a save is found out: the tests above can fail."""
+    losses: Counter[str] = Counter()
     for seed in range(40):
-        life = Life(seed, Lying)
+        life, fleet = Life(seed, Lying), Fleet(seed, Lying)
         await life.run(30)
-        try:
-            await life.check()
-        except AssertionError:
-            losses += 1
-    assert losses
+        await fleet.run()
+        for each in (life, fleet):
+            try:
+                await each.check()
+            except AssertionError:
+                losses[type(each).__name__] += 1
+    assert set(losses) == {"Life", "Fleet"}
 
 
 async def test_a_crawl_on_such_a_store(shop: Shop) -> None:
