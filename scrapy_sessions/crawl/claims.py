@@ -76,6 +76,7 @@ class Holdings:
         self._clock = clock
         self._holder = uuid4().hex
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._doubted: set[str] = set()  # given back without an answer: another process may have them
         self._valid_until = float("-inf")  # of all claims, by our clock: counted from before they were renewed
         self._used = float("-inf")  # when a request last asked for a session
         # By id: when requests named a session that could not be claimed, first and last.
@@ -94,7 +95,8 @@ class Holdings:
     def holds(self, session_id: str, *, own: bool = False) -> bool:
         """Whether a request may be sent in *session_id* now: one of our *own* also while it is to be given back."""
         staying = own or not (session_id in self._leaving or self.pool.is_out(session_id))
-        return staying and session_id in self.held and self._clock() < self._valid_until
+        ours = session_id in self.held and session_id not in self._doubted
+        return staying and ours and self._clock() < self._valid_until
 
     def settle(self, wanted: Wanted, request: Request, *, own: bool = False) -> Wanted | None:
         """Return what *request* wants with the id of a session that is held; ``None`` if it has to wait for one.
@@ -234,6 +236,9 @@ class Holdings:
             for session_id, claim in list(self.held.items()):
                 if session_id not in found or found[session_id].token != claim.token:
                     self._lose(session_id)
+                elif session_id in self._doubted:
+                    self._doubted.discard(session_id)
+                    self.pool.add_turn(session_id)
             for claim in answer.held:
                 if claim.session_id not in self.held:
                     await self._take(claim)
@@ -281,6 +286,10 @@ class Holdings:
         Its token stays: it makes sure that a save on its way is refused.
         """
         del self.held[session_id]
+        if session_id in self._doubted:  # it was given back after all
+            self._doubted.discard(session_id)
+            self._close(session_id)
+            return
         self.pool.end_turn(session_id)
         self._registry.count("claims_lost", 1)
         logger.warning(
@@ -335,20 +344,19 @@ class Holdings:
                     if live is not None and (live.dirty or live.data_changed()):
                         await self._registry.save(live)
                     claim = self.held[session_id]
-                    [given] = await self._store.give_back(self._namespace, self.pool.name, [claim], retire=retire)
-                    if given:
-                        del self.held[session_id]
-                        self._close(session_id)
-                    else:  # noticed only now, as a pause is long enough to end the use of the pool
-                        self._lose(session_id)
+                    self._doubted.add(session_id)
+                    await self._store.give_back(self._namespace, self.pool.name, [claim], retire=retire)
+                    self._doubted.discard(session_id)
+                    del self.held[session_id]
+                    self._close(session_id)
         except StoreError as error:
             logger.error("The session %r can't be given back for now: %s", session_id, error)
-            if session_id in self.held:
+            if session_id in self.held and session_id not in self._doubted:
                 self.pool.add_turn(session_id)
         finally:
             del self._leaving[session_id]
             self._wake()
-            if not self.held and not self._pausing:
+            if session_id in self._doubted or not (self.held or self._pausing):
                 self._poked.set()
 
     async def _finish_leaving(self) -> None:

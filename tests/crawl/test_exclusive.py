@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,16 +17,18 @@ from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.utils.test import get_crawler
 
+from scrapy_sessions import BrowserSession, SessionConfig
 from scrapy_sessions.crawl.routing import SessionRouter
-from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.exceptions import SessionConfigurationError, StoreError
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware
 from scrapy_sessions.pools.claim import PICKED
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import Claim, Claims, SQLiteStore
+from scrapy_sessions.storage import Claim, Claims, MemoryStore, SQLiteStore
 from tests.support.crawl import ADDON, crawl, session_stats, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.worker import LosesFirst, Worker
+from tests.support.stores import Chaotic
 from tests.support.waiting import until
 
 TTL = 60.0
@@ -282,6 +286,114 @@ async def test_nothing_is_sent_under_an_expired_claim(monkeypatch: pytest.Monkey
     assert extension.router.registry.ready("alice") is session
     await extension.close()
     assert not holdings.held
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+async def test_a_session_given_back_without_an_answer_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, carried_out: bool
+) -> None:
+    """Another process may have it: it is used again when the store has said that it is still held, and nobody is told
+    that it was taken."""
+    settings = {"ADDONS": ADDON, "SESSIONS_STORE": "memory://", "SESSIONS_LEASE_TTL": TTL}
+    crawler = get_crawler(settings_dict={**settings, "SESSIONS_POOLS": pools(["alice"])})
+    extension = crawler.get_extension(SessionsExtension)
+    assert extension is not None
+    assert extension.router.exclusive is not None
+    at_75 = SessionMiddleware(extension.router)
+    holdings = extension.router.exclusive.holdings["staff"]
+    store = extension.router.registry.store
+    assert isinstance(store, MemoryStore)
+    monkeypatch.setattr(extension.router.guard, "_is_closing", lambda: False)  # there is no engine
+    waiting = at_75.process_request(Request("http://shop.test/", meta={"session_pool": "staff"}))
+    assert waiting is not None
+    assert await waiting is None
+    give_back = store.give_back
+
+    async def without_an_answer(*args: Any, **kwargs: Any) -> list[bool]:
+        if carried_out:
+            await give_back(*args, **kwargs)
+        raise StoreError("no answer in time")
+
+    monkeypatch.setattr(holdings, "_endure", lambda call: asyncio.Future())  # its task waits for this test
+    monkeypatch.setattr(store, "give_back", without_an_answer)
+    holdings._leave("alice")
+    await holdings._finish_leaving()
+    monkeypatch.setattr(store, "give_back", give_back)
+    if carried_out:
+        assert (await store.claim("default", "staff", "other", [], 1, TTL)).held
+    sent = []
+    for meta in ({"session_pool": "staff"}, {"session_id": "alice"}):
+        waiting = at_75.process_request(Request("http://shop.test/", meta=meta))
+        assert waiting is not None
+        sent.append(asyncio.ensure_future(waiting))
+    await asyncio.wait(sent, timeout=0.02)
+    assert not any(each.done() for each in sent)
+    await holdings._claim()
+    await asyncio.wait(sent, timeout=0.02)
+    assert all(each.done() is not carried_out for each in sent)
+    for each in sent:
+        each.cancel()
+    assert "has taken the session" not in caplog.text
+    assert "sessions/claims_lost" not in (crawler.stats.get_stats() if crawler.stats else {})
+    await extension.close()
+
+
+class SaysLabel(SessionConfig):
+    """Sends the account along."""
+
+    def process_request(self, request: Request, session: BrowserSession) -> None:
+        request.headers["X-Account"] = session.id
+
+
+class Labelled(Worker):
+    """A crawl among others of the same process: its *label* says which."""
+
+    session_config = SaysLabel
+
+
+@pytest.mark.heavy
+async def test_while_the_store_fails_nobody_else_uses_a_session(site: Site) -> None:
+    """Three crawls with four accounts, whose store fails by chance, before a call and after it: no account has requests
+    of two of them at a time, and each page comes but for those whose session can't be loaded."""
+    shared = Chaotic(random.Random(5))
+
+    class Store(Chaotic):
+        def __init__(self) -> None:
+            self.__dict__ = shared.__dict__
+
+    begun: set[object] = set()
+
+    def begin(spider: Labelled) -> None:
+        begun.add(spider)
+        shared.rate = 0.3 if len(begun) == 3 else 0.0  # a fault at the start would end the crawl
+
+    def prepare(crawler: Crawler) -> None:
+        crawler.signals.connect(begin, signals.request_scheduled, weak=False)
+
+    accounts = [f"account {number}" for number in range(4)]
+    settings = {
+        "SESSIONS_STORE": Store,
+        "SESSIONS_LEASE_TTL": 4,
+        "SESSIONS_POOLS": pools(accounts),
+        "LOG_LEVEL": "CRITICAL",
+    }
+    arguments = {"base": site.url(""), "pages": 120, "ms": 30}
+    crawlers = await asyncio.gather(
+        *(crawl(Labelled, settings, prepare=prepare, label=f"crawl{n}", **arguments) for n in range(3))
+    )
+    uses = sorted((arrival.header("X-Account"), arrival.time, arrival.path) for arrival in site.journal("/crawl"))
+    both = [
+        (one, two)
+        for one, two in itertools.pairwise(uses)
+        if one[0] == two[0] and one[2].split("/")[1] != two[2].split("/")[1] and two[1] < one[1] + 0.03
+    ]
+    assert both == []
+    assert sum(count for call, count in shared.faults.items() if call.startswith(("claim", "give_back")))
+    for crawler in crawlers:
+        assert crawler.stats is not None
+        assert crawler.stats.get_value("finish_reason") == "finished"
+        assert crawler.stats.get_value("item_scraped_count") == 120  # pages, and those that have failed
+        assert session_stats(crawler).get("claims_lost", 0) == 0
 
 
 class Pauses(Worker):
