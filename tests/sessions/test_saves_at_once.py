@@ -140,12 +140,12 @@ async def test_a_save_of_many_that_encodes_last(monkeypatch: pytest.MonkeyPatch)
         await until(lambda: store.singles)
         bob.record("then")
         monkeypatch.setattr(registry_of(manager).writer._turns, "_single", set())  # both have begun, this one encodes
-        flushing = asyncio.ensure_future(manager.flush())
+        second = asyncio.ensure_future(manager.flush())
         await until(lambda: store.hangs == 2)
         store.then.set()
         assert await saving is True
         store.go_on.set()
-        await flushing
+        await second
         assert await actions(store, "bob") == ["before", "logged in", "then"]
 
 
