@@ -11,11 +11,13 @@ terminal, --yes is required.
 from __future__ import annotations
 
 import argparse
+import time
 
 from scrapy_sessions.commands.cleanup import clean_up
 from scrapy_sessions.commands.support import argument_types as types
 from scrapy_sessions.commands.support.context import CommandError, Context
 from scrapy_sessions.commands.support.text import count
+from scrapy_sessions.models import SessionInfo
 from scrapy_sessions.sessions.manager import registry_of
 
 HELP = "delete sessions for good"
@@ -63,7 +65,11 @@ async def _delete_ids(context: Context) -> int:
 
 
 async def _delete_all(context: Context) -> int:
-    total = sum([len(page) async for page in context.pages()])
+    began, total = time.time(), 0
+    ahead: set[tuple[str, str, float]] = set()  # begun later than this command: by a clock that is ahead, or just now
+    async for page in context.pages():
+        total += len(page)
+        ahead.update(_begin(info) for info in page if info["start_time"] > began)
     if not total:
         context.note(f"There is no session{_where(context)}{await context.nearest()}")
         return 1
@@ -71,11 +77,21 @@ async def _delete_all(context: Context) -> int:
         return 1
     deleted = 0
     with context.progress("Deleting sessions", total=total) as advance:
-        async for page in context.pages():
-            deleted += await registry_of(context.manager).remover.delete_many(page)  # in one transaction
-            advance(len(page))
+        before = -1
+        while before < deleted:  # a session that a crawl saves during a pass may be in none of its pages
+            before = deleted
+            async for page in context.pages():
+                old = [info for info in page if info["start_time"] <= began or _begin(info) in ahead]
+                if old:
+                    deleted += await registry_of(context.manager).remover.delete_many(old)  # in one transaction
+                    advance(len(old))
     context.write(f"{count(deleted, 'session')} deleted")
     return 0
+
+
+def _begin(info: SessionInfo) -> tuple[str, str, float]:
+    """Return what no other session has: one that is created again under its id begins at another time."""
+    return info["namespace"], info["session_id"], info["start_time"]
 
 
 def _confirmed(context: Context, what: str) -> bool:

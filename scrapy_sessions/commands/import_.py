@@ -31,11 +31,12 @@ from scrapy_sessions.commands.support.context import CommandError, Context, miss
 from scrapy_sessions.cookies.hosts import canonical_host
 from scrapy_sessions.exceptions import FormatError, NewerSchema
 from scrapy_sessions.formats.contents import Contents, Reading, Skipping, Source, host_of
-from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
+from scrapy_sessions.formats.importing import Merge, apply, merge, plan_records, save_records
 from scrapy_sessions.formats.registry import FORMATS, describe, detect, read
-from scrapy_sessions.models import EVERYWHERE, Profile, check_session_id
+from scrapy_sessions.models import EVERYWHERE, Profile, Status, check_session_id
 from scrapy_sessions.pools.claim import check_profile
 from scrapy_sessions.sessions.manager import registry_of
+from scrapy_sessions.sessions.registry import SessionRegistry
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage import MemoryStore
 from scrapy_sessions.storage.base import Key, SessionStore
@@ -155,20 +156,49 @@ async def _import_cookies(context: Context, file: _File, now: float, exists: boo
     if contents.proxy is not None and profile is not None and not _agreed(context, ["a proxy"]):
         return 1
     if not options.dry_run:
+        was_new = target.record is None
         async with target.manager as manager:
-            registry = registry_of(manager)
-            session = await registry.get(options.id, pool=options.pool, profile=options.session_profile)
-            if target.record is None and profile is not None:
-                _set_identity(session, profile, keep=options.session_profile is not None)
-            merged = merge(session.snapshot(), contents, now=now, replace=options.replace)
-            apply(merged, session)
-            if not await registry.save(session):
-                raise CommandError(f"The session {options.id!r} was just deleted: import again", 1)
+            target, merged = await _save(context, registry_of(manager), contents, target, profile, now)
+        if was_new and target.record is not None:
+            context.note(f"The session {options.id!r} was created meanwhile: it keeps the identity that it has")
     output.show_changes(context, merged.changes)
     output.show_cookies(context, contents, merged, target)
     output.show_agent(context, contents, target, profile)
     _check_afterwards(context, target.key)
     return 1 if any(change.reason == "evicted" for change in merged.changes) else 0
+
+
+async def _save(
+    context: Context,
+    registry: SessionRegistry,
+    contents: Contents,
+    target: output.Target,
+    profile: Profile | None,
+    now: float,
+) -> tuple[output.Target, Merge]:
+    """Save *contents*, in a new session with the identity *profile*; return the target as it is now, and the changes.
+
+    A crawl may have created, retired or deleted the session since *target* was loaded.
+    """
+    options = context.options
+    while True:
+        session = await registry.get(options.id, pool=options.pool, profile=options.session_profile)
+        if target.record is None and session.revision:
+            target = target._replace(record=session.snapshot(), expired=None)
+            _identity(context, contents, target)  # refuses one that was asked for
+        is_new = target.record is None
+        if not is_new and not session.revision:
+            break
+        _refuse_retired(options.id, session.status)
+        if is_new and profile is not None:
+            _set_identity(session, profile, keep=options.session_profile is not None)
+        merged = merge(session.snapshot(), contents, now=now, replace=options.replace)
+        apply(merged, session)
+        if await (registry.save_new(session) if is_new else registry.save(session)):
+            return target, merged
+        if not is_new:  # a new one was created meanwhile: it is loaded now
+            break
+    raise CommandError(f"The session {options.id!r} was just deleted: import again", 1)
 
 
 async def _target(context: Context, now: float, exists: bool) -> output.Target:
@@ -185,12 +215,17 @@ async def _target(context: Context, now: float, exists: bool) -> output.Target:
     key = Key(namespace, options.id)
     row = await context.store.load(key) if exists else None
     record = None if row is None else decode(row, context.store.cipher)
-    if record is not None and record.status == "retired":
-        raise CommandError(
-            f"The session {options.id!r} is retired, no request is sent in it: delete it, or import into another", 1
-        )
+    if record is not None:
+        _refuse_retired(options.id, record.status)
     expired = record if record is not None and record.expiry is not None and record.expiry[0] <= now else None
     return output.Target(key, context.manager_of(namespace), None if expired is not None else record, expired)
+
+
+def _refuse_retired(session_id: str, status: Status) -> None:
+    if status == "retired":
+        raise CommandError(
+            f"The session {session_id!r} is retired, no request is sent in it: delete it, or import into another", 1
+        )
 
 
 def _identity(context: Context, contents: Contents, target: output.Target) -> Profile | None:

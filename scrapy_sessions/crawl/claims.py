@@ -21,6 +21,7 @@ from scrapy_sessions.storage.abilities import Claim, Claims, ClaimStore
 if TYPE_CHECKING:
     from scrapy import Request
 
+    from scrapy_sessions.crawl.login import Logins
     from scrapy_sessions.crawl.outage import StoreOutage
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
     from scrapy_sessions.pools.claim import Claim as Wanted
@@ -44,7 +45,7 @@ class Holdings:
     One task renews all of it, takes more, and waits in the store's line when there is none. It begins with the first
     request of the pool, and ends when none has come for as long as a claim lasts.
 
-    :param busy: returns when a session isn't logging in
+    :param logins: the logins of the crawl: a session is kept while it logs in
     :param waits: returns whether requests wait for a session that rests
     :param clock: returns seconds
     """
@@ -55,7 +56,7 @@ class Holdings:
         store: ClaimStore,
         registry: SessionRegistry,
         *,
-        busy: Callable[[SessionRuntime], Awaitable[None]],
+        logins: Logins,
         waits: Callable[[SessionRuntime], bool],
         guard: ShutdownGuard,
         outage: StoreOutage,
@@ -69,7 +70,7 @@ class Holdings:
         self._namespace = registry.namespace or "default"
         self._ttl = registry.settings.lease_ttl
         self._timeout = registry.settings.claim_timeout
-        self._busy = busy
+        self._logins = logins
         self._waits = waits
         self._guard = guard
         self._outage = outage
@@ -83,6 +84,8 @@ class Holdings:
         self._missed: dict[str, tuple[float, float]] = {}
         self._only_free = False  # whether nothing is taken after the first call, and all is kept until the end
         self._pausing = False  # whether nothing is taken, so that another process can
+        self._ending = False  # whether all is given back, as nothing is needed any more
+        self._in_line_since = 0.0
         self._waiting = 0
         self._calling = asyncio.Lock()  # or a session could be renewed while it is given back
         self._changed: asyncio.Future[None] | None = None  # what requests wait for
@@ -131,18 +134,20 @@ class Holdings:
     async def wait(self, request: Request) -> None:
         """Wait until something has changed. Raises :exc:`~scrapy_sessions.exceptions.PoolBusy`."""
         now = self._clock()
+        if self._task is None or self._task.done():
+            self._in_line_since = now
+            self._task = asyncio.ensure_future(self._run())
         holder, since = request.meta.get(SINCE, (None, now))
         if holder != self._holder:
             request.meta[SINCE] = [self._holder, since := now]
-        left = since + self._timeout - now
+        # A request that was put off meanwhile, and isn't counted as waiting, wasn't in the line if nobody was.
+        left = max(since, self._in_line_since) + self._timeout - now
         if left <= 0:
             raise PoolBusy(
                 f"Other processes have the sessions of the exclusive pool {self.pool.name!r} for {self._timeout:g} s "
                 "(SESSIONS_CLAIM_TIMEOUT): add sessions to it, or run fewer processes"
             )
         self._waiting += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._run())
         try:
             if self._changed is None:
                 self._changed = asyncio.get_running_loop().create_future()
@@ -166,27 +171,44 @@ class Holdings:
 
     async def _run(self) -> None:
         await self._endure(self._enrol)
-        while self._is_needed():
+        while True:
+            self._ending = not self._is_needed()
+            if self._ending:
+                for session_id in list(self.held):
+                    self._leave(session_id)
+                if not self.held:
+                    break
+                self._pausing = True  # what is given back is renewed until it is, and nothing is taken
             answer = await self._endure(self._claim)
             if self._only_free and answer.place:  # leave the line
                 answer = await self._endure(self._claim)
             await self._until_next(answer)
-        for session_id in list(self.held):
-            self._leave(session_id)
-        await self._finish_leaving()
         with suppress(StoreError):
             await self._store.claim(self._namespace, self.pool.name, self._holder, [], 0, self._ttl)
         self._task = None
-        if self._waiting or self.held:  # meanwhile
+        if self._waiting:  # meanwhile
+            self._in_line_since = self._clock()
             self._task = asyncio.ensure_future(self._run())
 
     def _is_needed(self) -> bool:
-        sessions = (self._registry.cache.get(session_id) for session_id in self.held)
+        live = (self._registry.cache.get(session_id) for session_id in self.held)
         return (
             self._only_free
             or self._waiting > 0
             or self._clock() - self._used < self._ttl
-            or any(each is not None and (each.in_flight or each.queue or self._waits(each)) for each in sessions)
+            or any(each is not None and self._is_used(each) for each in live)
+        )
+
+    def _is_used(self, session: SessionRuntime) -> bool:
+        """Whether requests are sent in *session*, or wait for it, perhaps put off: for their turn, its login, the end
+        of a pause or of a rest."""
+        return bool(
+            session.in_flight
+            or session.queue
+            or session.alone
+            or session.pause_left()
+            or self._logins.is_running(session)
+            or self._waits(session)
         )
 
     async def _endure(self, call: Callable[[], Awaitable[_T]]) -> _T:
@@ -327,28 +349,28 @@ class Holdings:
     # Giving back
 
     def _leave(self, session_id: str, *, retire: bool = False) -> None:
-        """Give *session_id* back as soon as what is in flight in it is done."""
+        """Give *session_id* back as soon as what is in flight in it is done, and what the site asked for is over."""
         if session_id not in self._leaving:
             self.pool.end_turn(session_id)
             self._leaving[session_id] = asyncio.ensure_future(self._give_back(session_id, retire))
 
     async def _give_back(self, session_id: str, retire: bool) -> None:
         try:
-            live = self._registry.cache.get(session_id)
-            if live is not None:
-                await self._busy(live)
-                await live.wait_until_idle()
-            async with self._calling:
-                if session_id in self.held:
-                    live = self._registry.cache.get(session_id)
-                    if live is not None and (live.dirty or live.data_changed()):
-                        await self._registry.save(live)
-                    claim = self.held[session_id]
-                    self._doubted.add(session_id)
-                    await self._store.give_back(self._namespace, self.pool.name, [claim], retire=retire)
-                    self._doubted.discard(session_id)
-                    del self.held[session_id]
-                    self._close(session_id)
+            while session_id in self.held:
+                live = self._registry.cache.get(session_id)
+                if live is not None:
+                    await self._logins.wait(live)
+                    await live.wait_until_idle()
+                    await asyncio.sleep(live.pause_left())  # the process that takes it would not wait for its end
+                    await self._registry.writer.settled(live)
+                async with self._calling:
+                    if session_id in self.held and await self._is_saved(session_id):
+                        self._doubted.add(session_id)  # from here on nothing is sent in it, questions neither
+                        claim = self.held[session_id]
+                        await self._store.give_back(self._namespace, self.pool.name, [claim], retire=retire)
+                        self._doubted.discard(session_id)
+                        del self.held[session_id]
+                        self._close(session_id)
         except StoreError as error:
             logger.error("The session %r can't be given back for now: %s", session_id, error)
             if session_id in self.held and session_id not in self._doubted:
@@ -356,12 +378,19 @@ class Holdings:
         finally:
             del self._leaving[session_id]
             self._wake()
-            if session_id in self._doubted or not (self.held or self._pausing):
+            if session_id in self._doubted or (not self.held and (self._ending or not self._pausing)):
                 self._poked.set()
 
-    async def _finish_leaving(self) -> None:
-        while self._leaving:
-            await asyncio.wait(list(self._leaving.values()))
+    async def _is_saved(self, session_id: str) -> bool:
+        """Save the session, and return whether nothing goes on in it: meanwhile a question may have been sent."""
+        live = self._registry.cache.get(session_id)
+        if live is None:
+            return True
+        writer = self._registry.writer
+        if not writer.is_saving(live) and (live.dirty or live.data_changed()):
+            await self._registry.save(live)
+        busy = live.in_flight or live.alone or live.pause_left() or self._logins.is_running(live)
+        return not (busy or live.dirty or writer.is_saving(live))
 
     def _wake(self) -> None:
         if self._changed is not None:

@@ -41,7 +41,7 @@ class ExclusivePools:
         self._guard = guard
         self._outage = outage
         self._holdings: dict[str, Holdings] | None = None
-        self._of_session: dict[str, Holdings] = {}
+        self._of_session: dict[str, Holdings | None] = {}  # of the settings; ``None``: of a pool that isn't exclusive
 
     @property
     def holdings(self) -> dict[str, Holdings]:
@@ -50,13 +50,15 @@ class ExclusivePools:
             registry = self._registry()
             store = ClaimStore.of(registry.store, "an exclusive pool")
             self._holdings = {}
+            for options in registry.settings.pools.values():
+                self._of_session.update(dict.fromkeys(options.sessions or ()))
             for name in registry.settings.exclusive_pools:
                 pool = registry.pool(name)
                 found = self._holdings[name] = Holdings(
                     pool,
                     store,
                     registry,
-                    busy=self._logins().wait,
+                    logins=self._logins(),
                     waits=self._waits,
                     guard=self._guard,
                     outage=self._outage,
@@ -94,19 +96,25 @@ class ExclusivePools:
 
     def has(self, session_id: str, pool: str | None) -> bool:
         """Whether this process may use *session_id* of *pool*, as far as claims are concerned."""
-        found = self.holdings.get(pool or "") or self._of_session.get(session_id)
+        found = self._of_id(session_id)
         return found is None or found.holds(session_id, own=True)
 
     def may_send(self, session: SessionRuntime, *, own: bool) -> bool:
         """Whether a request may be sent in *session* now, as far as claims are concerned."""
-        found = self.holdings.get(session.pool or "") or self._of_session.get(session.id)
+        found = self._of_id(session.id)
         return found is None or (not session.closed and found.holds(session.id, own=own))
 
     def _of(self, wanted: Claim) -> Holdings | None:
+        found = self.holdings.get(wanted.pool or "")
+        return self._of_id(wanted.session_id) if found is None and wanted.session_id is not None else found
+
+    def _of_id(self, session_id: str) -> Holdings | None:
+        """Return the holdings of the exclusive pool that *session_id* is of by the settings, not by its record: it may
+        have been in another pool before. What only the settings of other processes name is of their pool."""
         holdings = self.holdings
-        if wanted.pool is not None:
-            return holdings.get(wanted.pool)
-        return self._of_session.get(wanted.session_id or "")
+        if session_id in self._of_session:
+            return self._of_session[session_id]
+        return next((each for each in holdings.values() if each.pool.may_hold(session_id)), None)
 
     async def close(self) -> None:
         """Give all sessions back, which are saved already."""

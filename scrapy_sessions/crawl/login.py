@@ -114,6 +114,10 @@ class Logins:
             self._logins[session].begun = time.monotonic() + seconds
         return self.patient or seconds <= (self._settings.login_timeout or math.inf)
 
+    def is_running(self, session: SessionRuntime) -> bool:
+        """Whether *session* logs in at the moment."""
+        return session in self._running
+
     async def wait(self, session: SessionRuntime) -> None:
         """Return when *session* isn't logging in."""
         while session in self._running:
@@ -189,12 +193,13 @@ class Logins:
         for attempt in range(1, attempts + 1):
             session.begin_login()
             reason = await self._attempt(session, config)
-            if session.closed or session.expired(time.time()) is not None:
-                if unused:
+            expired = session.expired(time.time()) is not None
+            if session.closed or expired:
+                if unused and expired:  # as would each session that takes its place
                     self._note_failure(session, "it expired before its login was done")
-                    reason = "expires before its login is done: see SESSIONS_MAX_USES and _MAX_AGE"
+                    reason = "expires before its login is done: see SESSIONS_MAX_USES, _MAX_AGE and _IDLE_TIMEOUT"
                     self._give_up(session, config, reason, may_wait=False)
-                return  # a new one takes its place, and logs in
+                return  # or it was deleted: a new one takes its place, and logs in
             if reason is None:
                 return
             self._note_failure(session, reason)

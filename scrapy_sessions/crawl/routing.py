@@ -371,10 +371,12 @@ class SessionRouter:
         while True:
             if claim.picked and not own:
                 claim = await self.verdicts.admit(claim)
+            ours = own or self._is_in_block(request, claim)
             if self.exclusive is not None:
-                claim = await self.exclusive.admit(claim, request, own=own)
+                claim = await self.exclusive.admit(claim, request, own=ours)
             session = await self._session_for(request, claim)
-            if self._is_lost(session, own):
+            if self._is_lost(session, ours):
+                await asyncio.sleep(0)  # whatever the reason, the others go on
                 continue
             if request.meta.pop(UNRESOLVED, False):
                 await self.verdicts.wait_for_inquiry(session, config)
@@ -408,12 +410,18 @@ class SessionRouter:
                     continue  # while it waited
                 if (movable or leaves) and session.rest(time.time()):
                     continue  # likewise
-            if self._is_lost(session, own):
+            if self._is_lost(session, ours):
                 continue  # likewise
             delay = self._call("delay", config.delay, view_of(session))
             if delay:
                 postpone(session, delay)
             return self._begin(request, claim, session, config)  # as obtained: a limit of no time lets a new one go
+
+    def _is_in_block(self, request: Request, claim: Claim) -> bool:
+        """Whether *request* is one of an ``alone()`` block that is open."""
+        token = request.meta.get(_ALONE)
+        session = None if token is None else self.registry.in_memory(claim.session_id)
+        return session is not None and session.alone == token
 
     def _is_lost(self, session: SessionRuntime, own: bool) -> bool:
         """Whether *session*, of an exclusive pool, was given to another process, or is retired."""
@@ -437,7 +445,7 @@ class SessionRouter:
 
     def _after_failed_login(self, request: Request, claim: Claim, session: SessionRuntime, error: LoginFailed) -> Claim:
         """The login of *session* was given up: return the claim of another account, or raise if there is none."""
-        pool = self.registry.pool_of(session)
+        pool = self.registry.pool_of(session) if claim.pool is None else self.registry.pool(claim.pool)
         if pool is None:
             raise error
         if pool.give_up(session.id, str(error)):
@@ -494,6 +502,8 @@ class SessionRouter:
         meta = {**request.meta, "session_id": session.id}
         meta.pop(PICKED, None)
         if session.alone is not None and _block.get() == session.alone:
+            if session.closed:
+                raise _gone(session)
             meta[_ALONE] = session.alone
         if session.pool is not None:
             meta["session_pool"] = session.pool
@@ -533,7 +543,7 @@ class SessionRouter:
         if session.status == "retired":
             raise retired(session)
         if session.closed:
-            raise SessionLost(f"The session {session.id!r} is gone: it has expired, was deleted, or is used elsewhere")
+            raise _gone(session)
         session.alone = uuid4().hex
         token = _block.set(session.alone)
         try:
@@ -568,6 +578,10 @@ class SessionRouter:
         """End every wait and every login."""
         await self.guard.close()
         await self.logins.close()
+
+
+def _gone(session: SessionRuntime) -> SessionLost:
+    return SessionLost(f"The session {session.id!r} is gone: it has expired, was deleted, or is used elsewhere")
 
 
 def is_own(request: Request) -> bool:

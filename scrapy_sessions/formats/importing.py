@@ -6,19 +6,21 @@ The cookies of a file are merged into a session; whole records are saved in a st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.rules import check
 from scrapy_sessions.cookies.stored import Identity, StoredCookie
-from scrapy_sessions.exceptions import SessionError
+from scrapy_sessions.exceptions import CorruptRecord, SessionError
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 from scrapy_sessions.safe_repr import safe_repr
 from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage.base import Key, Outcome, Row, SessionStore
-from scrapy_sessions.storage.codec import encode
+from scrapy_sessions.storage.codec import decode, encode
+from scrapy_sessions.storage.encryption import Cipher
 
 What = Literal["added", "changed", "same", "older", "removed", "expired", "refused"]
 
@@ -152,11 +154,7 @@ async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None
     another process has saved or deleted since the plan was made: they are left unchanged, the others are saved.
     """
     stored = [plan.stored for plan in plans]
-    # A session with another start_time is another session: a process that uses the replaced one must not save it again.
-    rows = []
-    for record, old, _ in plans:
-        revision = old.revision + 1 if old is not None and old.start_time == record.start_time else 1
-        rows.append(encode(record.model_copy(update={"revision": revision}), store.cipher))
+    rows = [_row_in_place_of(plan.stored, plan.record, store.cipher) for plan in plans]
     outcomes = await store.replace(rows, stored)
     late = [row.session_id for row, outcome in zip(rows, outcomes, strict=True) if outcome is not Outcome.SAVED]
     if late:
@@ -164,3 +162,15 @@ async def save_records(store: SessionStore, plans: Sequence[RecordPlan]) -> None
         raise SessionError(
             f"Another process saved or deleted {names} meanwhile: they were left as they are. Import them again"
         )
+
+
+def _row_in_place_of(old: Row | None, record: PersistentSession, cipher: Cipher | None) -> Row:
+    """Return the row of *record*, so that processes that use the replaced session *old* take it over."""
+    if old is None or old.start_time != record.start_time:  # another session: they don't save the replaced one again
+        return encode(record.model_copy(update={"revision": 1}), cipher)
+    generation = record.generation
+    with suppress(CorruptRecord):
+        generation = max(generation, decode(old, cipher).generation)
+    # The higher generation wins, whatever they have changed since.
+    successor = {"revision": old.revision + 1, "generation": generation + 1}
+    return encode(record.model_copy(update=successor), cipher, stamps=old.stamps)

@@ -53,10 +53,11 @@ async def save_login(
             _begin_anew(session, registry.clock())
         if found is not None and (not session.revision or found[1].start_time == session.start_time):
             stored = found[1]
-            if stored.generation > session.generation:
-                # Of two generations nothing is merged: what the spider keeps there isn't the browser's.
+            if stored.generation >= session.generation:
+                # Of two generations nothing is merged: what a spider has put there since isn't the browser's.
                 session.generation = stored.generation
                 session.restore_data("data", stored.data)
+                session.bound_headers.restore(stored.headers)
         session.new_generation()
         now = registry.clock()
         for each in [site] if site is not None else _sites(session, hosts):

@@ -253,11 +253,15 @@ class SessionManager:
             raise SessionError(f"There is no session {session_id!r} to fork")
         if session_id == new_id:
             raise SessionError(f"The session {session_id!r} can't be forked to its own id")
-        if replace:
-            await self.delete_session(new_id)
-        elif await self.load_session(new_id) is not None:
-            raise SessionError(f"The session {new_id!r} exists: fork to another id, or replace it")
-        return view_of(await self._registry.fork(record, new_id))
+        while True:
+            if replace:
+                await self.delete_session(new_id)
+            if replace or await self.load_session(new_id) is None:
+                fork = await self._registry.fork(record, new_id)
+                if fork is not None:
+                    return view_of(fork)
+            if not replace:  # else it was created again meanwhile
+                raise SessionError(f"The session {new_id!r} exists: fork to another id, or replace it")
 
     # In a browser
 

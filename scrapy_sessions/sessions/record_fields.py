@@ -126,7 +126,7 @@ def _write_budget_used(session: Any, used: dict[str, dict[str, int]] | None) -> 
 
 
 # None of them ever becomes less.
-_growing = attrgetter("generation", "last_activity", "pages_visited", "metrics.requests")
+_growing = attrgetter("generation", "pages_visited", "metrics.requests")
 
 FIELDS = (
     Field("session_id", Part.SETTLED, of_stored, read=attrgetter("id"), write=_keep),

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from scrapy_sessions.exceptions import CorruptRecord, InvalidSessionId, SessionError, SessionRetired
+from scrapy_sessions.exceptions import CorruptRecord, InvalidSessionId, SessionError, SessionRetired, StoreError
 from scrapy_sessions.models import ExpiryReason, PersistentSession, Profile, check_session_id
 from scrapy_sessions.pools.claim import Claim, check_profile, cookiejar_id
 from scrapy_sessions.pools.pool import NO_BACKLOG, Pool
@@ -32,8 +32,9 @@ from scrapy_sessions.signals import (
     session_restored,
     session_retired,
 )
-from scrapy_sessions.storage.base import Expired, Key, Row, SessionStore
-from scrapy_sessions.storage.codec import decode, in_plain
+from scrapy_sessions.storage.base import Expired, Key, Outcome, Row, SessionStore
+from scrapy_sessions.storage.codec import decode, encode, in_plain
+from scrapy_sessions.storage.encryption import encrypt
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -345,14 +346,32 @@ class SessionRegistry:
         await self.writer.save(session)
         return None
 
-    async def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime:
-        """Create and save the session *new_id* as a copy of *record*."""
+    async def fork(self, record: PersistentSession, new_id: str) -> SessionRuntime | None:
+        """Create and save the session *new_id* as a copy of *record*. Returns ``None`` if that session exists."""
         session = self._factory.fork(record, new_id)
-        self.cache.add(session)
+        if not await self.save_new(session):
+            return None
         self.count("created", 1)
         self.signal(session_created, session, f"forked from {record.session_id!r}")
-        await self.writer.save(session)
         return session
+
+    async def save_new(self, session: SessionRuntime) -> bool:
+        """Keep the new *session*, and save it now, unless a session with its id exists: the two are not merged.
+
+        Returns False then, and *session* is closed. Raises :exc:`~scrapy_sessions.exceptions.StoreError` if it can't be
+        saved, likewise.
+        """
+        await self.open()
+        if self.cache.get(session.id) not in (None, session):
+            return False
+        self.cache.add(session)  # before it is saved, so that nobody else in this process creates one
+        saved = False
+        try:
+            saved = await self._insert(session)
+        finally:
+            if not saved:
+                self.remover.close(session)
+        return saved
 
     # Called by the live sessions: see SessionOwner
 
@@ -443,7 +462,10 @@ class SessionRegistry:
                 if saved and ended is None:
                     return live
                 self.remover.close(live)
+            deletions = self.remover.deletions
             found = await self.load(key, quarantine=True)
+            if deletions != self.remover.deletions:
+                continue
             if found is None:
                 live = self.cache.get(session_id)  # obtain_now() may have created it meanwhile
                 return live if live is not None else self._create(session_id, pool, profile)
@@ -455,6 +477,28 @@ class SessionRegistry:
                 live = self.cache.get(session_id)
                 return live if live is not None else self._restore(row, record)
             await self.remover.delete_one_expired(key, record, ended)
+
+    async def _insert(self, session: SessionRuntime) -> bool:
+        """Save *session* if the store has none with its id, and return whether it was saved."""
+        async with self.writer.deletion([Key(session.namespace, session.id)]):  # no other save of it comes first
+            await self.writer.look_at_store()
+            if session.closed:
+                return False
+            self.writer.discard(session)
+            session.dirty = False
+            session.adopt(self)  # its data may be watched
+            row = encode(session.snapshot().model_copy(update={"revision": 1}))
+            base = row._replace(actions_count=session.history.total)  # as base_of() relies on
+            row = row._replace(body=encrypt(row.body, self.store.cipher))
+            (outcome,) = await self.store.replace([row], [None])
+            if outcome is Outcome.FAULT:
+                raise StoreError(f"The session {session.id!r} can't be saved in {self.store.location}")
+            if outcome is not Outcome.SAVED:
+                return False
+            session.revision, session.merge_base = 1, base
+        self.count("saved", 1)
+        self.analytics.record_event_for("created", session.namespace, session.id, session.pool, time=session.start_time)
+        return True
 
     def _create(
         self, session_id: str, pool: str | None, profile: str | None, *, transient: bool = False

@@ -36,6 +36,8 @@ class SessionRemover:
         self._count = count
         self._expired = expired
         self._clock = clock
+        self.deletions = 0
+        """How many deletions by request have ended: what was loaded during one may be gone."""
 
     def close(self, session: SessionRuntime) -> None:
         """Remove *session* from memory. It is not saved any more."""
@@ -50,9 +52,10 @@ class SessionRemover:
         async with self._writer.deletion([key]):
             await self._writer.look_at_store()
             live = self._live_of(key)
-            if live is not None:
-                self.close(live)
+            self._close_all([key])
             (deleted,) = await self._store.delete([key])
+            self._close_all([key])  # it may have been loaded meanwhile
+            self.deletions += 1
         if not deleted and live is None:
             return False
         self._note_deleted(key, live.pool if live is not None else None)
@@ -63,11 +66,10 @@ class SessionRemover:
         keys = [Key(info["namespace"], info["session_id"]) for info in infos]
         async with self._writer.deletion(keys):
             await self._writer.look_at_store()
-            for key in keys:
-                live = self._live_of(key)
-                if live is not None:
-                    self.close(live)
+            self._close_all(keys)
             gone = await self._store.delete(keys)
+            self._close_all(keys)
+            self.deletions += 1
         for info, key, deleted in zip(infos, keys, gone, strict=True):
             if deleted:
                 self._note_deleted(key, info["pool"])
@@ -102,7 +104,8 @@ class SessionRemover:
                     page.append(expired._replace(reason=reason))
             keys = [expired.key for expired in page]
             async with self._writer.deletion(keys):
-                gone = await self._store.delete(keys, [expired.revision for expired in page])
+                revisions, starts = [each.revision for each in page], [each.start_time for each in page]
+                gone = await self._store.delete(keys, revisions, starts)
             for expired, deleted in zip(page, gone, strict=True):
                 if deleted:
                     live = self._live_of(expired.key)
@@ -111,16 +114,22 @@ class SessionRemover:
                     self._note_expired(expired.key, live.pool if live is not None else None, expired.reason, live)
                     reasons[expired.reason] += 1
                 else:
-                    spared.add(expired.key)  # saved by another process meanwhile
+                    spared.add(expired.key)  # saved, or created anew, by another process meanwhile
             if progress is not None:
                 progress(sum(gone))
 
     async def delete_one_expired(self, key: Key, record: PersistentSession, reason: ExpiryReason) -> None:
-        """Delete the session of *record*, unless another process has saved it meanwhile."""
+        """Delete the session of *record*, unless another process has saved it, or created it anew, meanwhile."""
         async with self._writer.deletion([key]):
-            (deleted,) = await self._store.delete([key], [record.revision])
+            (deleted,) = await self._store.delete([key], [record.revision], [record.start_time])
         if deleted:
             self._note_expired(key, record.pool, reason)
+
+    def _close_all(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            live = self._live_of(key)
+            if live is not None:
+                self.close(live)
 
     def _live_of(self, key: Key) -> SessionRuntime | None:
         live = self._live.get(key.session_id)

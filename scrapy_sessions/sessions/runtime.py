@@ -394,7 +394,7 @@ class SessionRuntime:
         if self._ended is not None:
             if (self.closed or self.status == "retired") and not self._ended.done():
                 self._ended.set_result(None)
-            if self._idle is not None and not self.in_flight and not self._idle.done():
+            if self._idle is not None and not (self.in_flight or self.alone) and not self._idle.done():
                 self._idle.set_result(None)
 
     def ended(self) -> asyncio.Future[None]:
@@ -405,9 +405,9 @@ class SessionRuntime:
         return self._ended
 
     async def wait_until_idle(self) -> None:
-        """Return when no request is in flight in the session."""
+        """Return when no request is in flight in the session, and no ``alone()`` block is open."""
         self.ended()  # only with it is there a look at this one
-        while self.in_flight:
+        while self.in_flight or self.alone is not None:
             if self._idle is None or self._idle.done():
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._idle])
@@ -425,13 +425,16 @@ class SessionRuntime:
     def _is_waited_for(self, at: float) -> bool:
         """Whether it only seems idle *at* that time: a request is in flight or waits, the site has asked for a pause,
         or its budget was used up until less than ``idle_timeout`` ago."""
-        now = time.monotonic()
         return (
             bool(self.in_flight or self.queue)
-            or self.not_before > now
-            or any(t > now for t in self.pauses.values())
+            or self.not_before > time.monotonic()
+            or self.pause_left() > 0
             or at < (self.rests_until or 0.0) + self.idle_timeout  # as the record: see models.expiry()
         )
+
+    def pause_left(self) -> float:
+        """Return for how many seconds from now on the last pause lasts that a site has asked for."""
+        return max(max(self.pauses.values(), default=0.0) - time.monotonic(), 0.0)
 
     def rest(self, now: float) -> float:
         """Return for how many seconds from *now* on (UNIX seconds) the budget lets no request go; 0: one may."""

@@ -118,6 +118,8 @@ class Saver:
                 continue
             # What came first may be another save of this process, and older than this one.
             if outcome in (Outcome.CONFLICT, Outcome.DELETED) and not session.closed:
+                # A store that sends a call again, as its answer was lost, finds what others saved on top of the first.
+                self._note_unanswered(session, base)
                 again.append(session)
                 continue
             del unsaved[session]
@@ -138,10 +140,13 @@ class Saver:
             return await (self._store.save(rows) if tokens is None else self._store.save(rows, tokens))
         except BaseException:
             for session, _, base in batch:
-                self._unanswered.setdefault(session, deque(maxlen=_UNANSWERED)).append(base)
+                self._note_unanswered(session, base)
             raise
         finally:
             del self._sent[id(batch)]
+
+    def _note_unanswered(self, session: SessionRuntime, base: Parts | Row) -> None:
+        self._unanswered.setdefault(session, deque(maxlen=_UNANSWERED)).append(base)
 
     def _settle(self, session: SessionRuntime, base: Parts | Row, revision: int) -> None:
         """Note that *base* is stored as *revision* of *session*."""
@@ -333,12 +338,12 @@ class Saver:
         base, expiry = base_of(session), theirs.expiry
         expired = expiry is not None and expiry[0] <= self._clock()
         if not session.revision and (expired or (base is not None and theirs.start_time < session.start_time)):
-            await self._store.delete([key], [row.revision])  # a new session takes its place
+            await self._store.delete([key], [row.revision], [row.start_time])  # a new session takes its place
             return True
         if base is not None and theirs.start_time > session.start_time:  # created by another process in a new store
             base = None
-        elif base is not None and (set(known) & set(stamps[:1]) or RECORD.is_older(theirs, base)):
-            base = theirs  # the store went back in time: nothing of it is newer
+        elif base is not None and _went_back(known, stamps, theirs, base):
+            base = theirs  # nothing of it is newer
             self._note_rollback()
         if session.awaits_login and _was_logged_in(session.awaits_login, base, theirs):
             # The generations of its own attempts, which may not have been saved, mean nothing beside that login.
@@ -360,6 +365,17 @@ class Saver:
 def _stamps(session: SessionRuntime) -> list[str]:
     """Return the stamps of what *session* is based on, and of what that replaced."""
     return [] if session.merge_base is None else session.merge_base.stamps.split()
+
+
+def _went_back(known: list[str], stamps: list[str], theirs: PersistentSession, base: PersistentSession) -> bool:
+    """Whether the store went back in time: whether *theirs*, with *stamps*, is older than *base*, with the stamps
+    *known*.
+
+    Where neither remembers the other, counters show it. Times don't: other processes may have other clocks.
+    """
+    if known and known[0] in stamps:
+        return False
+    return bool(set(known) & set(stamps[:1])) or RECORD.is_older(theirs, base)
 
 
 def _was_logged_in(sites: Iterable[str], base: PersistentSession | None, theirs: PersistentSession) -> bool:

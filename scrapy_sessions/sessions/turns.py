@@ -27,6 +27,10 @@ class Turns:
         """The sessions that are being saved alone."""
         return self._single
 
+    def is_taken(self, session: SessionRuntime) -> bool:
+        """Whether *session* is being saved or deleted."""
+        return _key(session) in self._busy()
+
     @asynccontextmanager
     async def many(self, sessions: Collection[SessionRuntime]) -> AsyncIterator[None]:
         """Wait until none of *sessions* is being saved alone, or deleted."""

@@ -78,16 +78,14 @@ class WriteBehind:
         if self._handed_over(self.add, session):
             return
         self._dirty[session] = None
-        if self._timer is None and (self._task is None or self._task.done()):
-            self._schedule()
+        self._go_on()
 
     def watch(self, session: SessionRuntime) -> None:
         """Look for changes of the mutable data of *session* at every save, at least once within the interval."""
         if self._handed_over(self.watch, session):
             return
         self._watched.add(session)
-        if self._timer is None and (self._task is None or self._task.done()):
-            self._schedule()
+        self._go_on()
 
     def discard(self, session: SessionRuntime) -> None:
         """Forget *session* without saving it."""
@@ -111,12 +109,26 @@ class WriteBehind:
         # conflict with it, and count everything twice.
         task = asyncio.ensure_future(saving)
         self._saving.add(task)
-        task.add_done_callback(self._saving.discard)
+        task.add_done_callback(self._finished)
         await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._saving.discard(task)
+        if self._dirty:  # it has failed, or others have changed meanwhile
+            self._go_on()
 
     async def look_at_store(self) -> None:
         """Have every live session saved again if the store was replaced."""
         await self._saver.look_at_store()
+
+    def is_saving(self, session: SessionRuntime) -> bool:
+        """Whether *session* is being saved at the moment."""
+        return self._turns.is_taken(session)
+
+    async def settled(self, session: SessionRuntime) -> None:
+        """Wait until *session* isn't being saved. If that fails, it has changed again."""
+        async with self._turns.deletion([Key(session.namespace, session.id)]):
+            pass
 
     def deletion(self, keys: Collection[Key]) -> AbstractAsyncContextManager[None]:
         """Return a context in which none of *keys* is saved."""
@@ -181,6 +193,10 @@ class WriteBehind:
             return False
         loop.call_soon_threadsafe(method, session)
         return True
+
+    def _go_on(self) -> None:
+        if self._timer is None and (self._task is None or self._task.done()):
+            self._schedule()
 
     def _schedule(self) -> None:
         if self._stopped:

@@ -101,10 +101,11 @@ class Outcome(Enum):
 
 
 class Expired(NamedTuple):
-    """A stored session past its expiry. It is deleted only if it still has this ``revision``."""
+    """A stored session past its expiry. It is deleted only if it still has this ``revision`` and ``start_time``."""
 
     key: Key
     revision: int
+    start_time: float
     reason: ExpiryReason
 
 
@@ -214,11 +215,17 @@ class SessionStore(ABC):
         """
 
     @abstractmethod
-    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
+    async def delete(
+        self,
+        keys: Sequence[Key],
+        revisions: Sequence[int] | None = None,
+        start_times: Sequence[float] | None = None,
+    ) -> list[bool]:
         """Delete *keys*, and return for each whether it was there. No byte of a deleted row stays in the store.
 
-        With *revisions*, a row is deleted only if it still has the revision beside its key. Without, what is in the
-        quarantine under these keys is deleted, too.
+        With *revisions*, a row is deleted only if it still has the revision beside its key, and with *start_times* only
+        if it also has that ``start_time``: another session may have been created under its key, and have the same
+        revision. Without *revisions*, what is in the quarantine under these keys is deleted, too.
         """
 
     @abstractmethod

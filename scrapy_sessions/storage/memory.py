@@ -102,15 +102,23 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
         self._rows[row.key] = row
         return Outcome.SAVED
 
-    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
+    async def delete(
+        self,
+        keys: Sequence[Key],
+        revisions: Sequence[int] | None = None,
+        start_times: Sequence[float] | None = None,
+    ) -> list[bool]:
         if revisions is None:
             self._quarantine = [entry for entry in self._quarantine if entry[0] not in keys]
             return [self._rows.pop(key, None) is not None for key in keys]
-        return [self._take(key, revision) is not None for key, revision in zip(keys, revisions, strict=True)]
+        starts: Sequence[float | None] = start_times or [None] * len(keys)
+        return [self._take(*each) is not None for each in zip(keys, revisions, starts, strict=True)]
 
-    def _take(self, key: Key, revision: int | None) -> Row | None:
+    def _take(self, key: Key, revision: int | None, start_time: float | None = None) -> Row | None:
         stored = self._rows.get(key)
-        return self._rows.pop(key) if stored is not None and stored.revision == revision else None
+        if stored is None or stored.revision != revision or start_time not in (None, stored.start_time):
+            return None
+        return self._rows.pop(key)
 
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
         return [
@@ -119,7 +127,7 @@ class MemoryStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
 
     async def expired(self, namespace: str | None, *, now: float, limit: int) -> list[Expired]:
         found = [
-            (row.expires_at, Expired(row.key, row.revision, row.expires_by))
+            (row.expires_at, Expired(row.key, row.revision, row.start_time, row.expires_by))
             for row in self._rows.values()
             if namespace in (None, row.namespace)
             and row.expires_at is not None

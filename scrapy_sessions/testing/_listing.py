@@ -141,19 +141,19 @@ class ListingContract(BaseContract, ability=SessionStore):
         assert _ids(await store.list(now=0.0, after=page[-1])) == ["s2", "s3"]
 
     async def test_expired(self, store: SessionStore) -> None:
-        """Expired sessions are found, the earliest first, with their revision and reason."""
+        """Expired sessions are found, the earliest first, with their revision, start time and reason."""
         await store.save(
             [
                 make_row("later", expires_at=3000.1, expires_by="max_age"),
                 make_row("just", expires_at=3000.0, expires_by="max_age"),
-                make_row("long", expires_at=10.0, expires_by="max_uses", status="retired"),
+                make_row("long", start_time=1000.25, expires_at=10.0, expires_by="max_uses", status="retired"),
                 make_row("never"),
             ]
         )
         await store.save([make_row("just", 2, expires_at=3000.0, expires_by="idle_timeout")])
         assert await store.expired("shop", now=3000.0, limit=10) == [
-            Expired(Key("shop", "long"), 1, "max_uses"),
-            Expired(Key("shop", "just"), 2, "idle_timeout"),
+            Expired(Key("shop", "long"), 1, 1000.25, "max_uses"),
+            Expired(Key("shop", "just"), 2, 1000.0, "idle_timeout"),
         ]
 
     async def test_expired_by_namespace(self, store: SessionStore) -> None:

@@ -213,6 +213,17 @@ class RowContract(BaseContract, ability=SessionStore):
         assert await store.delete([Key("shop", "alice"), Key("shop", "bob")], [1, 1]) == [True, False]
         assert await _ids(store) == ["bob"]
 
+    async def test_delete_of_another_session(self, store: SessionStore) -> None:
+        """With start times, delete leaves a session that has replaced the one that is meant, in the same revision."""
+        alice, bob = Key("shop", "alice"), Key("shop", "bob")
+        await store.save([make_row("alice", start_time=1000.25, expires_at=1.0, expires_by="max_age")])
+        (expired,) = await store.expired("shop", now=9.0, limit=9)
+        await store.delete([alice])
+        await store.save([make_row("alice", start_time=5000.125), make_row("bob", start_time=1000.25)])
+        assert await store.delete([alice, bob], [1, 1], [expired.start_time] * 2) == [False, True]
+        assert await store.delete([alice], [2], [5000.125]) == [False]
+        assert await store.delete([alice], [1], [5000.125]) == [True]
+
     async def test_quarantine(self, store: SessionStore) -> None:
         """No method reads a quarantined row; it is listed with its reason, the oldest first."""
         await store.save([make_row("b", expires_at=1.0, expires_by="max_age"), make_row("a"), make_row("c")])

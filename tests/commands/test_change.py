@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 
 from scrapy_sessions import SessionManager
 from scrapy_sessions.models import Cookie, Metrics, PersistentSession
+from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.storage import SQLiteStore
+from scrapy_sessions.storage.base import Key
 from tests.support.command_line import fill, make_project, on_terminal, sessions
 from tests.support.in_process import called
 
@@ -110,6 +114,39 @@ def test_delete_all(folder: Path) -> None:
     assert called(folder, "delete", "--all", "--namespace", "shop", "--yes").out == "3 sessions deleted\n"
     assert left(folder) == ALL[:2]
     assert called(folder, "delete", "--all", "--namespace", "shop", "--yes").code == 1
+
+
+def test_delete_all_while_a_crawl_saves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of a later page that a crawl saves meanwhile is deleted, too; a session that it creates is kept."""
+    now = time.time()
+    many = [record(f"s{number}", namespace="shop", last_activity=now - number) for number in range(600)]
+    fill(folder / ".scrapy" / "sessions" / "sessions.db", *many)
+    delete = SQLiteStore.delete
+    deleted: list[int] = []
+
+    async def delete_late(store: SQLiteStore, keys: Sequence[Key], *conditions: Any) -> list[bool]:
+        if not deleted:  # the first page is deleted, which doesn't have the last session
+            async with SessionManager(store=store, namespace="shop") as crawl:
+                last = await crawl.get("s599")
+                runtime_of(last).last_activity = time.time()
+                assert await crawl.save_session("s599", last)
+                assert await crawl.save_session("fresh", await crawl.get("fresh"))
+        deleted.append(len(keys))
+        return await delete(store, keys, *conditions)
+
+    monkeypatch.setattr(SQLiteStore, "delete", delete_late)
+    done = called(folder, "delete", "--all", "--namespace", "shop", "--yes")
+    assert (done.code, done.out) == (0, "603 sessions deleted\n")
+    assert deleted == [500, 102, 1]
+    assert left(folder) == [*ALL[:2], ("shop", "fresh")]
+
+
+def test_delete_all_of_a_clock_that_is_ahead(folder: Path) -> None:
+    """A session is deleted even if the clock of the machine that created it was ahead of this one."""
+    ahead = time.time() + 3600
+    fill(folder / ".scrapy" / "sessions" / "sessions.db", record("new", start_time=ahead, last_activity=ahead))
+    assert called(folder, "delete", "--all", "--yes").out == "6 sessions deleted\n"
+    assert left(folder) == []
 
 
 def test_cleanup(folder: Path) -> None:

@@ -8,13 +8,19 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import scrapy_sessions
-from scrapy_sessions import Cookie
+from scrapy_sessions import Cookie, PersistentSession
+from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.formats.records import dump
+from scrapy_sessions.storage import Key, Outcome, Row, SQLiteStore
+from scrapy_sessions.storage.codec import encode
 from tests.support.exchange import SECRET, STORE, loaded, rich_record, saved, sessions, stored
 from tests.support.in_process import delivered
 from tests.support.logins import login_cookie
@@ -161,6 +167,101 @@ def test_a_copied_request_contains_its_login(tmp_path: Path) -> None:
     newer = command.replace(SECRET, "newer").replace("DNT: 1", "DNT: 0")
     delivered(tmp_path, "import", "-", "alice", stdin=newer.encode())
     assert loaded(tmp_path, "alice").headers == {"*": {"DNT": "1"}, api: {"Authorization": "Bearer newer"}}
+
+
+def crawled(**changes: Any) -> PersistentSession:
+    """The record of an alice that a crawl has created with a browser and a proxy of its own."""
+    return rich_record(user_agent="Crawl/1", proxy="http://mine.example:1", headers={}, **changes)
+
+
+def creates(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let a crawl create alice while the command asks whether to import a proxy, which is answered with yes."""
+
+    def confirm(context: Context, question: str) -> bool:
+        with ThreadPoolExecutor(1) as threads:  # this one has an event loop that runs
+            threads.submit(saved, folder, crawled(**changes)).result()
+        return "a proxy" in question
+
+    monkeypatch.setattr(Context, "confirm", confirm)
+
+
+CURL = (
+    f"curl 'https://shop.example/' -x http://theirs.example:8080 -H 'User-Agent: File/1' -b 'sid={SECRET}new'".encode()
+)
+
+
+def test_a_session_that_is_created_meanwhile_keeps_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the cookies only, as one that existed before, and the output says so."""
+    saved(tmp_path, rich_record("bob"))
+    creates(tmp_path, monkeypatch)
+    out, errors = delivered(tmp_path, "import", "-", "alice", *NEW, stdin=CURL)
+    assert "alice of shop changed: cookies 1 changed" in out.decode()
+    assert "'alice' was created meanwhile: it keeps the identity that it has" in errors
+    assert "another user agent than the session" in errors
+    record = loaded(tmp_path, "alice")
+    assert (record.user_agent, record.profile_name, record.proxy) == ("Crawl/1", "laptop", "http://mine.example:1")
+    assert f"{SECRET}new" in {cookie.value for cookie in record.cookies}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "code", "said"),
+    [
+        ({}, ["--user-agent", "Mine/1"], 2, "exists and keeps the identity that it was created with: leave out --user"),
+        ({"status": "retired"}, [], 1, "'alice' is retired"),
+    ],
+)
+def test_a_session_that_is_created_meanwhile_may_be_unfit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    options: list[str],
+    code: int,
+    said: str,
+) -> None:
+    """An identity that was asked for is refused then, and so is a retired session: nothing is changed."""
+    saved(tmp_path, rich_record("bob"))
+    creates(tmp_path, monkeypatch, **changes)
+    _, errors = delivered(tmp_path, "import", "-", "alice", *NEW, *options, stdin=CURL, code=code)
+    assert said in errors
+    record = loaded(tmp_path, "alice")
+    assert (record.user_agent, record.revision) == ("Crawl/1", 1)
+
+
+def test_a_session_that_is_created_at_the_last_moment_keeps_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crawl saves it when the command has found none and is about to save its own: the two are not mixed."""
+    replace = SQLiteStore.replace
+
+    async def late(store: SQLiteStore, rows: Sequence[Row], there: Sequence[Row | None]) -> list[Outcome]:
+        await store.save([encode(crawled(revision=1))])
+        return await replace(store, rows, there)
+
+    monkeypatch.setattr(SQLiteStore, "replace", late)
+    out, errors = delivered(tmp_path, "import", "-", "alice", *NEW, "--yes", stdin=CURL)
+    assert "alice of shop changed" in out.decode()
+    assert "'alice' was created meanwhile" in errors
+    record = loaded(tmp_path, "alice")
+    assert (record.user_agent, record.proxy) == ("Crawl/1", "http://mine.example:1")
+
+
+def test_a_session_that_is_deleted_meanwhile_is_not_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An existing session was to be changed, and is deleted when the command loads it again: it doesn't come back."""
+    saved(tmp_path, rich_record())
+    load, loads = SQLiteStore.load, iter(range(9))
+
+    async def late(store: SQLiteStore, key: Key) -> Row | None:
+        if next(loads):
+            await store.delete([key])
+        return await load(store, key)
+
+    monkeypatch.setattr(SQLiteStore, "load", late)
+    _, errors = delivered(tmp_path, "import", "-", "alice", *NEW, stdin=CURL, code=1)
+    assert "'alice' was just deleted: import again" in errors
+    monkeypatch.undo()
+    assert stored(tmp_path, "alice") is None
 
 
 def test_our_own_command_is_imported(tmp_path: Path) -> None:

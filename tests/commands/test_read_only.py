@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions.models import PersistentSession
-from scrapy_sessions.storage.sqlite.migrations import LATEST
+from scrapy_sessions.storage.sqlite.file import APPLICATION_ID
+from scrapy_sessions.storage.sqlite.migrations import LATEST, migrate
 from tests.support.command_line import PROGRAM, Done, fill, run
 
 LIKE_OTHERS = """
@@ -101,9 +102,10 @@ def test_changing_needs_the_right_to_write(folder: Path) -> None:
 
 def test_an_older_schema_is_not_read(folder: Path) -> None:
     """A store of an older schema, which only a migration could make readable, is reported with a remedy."""
-    with closing(sqlite3.connect(folder / "kept" / "s.db")) as connection:
-        connection.execute(f"PRAGMA user_version = {LATEST - 1}")
-        connection.commit()
+    (folder / "kept" / "s.db").unlink()
+    with closing(sqlite3.connect(folder / "kept" / "s.db", isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        migrate(connection, upto=LATEST - 1)
     close_for_writing(folder)
     done = without_rights(folder, "list")
     assert (done.code, done.out) == (1, "")

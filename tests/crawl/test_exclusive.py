@@ -17,14 +17,12 @@ from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.utils.test import get_crawler
 
-from scrapy_sessions import BrowserSession, SessionConfig
+from scrapy_sessions import BrowserSession, Fetch, SessionConfig
 from scrapy_sessions.crawl.routing import SessionRouter
-from scrapy_sessions.exceptions import SessionConfigurationError, StoreError
-from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware
+from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.pools.claim import PICKED
 from scrapy_sessions.settings import SessionsSettings
-from scrapy_sessions.storage import Claim, Claims, MemoryStore, SQLiteStore
+from scrapy_sessions.storage import Claim, Claims, SQLiteStore
 from tests.support.crawl import ADDON, crawl, session_stats, sqlite_url
 from tests.support.site import Site
 from tests.support.spiders.worker import LosesFirst, Worker
@@ -252,92 +250,6 @@ async def test_an_idle_crawl_gives_them_back(site: Site, tmp_path: Path) -> None
     assert "claims_lost" not in session_stats(crawler)
 
 
-async def test_nothing_is_sent_under_an_expired_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a pause, a request that has its session already isn't sent, and others wait, until the claim is renewed. As
-    nobody has taken it, the session goes on as it was."""
-    passed = 0.0
-    settings = {"ADDONS": ADDON, "SESSIONS_STORE": "memory://", "SESSIONS_LEASE_TTL": TTL}
-    crawler = get_crawler(settings_dict={**settings, "SESSIONS_POOLS": pools(["alice"])})
-    extension = crawler.get_extension(SessionsExtension)
-    assert extension is not None
-    assert extension.router.exclusive is not None
-    at_75, at_960 = SessionMiddleware(extension.router), SessionCookiesMiddleware.from_crawler(crawler)
-    holdings = extension.router.exclusive.holdings["staff"]
-    monkeypatch.setattr(extension.router.guard, "_is_closing", lambda: False)  # there is no engine
-    monkeypatch.setattr(holdings, "_clock", lambda: time.monotonic() + passed)
-    first, second = (Request("http://shop.test/", meta={"session_pool": "staff"}) for _ in range(2))
-    waiting = at_75.process_request(first)
-    assert waiting is not None
-    assert await waiting is None
-    session = extension.router.registry.ready("alice")
-    passed = TTL
-    back = at_960.process_request(first)
-    assert isinstance(back, Request)
-    assert back.dont_filter
-    waiting = at_75.process_request(second)
-    assert waiting is not None
-    sent = asyncio.ensure_future(waiting)
-    await asyncio.sleep(0.05)
-    assert not sent.done()
-    await holdings._claim()
-    assert await sent is None
-    assert at_960.process_request(second) is None
-    assert at_75.process_request(back) is None
-    assert extension.router.registry.ready("alice") is session
-    await extension.close()
-    assert not holdings.held
-
-
-@pytest.mark.parametrize("carried_out", [True, False])
-async def test_a_session_given_back_without_an_answer_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, carried_out: bool
-) -> None:
-    """Another process may have it: it is used again when the store has said that it is still held, and nobody is told
-    that it was taken."""
-    settings = {"ADDONS": ADDON, "SESSIONS_STORE": "memory://", "SESSIONS_LEASE_TTL": TTL}
-    crawler = get_crawler(settings_dict={**settings, "SESSIONS_POOLS": pools(["alice"])})
-    extension = crawler.get_extension(SessionsExtension)
-    assert extension is not None
-    assert extension.router.exclusive is not None
-    at_75 = SessionMiddleware(extension.router)
-    holdings = extension.router.exclusive.holdings["staff"]
-    store = extension.router.registry.store
-    assert isinstance(store, MemoryStore)
-    monkeypatch.setattr(extension.router.guard, "_is_closing", lambda: False)  # there is no engine
-    waiting = at_75.process_request(Request("http://shop.test/", meta={"session_pool": "staff"}))
-    assert waiting is not None
-    assert await waiting is None
-    give_back = store.give_back
-
-    async def without_an_answer(*args: Any, **kwargs: Any) -> list[bool]:
-        if carried_out:
-            await give_back(*args, **kwargs)
-        raise StoreError("no answer in time")
-
-    monkeypatch.setattr(holdings, "_endure", lambda call: asyncio.Future())  # its task waits for this test
-    monkeypatch.setattr(store, "give_back", without_an_answer)
-    holdings._leave("alice")
-    await holdings._finish_leaving()
-    monkeypatch.setattr(store, "give_back", give_back)
-    if carried_out:
-        assert (await store.claim("default", "staff", "other", [], 1, TTL)).held
-    sent = []
-    for meta in ({"session_pool": "staff"}, {"session_id": "alice"}):
-        waiting = at_75.process_request(Request("http://shop.test/", meta=meta))
-        assert waiting is not None
-        sent.append(asyncio.ensure_future(waiting))
-    await asyncio.wait(sent, timeout=0.02)
-    assert not any(each.done() for each in sent)
-    await holdings._claim()
-    await asyncio.wait(sent, timeout=0.02)
-    assert all(each.done() is not carried_out for each in sent)
-    for each in sent:
-        each.cancel()
-    assert "has taken the session" not in caplog.text
-    assert "sessions/claims_lost" not in (crawler.stats.get_stats() if crawler.stats else {})
-    await extension.close()
-
-
 class SaysLabel(SessionConfig):
     """Sends the account along."""
 
@@ -393,6 +305,52 @@ async def test_while_the_store_fails_nobody_else_uses_a_session(site: Site) -> N
         assert crawler.stats is not None
         assert crawler.stats.get_value("finish_reason") == "finished"
         assert crawler.stats.get_value("item_scraped_count") == 120  # pages, and those that have failed
+
+
+class LogsInSlowly(SessionConfig):
+    """Waits between the two requests of a login, as for a code by mail."""
+
+    async def login(self, session: BrowserSession, fetch: Fetch) -> None:
+        spider = self.crawler.spider
+        assert isinstance(spider, Worker)
+        await fetch(Request(f"{spider.base}/login/form"))
+        await asyncio.sleep(1.5)
+        await fetch(Request(f"{spider.base}/login/code"))
+
+
+class Members(Worker):
+    session_config = LogsInSlowly
+
+
+async def test_a_login_may_take_longer_than_a_lease(site: Site, tmp_path: Path) -> None:
+    """The session is renewed while nothing is in flight in it but its login."""
+    settings = {"SESSIONS_LEASE_TTL": 0.4, "SESSIONS_POOLS": pools(["alice"])}
+    crawler, items = await work(site, tmp_path / "s.db", Members, pages=2, settings=settings)
+    assert [item["session"] for item in items] == ["alice"] * 2
+    assert [arrival.path for arrival in site.journal("/login")] == ["/login/form", "/login/code"]
+    assert "claims_lost" not in session_stats(crawler)
+
+
+async def test_a_pause_may_take_longer_than_a_lease(site: Site, tmp_path: Path) -> None:
+    """A session that the site has asked to pause isn't given back, and the pause isn't forgotten."""
+    settings = {"SESSIONS_LEASE_TTL": 0.4, "SESSIONS_POOLS": pools(["alice"])}
+    label = "page/0?fail=429&header=Retry-After:+2&times=1&key=pause&rest="
+    _, items = await work(site, tmp_path / "s.db", pages=1, settings=settings, label=label)
+    assert [item["session"] for item in items] == ["alice"]
+    first, second = site.journal("/page")
+    assert second.time - first.time > 1.9
+
+
+@pytest.mark.parametrize("now", ["exclusive", "plain", "named"])
+async def test_a_session_that_was_in_another_pool(site: Site, tmp_path: Path, now: str) -> None:
+    """The settings say which pool a session is of, not the record: that pool may have other sessions by now."""
+    await work(site, tmp_path / "s.db", pages=1, settings={"SESSIONS_POOLS": pools(["alice"])})
+    others = {"staff": {"sessions": ["bob"], "exclusive": True}}
+    if now != "named":
+        others["guests"] = {"sessions": ["alice"], "exclusive": now == "exclusive"}
+    meta = {"session_pool": None, "session_id": "alice"} if now == "named" else {"session_pool": "guests"}
+    _, items = await work(site, tmp_path / "s.db", pages=2, settings={"SESSIONS_POOLS": others}, metas=[meta] * 2)
+    assert [item["session"] for item in items] == ["alice"] * 2
 
 
 class Pauses(Worker):

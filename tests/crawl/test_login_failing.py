@@ -10,8 +10,9 @@ import pytest
 from scrapy import Request
 from scrapy.exceptions import CloseSpider
 
-from scrapy_sessions import BrowserSession, SessionConfig, Verdict
+from scrapy_sessions import BrowserSession, SessionConfig, SessionManager, Verdict
 from scrapy_sessions.exceptions import StoreError
+from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.storage import MemoryStore, Outcome
 from tests.support.login_configs import Fails, LogsIn, base_of
 from tests.support.shop import Shop, buy, failures, pages, spider_of, stat
@@ -273,3 +274,68 @@ async def test_a_session_used_up_by_its_next_login_makes_way(shop: Shop) -> None
     crawler = await buy(shop, settings, [{"path": "/secret/first?forget=1"}], then=FEW[:2])
     assert pages(crawler)[1:] == [(200, "Hello, alice")] * 2
     assert failures(crawler) == []
+
+
+class Deleted(LogsIn):
+    """The session is deleted during its first login, by another process or by the spider. *fails*: that login fails."""
+
+    elsewhere, fails, deleted = False, False, False
+
+    async def login(self, session: BrowserSession, fetch: Any) -> Verdict | bool | None:
+        answer = await super().login(session, fetch)
+        if self.deleted:
+            return answer
+        self.deleted = True
+        extension = self.crawler.get_extension(SessionsExtension)
+        assert extension is not None
+        manager = extension.router.manager
+        await manager.flush()  # else another process could not find it
+        if self.elsewhere:
+            async with SessionManager(store=manager.store, namespace=manager.namespace) as other:
+                assert await other.delete_session(session.id)
+        else:
+            assert await manager.delete_session(session.id)
+        return False if self.fails else answer
+
+
+class Elsewhere(Deleted):
+    elsewhere = True
+
+
+class FailsThen(Deleted):
+    fails = True
+
+
+class FailsElsewhere(Elsewhere, FailsThen):
+    pass
+
+
+@pytest.mark.parametrize("config", [Deleted, Elsewhere, FailsThen, FailsElsewhere])
+async def test_a_session_that_is_deleted_during_its_first_login_makes_way(
+    shop: Shop, caplog: pytest.LogCaptureFixture, config: type[Deleted]
+) -> None:
+    """It is not given up: the requests that waited get a new session, with a login of its own, and no failure."""
+    crawler = await asyncio.wait_for(buy(shop, {}, FEW, config), HANG)
+    assert pages(crawler) == [(200, "Hello, alice")] * len(FEW)
+    assert failures(crawler) == []
+    assert stat(crawler, "logins_given_up") is None
+    assert stat(crawler, "created") == 2
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+class Idles(LogsIn):
+    """Is idle for so long that its session expires and is replaced, and goes on then."""
+
+    async def login(self, session: BrowserSession, fetch: Any) -> Verdict | bool | None:
+        extension = self.crawler.get_extension(SessionsExtension)
+        assert extension is not None
+        await asyncio.sleep(0.3)
+        assert await extension.router.manager.get(session.id) is not session
+        return await super().login(session, fetch)
+
+
+async def test_a_login_that_outlasts_idle_timeout_does_not_repeat_for_ever(shop: Shop) -> None:
+    """A session that expired during its first login, and was replaced, is given up, unlike one that was deleted."""
+    crawler = await asyncio.wait_for(buy(shop, {"SESSIONS_IDLE_TIMEOUT": 0.2}, FEW[:1], Idles), HANG)
+    assert failures(crawler) == ["LoginFailed"]
+    assert "_IDLE_TIMEOUT" in str(spider_of(crawler).failures[0].value)

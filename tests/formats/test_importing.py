@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from scrapy_sessions.cookies.index import MAX_COOKIES_PER_SITE
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
 from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.settings import SessionsSettings
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, SQLiteStore
 from scrapy_sessions.storage.codec import decode
 from scrapy_sessions.testing import make_row
@@ -303,7 +305,7 @@ def test_a_kill_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     *killed, last = map(int, done.stdout.split())
     assert last == 0, done.stderr
-    assert killed == [-signal.SIGKILL] * 5  # begin, two that are replaced and a new one, commit
+    assert killed == [-signal.SIGKILL] * 6  # begin, the mark of a deletion, two that are replaced, a new one, commit
 
     async def left(number: int) -> list[tuple[float, object] | None]:
         store = SQLiteStore(tmp_path / f"{number}.db")
@@ -312,12 +314,46 @@ def test_a_kill_leaves_the_old_or_the_new(tmp_path: Path) -> None:
         await store.close()
         return found
 
-    for number in range(5):
+    for number in range(6):
         assert asyncio.run(left(number)) == [(1.0, "crawl"), (1.0, "crawl"), None]
-    assert asyncio.run(left(5)) == [(2.0, "file")] * 3
+    assert asyncio.run(left(6)) == [(2.0, "file")] * 3
 
 
 async def test_two_that_would_be_one_are_refused() -> None:
     """Two sessions of a file that would land in one place are refused before anything is saved."""
     with pytest.raises(SessionError, match="two sessions 'alice'"):
         await plan_records(None, [record(), record(start=2.0)], namespace=None, session_id=None)
+
+
+async def test_a_crawl_takes_over_what_was_imported() -> None:
+    """A backup of a session replaces it in a crawl that uses it, too; sessions that were deleted don't come back."""
+    store, counts = MemoryStore(), Counter[str]()
+
+    def count(name: str, n: int) -> None:
+        counts[name] += n
+
+    settings = SessionsSettings(save_interval=3600)
+    async with SessionManager(store=store, namespace="shop", settings=settings, on_event=count) as crawl:
+        alice, bob = [runtime_of(await crawl.get(name)) for name in ("alice", "bob")]
+        for session in (alice, bob):
+            session.pages_visited += 1
+            session.jar.set("sid", "good", domain="shop.example")
+        await crawl.flush()
+        backup = await crawl.load_session("alice")
+        assert backup is not None
+        alice.pages_visited += 1
+        alice.begin_login()
+        alice.jar.set("sid", "broken", domain="shop.example")
+        await crawl.flush()
+        async with SessionManager(store=store, namespace="shop") as command:
+            await command.delete_session("bob")
+        await save_records(store, await plan_records(store, [backup], namespace=None, session_id=None))
+        alice.changed()
+        await crawl.flush()
+        await crawl.flush()
+        assert alice.jar["sid"] == "good"
+    row = await store.load(Key("shop", "alice"))
+    assert row is not None
+    assert [cookie.value for cookie in decode(row).cookies] == ["good"]
+    assert await store.load(Key("shop", "bob")) is None
+    assert "store_replaced" not in counts

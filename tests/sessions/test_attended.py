@@ -50,6 +50,24 @@ async def test_it_wins_over_the_failed_logins_of_a_crawl() -> None:
         assert alice.data_of("data") == {"page": 7}
 
 
+async def test_a_crawl_that_works_on_keeps_its_data() -> None:
+    """What a spider has stored while the person logged in, in no new generation, is there after it, headers too."""
+    async with manager(store := MemoryStore()) as crawl, manager(store) as command:
+        alice = runtime_of(await crawl.get("alice"))
+        alice.set_data("data", {"cursor": 1})
+        await crawl.flush()
+        mine = await registry_of(command).detached("alice", "shop")
+        alice.set_data("data", {"cursor": 500})
+        alice.bound_headers.set("X-Token", "new", url="https://shop.example/")
+        await crawl.flush()
+        mine.jar.set("auth", "good", domain="shop.example")
+        assert await log_in(registry_of(command), mine)
+        alice.jar.set("theme", "dark", domain="shop.example")
+        await crawl.flush()
+        assert (alice.jar["auth"], alice.data_of("data")) == ("good", {"cursor": 500})
+        assert alice.bound_headers.get("X-Token", url="https://shop.example/") == "new"
+
+
 @pytest.mark.parametrize("imported", [False, True])
 async def test_it_wins_over_failed_logins_that_could_not_be_saved(imported: bool) -> None:
     """Generations of attempts that are only in memory don't matter for a session that waits for a person."""

@@ -97,6 +97,33 @@ async def test_another_process_saved_on_top() -> None:
     assert record.pages_visited == 6
 
 
+async def test_a_call_that_the_store_repeats() -> None:
+    """A store that sends a call again, as its answer was lost, answers with a conflict if another process has saved on
+    top of it meanwhile: the first call is recognised."""
+
+    class Repeating(Failing):
+        lost = False
+
+        async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+            outcomes = await super().save(rows, tokens)
+            if self.lost:
+                self.lost = False
+                async with manager_of(self) as other:
+                    await visit(other, "theirs")
+                outcomes = await super().save(rows, tokens)
+            return outcomes
+
+    store = Repeating()
+    async with manager_of(store) as one:
+        await visit(one, "first")
+        await one.flush()
+        await visit(one, "mine")
+        store.lost = True
+        await one.flush()
+    record = await stored(store)
+    assert (record.pages_visited, record.actions_performed) == (3, ["first", "mine", "theirs"])
+
+
 async def test_a_save_that_did_not_take_place() -> None:
     """A save that failed before it was carried out is done later, once, beside what others have saved meanwhile."""
     store = Deaf()

@@ -119,6 +119,34 @@ async def test_a_store_that_went_back(tmp_path: Path, saves: int, caplog: pytest
     assert caplog.text.count("went back in time") == 1
 
 
+async def test_another_clock_is_no_way_back() -> None:
+    """Processes whose clocks differ share a session: neither takes the other's times for those of an older store."""
+    store, counts = MemoryStore(), Counter[str]()
+    settings = SessionsSettings(save_interval=3600, idle_timeout=0.0)
+
+    def count(name: str, n: int) -> None:
+        counts[name] += n
+
+    async def use(manager: SessionManager, text: str, now: float) -> None:
+        session = runtime_of(await manager.get("alice"))
+        session.requests += 1
+        session.last_activity = now
+        session.set_data("data", {**session.data_of("data"), text: True})
+
+    def process() -> SessionManager:
+        return SessionManager(store=store, namespace="shop", settings=settings, on_event=count)
+
+    async with process() as ahead, process() as behind:
+        for number in range(5):
+            await use(ahead, f"ahead {number}", 1_000_000.0 + number)
+            await ahead.flush()
+            await use(behind, f"behind {number}", 999_900.0 + number)
+            await behind.flush()
+    async with process() as manager:
+        assert len((await manager.get("alice")).data) == 10
+    assert "store_replaced" not in counts
+
+
 async def test_all_live_sessions_are_saved_again(tmp_path: Path) -> None:
     """Sessions that didn't change since are restored in the store, too, and so are those that it has never had."""
     path = tmp_path / "s.db"

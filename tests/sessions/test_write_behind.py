@@ -175,6 +175,20 @@ async def test_a_failing_store_keeps_sessions_to_be_saved(caplog: pytest.LogCapt
         await until(lambda: any(b'"one","two"' in rows[0].body for rows in store.saves))
 
 
+async def test_a_single_save_that_fails_is_tried_again() -> None:
+    """By itself, within the interval: nothing else has to change before."""
+    store = Failing()
+    settings = SessionsSettings(save_interval=0.01)
+    async with SessionManager(store=store, namespace="shop", settings=settings) as manager:
+        session = await manager.get("alice")
+        store.broken.add("save")
+        with pytest.raises(StoreError):
+            await manager.save_session("alice", session)
+        store.broken.clear()
+        await until(lambda: store.saves)
+        assert [[row.session_id for row in rows] for rows in store.saves] == [["alice"]]
+
+
 async def test_a_second_failure_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
     """After a save that worked, the next failure is told of again."""
     store = Failing()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,11 @@ def test_hours_and_events_are_sought_by_time(tmp_path: Path, monkeypatch: pytest
         await store.hour_counts("shop", 1.0, 2.0)
         await store.hour_counts("shop", 1.0, 2.0, by_session=False)
         await store.events("shop", 1.0, 5)
+        asked.extend((sql, values) for sql, values in Recorder.asked if "SELECT" in sql)
         await store.close()
 
+    asked: list[tuple[str, Any]] = []
     asyncio.run(ask())
-    asked = [(sql, values) for sql, values in Recorder.asked if "SELECT" in sql]
     monkeypatch.undo()
     with contextlib.closing(sqlite3.connect(tmp_path / "s.db")) as connection:
         steps = [step for sql, values in asked for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]

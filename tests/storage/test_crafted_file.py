@@ -8,6 +8,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,6 +182,23 @@ def test_a_row_that_no_listing_can_show_is_set_aside(path: Path, change: str) ->
     found = doctor(path)
     assert "1 record could not be read and was quarantined" in found["quarantine"]
     assert "has a value that this package doesn't write" in found["quarantine"]
+
+
+async def test_a_healthy_row_in_the_place_of_a_crafted_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another process has set the row aside, and saved another one under its rowid, that one is left and listed."""
+    set_aside = SQLiteStore._set_aside
+
+    def late(store: SQLiteStore, *arguments: Any) -> None:
+        craft(path, "UPDATE sessions SET pages_visited = 3 WHERE session_id = 'alice'")
+        set_aside(store, *arguments)
+
+    monkeypatch.setattr(SQLiteStore, "_set_aside", late)
+    craft(path, "UPDATE sessions SET pages_visited = 'x' WHERE session_id = 'alice'")
+    store = SQLiteStore(path)
+    await store.open()
+    assert [info["pages_visited"] for info in await store.find("alice", now=0.0)] == [3]
+    assert await store.quarantined() == []
+    await store.close()
 
 
 EXPIRED = {

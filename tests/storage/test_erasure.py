@@ -15,7 +15,8 @@ from scrapy_sessions import Cookie, PersistentSession, SessionManager
 from scrapy_sessions.analytics.model import Event
 from scrapy_sessions.storage import Key, Outcome, SQLiteStore
 from scrapy_sessions.storage.sqlite import migrations
-from scrapy_sessions.storage.sqlite.file import APPLICATION_ID
+from scrapy_sessions.storage.sqlite import rows as row_statements
+from scrapy_sessions.storage.sqlite.file import APPLICATION_ID, is_to_erase, open_file
 from scrapy_sessions.testing import make_row
 from tests.support.command_line import fill, sessions
 
@@ -146,6 +147,38 @@ def test_quarantined_record(tmp_path: Path) -> None:
         assert await store.quarantined() == []
 
     with_store(tmp_path / "s.db", use)
+
+
+def delete_and_die(path: Path) -> None:
+    """Delete alice as a process does that is killed before it has erased her."""
+    with contextlib.closing(open_file(path, busy_timeout=5.0)) as connection:
+        assert row_statements.delete(connection, [Key("shop", "alice")], None, None) == [True]
+
+
+def test_a_killed_process(tmp_path: Path) -> None:
+    """What a process has deleted that was killed before it has erased it is erased by the next flush of any other."""
+    path = tmp_path / "s.db"
+
+    async def use(store: SQLiteStore) -> None:
+        await save_often(store)
+        delete_and_die(path)
+        assert files_with_mark(tmp_path) != []
+        await store.epoch()
+        assert files_with_mark(tmp_path) == []
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert not is_to_erase(connection)
+
+    with_store(path, use)
+
+
+def test_a_killed_process_and_a_command(tmp_path: Path) -> None:
+    """It is erased as well by any command, beside a crawl that does nothing."""
+    path = tmp_path / "s.db"
+    fill(path, record("alice"), record("bob", cookies=[], headers={}, data={}))
+    with in_use(path):
+        delete_and_die(path)
+        assert sessions(tmp_path, "list", "--ids", "--store", "s.db").out == "bob\n"
+        assert files_with_mark(tmp_path) == []
 
 
 def test_pruned_analytics(tmp_path: Path) -> None:

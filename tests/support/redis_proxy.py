@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,7 @@ class RedisProxy:
     """Forwards connections to *server*, within the event loop of the test.
 
     ``lose`` is how many of the next answers of scripts are lost: the server has carried out the script, and the
-    connection ends.
+    connection ends, after what ``meanwhile`` does. ``drop`` is how many of the next scripts don't reach the server.
 
     :param tls: the context of its own side, if that is TLS
     """
@@ -24,6 +25,8 @@ class RedisProxy:
     def __init__(self, server: RedisServer, tls: ssl.SSLContext | None = None) -> None:
         self.lose = 0
         self.lost = 0
+        self.drop = 0
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self._server = server
         self._tls = tls
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -50,6 +53,9 @@ class RedisProxy:
         async def requests() -> None:
             nonlocal script
             while data := await reader.read(1 << 20):
+                if self.drop and b"EVAL" in data:
+                    self.drop -= 1
+                    break
                 script = script or b"EVAL" in data
                 to_server.write(data)
             to_server.close()
@@ -60,6 +66,8 @@ class RedisProxy:
                 if self.lose and script and not data.startswith(b"-NOSCRIPT"):
                     self.lose -= 1
                     self.lost += 1
+                    if self.meanwhile is not None:
+                        await self.meanwhile()
                     break
                 script = False
                 writer.write(data)

@@ -64,10 +64,15 @@ class Failing(MemoryStore):
         self.saves.append(list(rows))
         return await super().save(rows, tokens)
 
-    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
+    async def delete(
+        self,
+        keys: Sequence[Key],
+        revisions: Sequence[int] | None = None,
+        start_times: Sequence[float] | None = None,
+    ) -> list[bool]:
         await asyncio.sleep(0)
         self._meet("delete")
-        return await super().delete(keys, revisions)
+        return await super().delete(keys, revisions, start_times)
 
     def _meet(self, name: str) -> None:
         if name in self.broken:

@@ -18,7 +18,9 @@ _SHARED = {  # what is put before a script, besides common.lua
     "give_back": ("give_back_quick", "times", "tokens", "pools"),
     **dict.fromkeys(("lease", "renew"), ("times", "tokens")),
     **dict.fromkeys(("add_analytics", "fold"), ("times", "counts")),
-    **dict.fromkeys(("delete", "expired", "find", "list", "load", "save", "set_aside"), ("sessions",)),
+    **dict.fromkeys(("expired", "find", "list", "load"), ("sessions",)),
+    **dict.fromkeys(("delete", "save", "set_aside"), ("calls", "sessions")),
+    "write_shared": ("calls",),
 }
 
 _INSTALL = "pip install 'scrapy-persistent-sessions[redis]'"

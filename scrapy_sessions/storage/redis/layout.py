@@ -10,6 +10,7 @@ they are on one shard, and one script can read and change them together:
 - ``epoch``: a random text, missing if the data was lost
 - ``quarantine``: a hash of what was quarantined, by number; ``q:<number>`` is what was stored
 - ``shared``: a hash, the shared data
+- ``call:<text>``: for a minute, the answer of a call that must not be carried out again; see ``lua/calls.lua``
 - ``h:<hour>``, ``t:<hour>``, ``hours``, ``events``: analytics; see ``lua/add_analytics.lua``
 
 ``sessions:namespaces`` is the set of all namespaces.

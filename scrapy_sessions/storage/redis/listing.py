@@ -106,7 +106,9 @@ async def expired(server: Server, namespace: str | None, set_aside: SetAside, no
     names = [namespace] if namespace is not None else await namespaces(server)
     parts = [await _expired(server, name, set_aside, now, limit) for name in names]
     rows = islice(heapq.merge(*parts, key=lambda row: (row.expires_at, row.namespace, row.session_id)), limit)
-    return [Expired(row.key, row.revision, row.expires_by) for row in rows if row.expires_by is not None]
+    return [
+        Expired(row.key, row.revision, row.start_time, row.expires_by) for row in rows if row.expires_by is not None
+    ]
 
 
 async def _expired(server: Server, namespace: str, set_aside: SetAside, now: float, limit: int) -> list[Row]:

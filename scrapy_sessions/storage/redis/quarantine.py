@@ -25,7 +25,8 @@ async def set_aside(server: Server, key: Key, revision: int | None, reason: str,
     wanted = "" if revision is None else str(revision)
     reason = " ".join(reason.split())  # a line of its own in the entry
     session_id = key.session_id.encode("utf-8", "surrogateescape")
-    return bool(await server.run("set_aside", key.namespace, session_id, wanted, now, reason))
+    moved = await server.run_once("set_aside", key.namespace, session_id, wanted, now, reason)
+    return bool(moved == b"1")
 
 
 async def entries(server: Server) -> list[Entry]:
@@ -36,16 +37,27 @@ async def entries(server: Server) -> list[Entry]:
 async def encrypt_all(server: Server, encrypt: Callable[[bytes], bytes]) -> None:
     """Replace the body of each entry by what *encrypt* makes of it. What was no session has none."""
     async for entry in _entries(server):
-        key = f"{prefix(entry.key.namespace)}q:{entry.number}"
-        if await server.command("TYPE", key) != b"hash" or await server.command("HSTRLEN", key, "b") > MAX_BODY:
-            continue
-        stored = await server.command("HGET", key, "b")
-        try:
-            body = unpacked(stored or b"")
-        except Malformed:
-            body = stored or b""
-        if (changed := encrypt(body)) != body:
-            await server.command("HSET", key, "b", packed(changed))
+        while not await _encrypt(server, entry, encrypt):
+            pass
+
+
+async def _encrypt(server: Server, entry: Entry, encrypt: Callable[[bytes], bytes]) -> bool:
+    """Replace the body of *entry*. Returns False if another process has changed or deleted it meanwhile."""
+    key = f"{prefix(entry.key.namespace)}q:{entry.number}"
+    if await server.command("TYPE", key) != b"hash" or await server.command("HSTRLEN", key, "b") > MAX_BODY:
+        return True
+    stored = await server.command("HGET", key, "b")
+    if stored is None:
+        return True
+    try:
+        body = unpacked(stored)
+    except Malformed:
+        body = stored
+    changed = encrypt(body)
+    if changed == body:
+        return True
+    replaced = await server.run("encrypt", entry.key.namespace, entry.number, stored, packed(changed))
+    return bool(replaced == 1)
 
 
 async def _entries(server: Server) -> AsyncIterator[Entry]:

@@ -21,7 +21,6 @@ from scrapy_sessions.storage.redis.listing import SetAside
 from scrapy_sessions.storage.redis.server import Server
 
 _OUTCOMES = (Outcome.SAVED, Outcome.CONFLICT, Outcome.DELETED, Outcome.FENCED, Outcome.FAULT)
-_SAVE, _REPLACE = ("save", "save"), ("replace", "again")  # when it is sent first, and again: see lua/save.lua
 # What one script gets or returns at most, so that it holds the server, and the event loop, for about a millisecond.
 _ROWS = 50
 _KEYS = 200
@@ -81,18 +80,18 @@ class RedisRows:
 
     async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None) -> list[Outcome]:
         conditions = [("", "") if row.revision == 1 else (str(row.revision - 1), repr(row.start_time)) for row in rows]
-        return await self._save(rows, conditions, tokens or [None] * len(rows), _SAVE)
+        return await self._save(rows, conditions, tokens or [None] * len(rows), "save")
 
     async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
         conditions = [("", "") if old is None else (str(old.revision), repr(old.start_time)) for old in stored]
-        return await self._save(rows, conditions, [None] * len(rows), _REPLACE)
+        return await self._save(rows, conditions, [None] * len(rows), "replace")
 
     async def _save(
         self,
         rows: Sequence[Row],
         conditions: Sequence[tuple[str, str]],
         tokens: Sequence[int | None],
-        mode: tuple[str, str],
+        mode: str,
     ) -> list[Outcome]:
         outcomes = [Outcome.FAULT] * len(rows)
         for namespace, places in _by_namespace(row.namespace for row in rows).items():
@@ -106,38 +105,46 @@ class RedisRows:
                     arguments += packed_row
                     size += sum(map(len, packed_row))
                 if part and (place == places[-1] or len(part) == _ROWS or size > _BYTES):
-                    found = await self._save_part(namespace, arguments, mode)
+                    once = mode == "replace" or ("", "") in [conditions[each] for each in part]
+                    found = await self._save_part(namespace, arguments, mode, once=once)
                     for each, outcome in zip(part, found, strict=True):
                         outcomes[each] = outcome
                     part, arguments, size = [], [], 0
         return outcomes
 
     async def _save_part(
-        self, namespace: str, arguments: Sequence[str | bytes], mode: tuple[str, str]
+        self, namespace: str, arguments: Sequence[str | bytes], mode: str, *, once: bool
     ) -> list[Outcome]:
+        """Save what *arguments* say. With *once*, it must not be done again after another process has deleted it."""
         server = self._server()
         await self.use(namespace)
         seen = self._epochs.get(namespace, "")
-        epoch, *outcomes = await server.run("save", namespace, seen, os.urandom(8).hex(), *arguments, mode=mode)
+        call = os.urandom(8).hex()
+        answer = await server.run("save", namespace, call if once else "", mode, seen, call, *arguments)
+        outcomes, _, epoch = answer.partition(b" ")
         self._note_epoch(namespace, seen, epoch)
         if not outcomes:
             raise StoreError(
                 f"The session store {server.location} has lost the data of namespace {namespace!r}: the sessions in "
                 f"memory are saved again"
             )
-        return [_OUTCOMES[outcome] for outcome in outcomes]
+        return [_OUTCOMES[digit - ord("0")] for digit in outcomes]
 
-    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None) -> list[bool]:
+    async def delete(
+        self, keys: Sequence[Key], revisions: Sequence[int] | None, start_times: Sequence[float] | None
+    ) -> list[bool]:
         deleted = [False] * len(keys)
         for namespace, places in _by_namespace(key.namespace for key in keys).items():
             for start in range(0, len(places), _KEYS):
                 part = places[start : start + _KEYS]
                 arguments: list[str] = []
                 for place in part:
-                    arguments += (keys[place].session_id, "" if revisions is None else str(revisions[place]))
-                was_there = await self._server().run("delete", namespace, *arguments)
+                    revision = "" if revisions is None else str(revisions[place])
+                    started = "" if start_times is None else repr(start_times[place])
+                    arguments += (keys[place].session_id, revision, started)
+                was_there = await self._server().run_once("delete", namespace, *arguments)
                 for place, each in zip(part, was_there, strict=True):
-                    deleted[place] = each == 1
+                    deleted[place] = each == ord("1")
         return deleted
 
     def _note_epoch(self, namespace: str, seen: str, epoch: bytes) -> None:

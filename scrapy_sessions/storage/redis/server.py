@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from random import random
@@ -65,19 +66,12 @@ class Server:
         )
         self._places = asyncio.Semaphore(_CONCURRENT)
 
-    async def run(self, name: str, namespace: str, *arguments: str | bytes | float, mode: tuple[str, ...] = ()) -> Any:
-        """Run the script *name* for *namespace*, and return its reply. Raises as :meth:`call`.
-
-        With *mode*, its first argument is the first text of that, and the second one if it may have been run already.
-        """
+    async def run(self, name: str, namespace: str, *arguments: str | bytes | float) -> Any:
+        """Run the script *name* for *namespace*, and return its reply. Raises as :meth:`call`."""
         code = script(name)
-        key = prefix(namespace)
-        first = mode[:1]
+        words = (1, prefix(namespace), *arguments)
 
         async def evaluate() -> Any:
-            nonlocal first
-            words = (1, key, *first, *arguments)
-            first = mode[1:]
             try:
                 return await self.client.execute_command("EVALSHA", code.digest, *words)
             except self._errors.NoScriptError:
@@ -85,6 +79,10 @@ class Server:
                 return await self.client.execute_command("EVAL", code.text, *words)
 
         return await self.call(evaluate)
+
+    async def run_once(self, name: str, namespace: str, *arguments: str | bytes | float) -> Any:
+        """As :meth:`run`, for a script that takes the random text of ``lua/calls.lua``."""
+        return await self.run(name, namespace, os.urandom(8).hex(), *arguments)
 
     async def command(self, *words: str | bytes | float) -> Any:
         """Run a command, and return its reply. Raises as :meth:`call`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -191,8 +190,13 @@ class RedisStore(SessionStore, LeaseStore, ClaimStore, SharedStore, AnalyticsSto
         return await self._rows.replace(rows, stored)
 
     @_operation
-    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
-        return await self._rows.delete(keys, revisions)
+    async def delete(
+        self,
+        keys: Sequence[Key],
+        revisions: Sequence[int] | None = None,
+        start_times: Sequence[float] | None = None,
+    ) -> list[bool]:
+        return await self._rows.delete(keys, revisions, start_times)
 
     @_operation
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
@@ -289,8 +293,7 @@ class RedisStore(SessionStore, LeaseStore, ClaimStore, SharedStore, AnalyticsSto
     @_operation
     async def write_shared(self, namespace: str, version: int, body: bytes) -> bool:
         await self._rows.use(namespace)
-        call = os.urandom(8).hex()
-        return bool(await self._run("write_shared", namespace, version, packed(body), call))
+        return bool(await self._opened().run_once("write_shared", namespace, version, packed(body)) == b"1")
 
     @_operation
     async def add_analytics(

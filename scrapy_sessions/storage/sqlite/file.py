@@ -123,11 +123,35 @@ def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") 
         raise
 
 
+# In the file, so that any process erases what one has deleted that was killed before it did so itself.
+_NOTE_DELETION = "UPDATE store SET deletions = deletions + 1"
+_TO_ERASE = "SELECT deletions FROM store WHERE deletions != erased"
+_NOTE_ERASED = "UPDATE store SET erased = ?"
+
+
+def note_deletion(connection: sqlite3.Connection) -> None:
+    """Note that :func:`erase` is to be called. Call it in the transaction that deletes content."""
+    connection.execute(_NOTE_DELETION)
+
+
+def is_to_erase(connection: sqlite3.Connection) -> bool:
+    """Whether the WAL may contain what this process or another one has deleted."""
+    return connection.execute(_TO_ERASE).fetchone() is not None
+
+
 def erase(connection: sqlite3.Connection, *, patience: float, busy_timeout: float) -> bool:
-    """Take deleted content out of the WAL, too. Returns False if other processes read it for all of *patience* (s)."""
+    """Take deleted content out of the WAL, too. Returns False if other processes use it for all of *patience* (s)."""
     connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
     try:
+        noted = connection.execute(_TO_ERASE).fetchone()
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if noted and not busy:
+            # The number from before: what is deleted meanwhile is still to be erased.
+            connection.execute(_NOTE_ERASED, noted)
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        return False  # it is done once more
     finally:
         connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
     return not busy

@@ -47,7 +47,14 @@ _CHECKS = {
     "expires_at": TIME,
 }
 _COLUMNS = f"{', '.join(_CHECKS)}, rowid"
-_EXPIRED_CHECKS = {"expires_at": NUMBER, "namespace": NAME, "session_id": NAME, "revision": COUNT, "expires_by": REASON}
+_EXPIRED_CHECKS = {
+    "expires_at": NUMBER,
+    "namespace": NAME,
+    "session_id": NAME,
+    "revision": COUNT,
+    "start_time": NUMBER,
+    "expires_by": REASON,
+}
 _FIND = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? ORDER BY namespace"
 _PAGE = f"SELECT {_COLUMNS} FROM sessions WHERE namespace = ? AND pool IS ?"
 # One seek in the index per namespace and pool; DISTINCT would read the whole index.
@@ -68,8 +75,8 @@ _POOLS = """
     )
     SELECT name FROM pools
 """  # the last row is always NULL, the pool of named sessions
-_EXPIRED = """
-    SELECT expires_at, namespace, session_id, revision, expires_by, rowid FROM sessions
+_EXPIRED = f"""
+    SELECT {", ".join(_EXPIRED_CHECKS)}, rowid FROM sessions
     WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at, session_id LIMIT ?
 """
 
@@ -137,7 +144,7 @@ def read_expired(connection: sqlite3.Connection, namespace: str | None, now: flo
     for page in pages:
         check_rows(page, _EXPIRED_CHECKS)
     found = islice(heapq.merge(*pages), limit)
-    return [Expired(Key(name, session_id), revision, by) for _, name, session_id, revision, by, _ in found]
+    return [Expired(Key(name, session_id), *columns) for _, name, session_id, *columns, _ in found]
 
 
 def _spaces(connection: sqlite3.Connection, namespace: str | None) -> Sequence[str]:

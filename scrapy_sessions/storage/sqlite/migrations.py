@@ -191,6 +191,23 @@ def _batches(connection: sqlite3.Connection) -> None:
     """)
 
 
+def _expiry(connection: sqlite3.Connection) -> None:
+    # With start_time, so that what has expired isn't confused with a session that takes its place.
+    connection.execute("DROP INDEX sessions_by_expiry")
+    connection.execute("""
+        CREATE INDEX sessions_by_expiry ON sessions (
+            namespace, expires_at, session_id, revision, start_time, expires_by
+        )
+        WHERE expires_at IS NOT NULL
+    """)
+
+
+def _erasing(connection: sqlite3.Connection) -> None:
+    # How many transactions have deleted content, and how many of them had done so when the WAL was last emptied.
+    for column in ("deletions", "erased"):
+        connection.execute(f"ALTER TABLE store ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: tuple[tuple[int, Migration], ...] = (
     (1, _sessions),
     (2, _quarantine),
@@ -200,6 +217,8 @@ MIGRATIONS: tuple[tuple[int, Migration], ...] = (
     (6, _stamps),
     (7, _claims),
     (8, _batches),
+    (9, _expiry),
+    (10, _erasing),
 )
 
 LATEST = MIGRATIONS[-1][0]

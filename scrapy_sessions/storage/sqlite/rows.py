@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from scrapy_sessions.storage.base import Key, Outcome, Row
 from scrapy_sessions.storage.sqlite.claims import any_fenced
-from scrapy_sessions.storage.sqlite.file import transaction
+from scrapy_sessions.storage.sqlite.file import note_deletion, transaction
 
 _COLUMNS = (
     "namespace, session_id, pool, profile_name, status, start_time, last_activity, expires_at, expires_by, "
@@ -40,6 +40,7 @@ _REPLACE = f"{_SET}, start_time = ? WHERE session_id = ? AND namespace = ? AND r
 _STORED = "SELECT start_time, revision, stamps FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE = "DELETE FROM sessions WHERE session_id = ? AND namespace = ?"
 _DELETE_REVISION = f"{_DELETE} AND revision IS ?"
+_DELETE_STORED = f"{_DELETE_REVISION} AND start_time IS coalesce(?, start_time)"
 _QUARANTINE = """
     INSERT INTO quarantine (namespace, session_id, revision, reason, set_aside, body)
     SELECT coalesce(CAST(namespace AS TEXT), ''), coalesce(CAST(session_id AS TEXT), ''), coalesce(revision, 0), ?, ?,
@@ -90,18 +91,26 @@ def save(connection: sqlite3.Connection, rows: Sequence[Row], tokens: Sequence[i
 
 def replace(connection: sqlite3.Connection, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
     with transaction(connection):
+        note_deletion(connection)
         return [_replace_one(connection, row, old) for row, old in zip(rows, stored, strict=True)]
 
 
-def delete(connection: sqlite3.Connection, keys: Sequence[Key], revisions: Sequence[int] | None) -> list[bool]:
+def delete(
+    connection: sqlite3.Connection,
+    keys: Sequence[Key],
+    revisions: Sequence[int] | None,
+    start_times: Sequence[float] | None,
+) -> list[bool]:
     with transaction(connection):
+        note_deletion(connection)
         if revisions is None:
             connection.executemany(_DELETE_QUARANTINED, [(key.session_id, key.namespace) for key in keys])
             cursors = [connection.execute(_DELETE, (key.session_id, key.namespace)) for key in keys]
         else:
+            starts: Sequence[float | None] = start_times or [None] * len(keys)
             cursors = [
-                connection.execute(_DELETE_REVISION, (key.session_id, key.namespace, revision))
-                for key, revision in zip(keys, revisions, strict=True)
+                connection.execute(_DELETE_STORED, (key.session_id, key.namespace, revision, start))
+                for key, revision, start in zip(keys, revisions, starts, strict=True)
             ]
     return [cursor.rowcount == 1 for cursor in cursors]
 
@@ -122,13 +131,14 @@ def set_aside(connection: sqlite3.Connection, key: Key, revision: int | None, re
 
 
 def set_aside_rows(connection: sqlite3.Connection, rowids: Sequence[int], reason: str, now: float) -> None:
-    with transaction(connection):
-        connection.executemany(_QUARANTINE_ROW, [(reason, now, rowid) for rowid in rowids])
-        connection.executemany(_DELETE_ROW, [(rowid,) for rowid in rowids])
+    """Move the rows to the quarantine. Call it in the transaction that has read them: rowids are used again."""
+    connection.executemany(_QUARANTINE_ROW, [(reason, now, rowid) for rowid in rowids])
+    connection.executemany(_DELETE_ROW, [(rowid,) for rowid in rowids])
 
 
 def encrypt_rest(connection: sqlite3.Connection, encrypt: Callable[[bytes], bytes]) -> None:
     with transaction(connection):
+        note_deletion(connection)
         for table in ("quarantine", "shared"):
             rowids = [rowid for (rowid,) in connection.execute(f"SELECT rowid FROM {table}")]
             for rowid in rowids:

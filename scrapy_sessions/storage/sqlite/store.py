@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -31,7 +32,16 @@ from scrapy_sessions.storage.encryption import check_key
 from scrapy_sessions.storage.retention import PruneSchedule
 from scrapy_sessions.storage.sqlite import analytics, claims, leases, listing
 from scrapy_sessions.storage.sqlite import rows as row_statements
-from scrapy_sessions.storage.sqlite.file import Places, erase, explain, open_file, places_of, transaction
+from scrapy_sessions.storage.sqlite.file import (
+    Places,
+    erase,
+    explain,
+    is_to_erase,
+    note_deletion,
+    open_file,
+    places_of,
+    transaction,
+)
 from scrapy_sessions.storage.sqlite.values import Malformed, decoded, is_undecodable
 
 if TYPE_CHECKING:  # it loads pydantic, which a store does without
@@ -79,7 +89,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
         self._connection: sqlite3.Connection | None = None  # used in the executor's thread only, as sqlite3 requires
         self._places: Places = ()
         self._reopened = 0
-        self._to_erase = False  # whether the WAL may contain what was deleted
+        self._to_erase = False  # whether the WAL may contain what this process has deleted
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r})"
@@ -126,8 +136,13 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
     async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
         return await self._call(self._erasing, row_statements.replace, rows, stored)
 
-    async def delete(self, keys: Sequence[Key], revisions: Sequence[int] | None = None) -> list[bool]:
-        return await self._call(self._erasing, row_statements.delete, keys, revisions)
+    async def delete(
+        self,
+        keys: Sequence[Key],
+        revisions: Sequence[int] | None = None,
+        start_times: Sequence[float] | None = None,
+    ) -> list[bool]:
+        return await self._call(self._erasing, row_statements.delete, keys, revisions, start_times)
 
     async def find(self, session_id: str, *, now: float) -> list[SessionInfo]:
         return listing.infos(await self._read(listing.find, session_id), now, self.location)
@@ -253,6 +268,8 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
             try:
                 if self._to_erase:  # now, because this may not be the last process, whose close() removes the WAL
                     self._erase(connection, _ERASE_AT_CLOSE)
+                else:
+                    self._erase_for_others(connection, _ERASE_SOON)
                 connection.close()
             except sqlite3.Error as error:
                 raise explain(error, self.location, self._busy_timeout) from error
@@ -271,6 +288,8 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
             self._open_again(connection, path, moved=there[0] != self._places[0])
         elif self._to_erase:
             self._erase(connection, _ERASE_SOON)
+        else:
+            self._erase_for_others(connection, 0.0)
         return f"{leases.epoch(self._opened())} {self._reopened}"
 
     def _open_again(self, connection: sqlite3.Connection, path: Path, *, moved: bool) -> None:
@@ -288,6 +307,12 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
 
     def _erase(self, connection: sqlite3.Connection, patience: float) -> None:
         self._to_erase = not erase(connection, patience=patience, busy_timeout=self._busy_timeout)
+
+    def _erase_for_others(self, connection: sqlite3.Connection, patience: float) -> None:
+        """Erase what another process has deleted. That does it itself, unless it was killed or had no patience left."""
+        with suppress(sqlite3.Error):  # this process may not write, say, and its own calls raise for other faults
+            if is_to_erase(connection):
+                erase(connection, patience=patience, busy_timeout=self._busy_timeout)
 
     def _erasing(
         self,
@@ -315,11 +340,27 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
             try:
                 with transaction(connection, "BEGIN"):
                     return query(connection, *args, **kwargs)
-            except Malformed as fault:  # noqa: PERF203  # it ends with the first result
-                self._set_aside(connection, fault)
+            except Malformed:  # noqa: PERF203  # it ends with the first result
+                self._set_aside(connection, partial(query, connection, *args, **kwargs))
 
-    def _set_aside(self, connection: sqlite3.Connection, fault: Malformed) -> None:
-        """Move the rows of *fault* to the quarantine, so that the others can be read."""
+    def _set_aside(self, connection: sqlite3.Connection, read: Callable[[], object]) -> None:
+        """Move the rows that *read* finds malformed to the quarantine, so that the others can be read."""
+        with transaction(connection):
+            # Read again: another process may have moved them meanwhile, and healthy rows may have their rowids.
+            try:
+                read()
+            except Malformed as fault:
+                moved = self._set_aside_rows(connection, fault)
+            else:
+                return
+        logger.error(
+            "Another program has changed the stored records of %s, and they can't be read. They were moved to the "
+            "quarantine of %s; other sessions are not affected",
+            ", ".join(f"session {key.session_id!r:.300} in namespace {key.namespace!r:.300}" for key, _ in moved[:5]),
+            self.location,
+        )
+
+    def _set_aside_rows(self, connection: sqlite3.Connection, fault: Malformed) -> list[tuple[Key, str]]:
         if not fault.rowids:
             raise StoreError(
                 f"The session store {self.location} has analytics that this package doesn't write, in the column "
@@ -328,13 +369,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
             )
         reason = f"its column {fault.column} has a value that this package doesn't write"
         row_statements.set_aside_rows(connection, fault.rowids, reason, self._clock())
-        moved = row_statements.quarantined(connection)[-len(fault.rowids) :]
-        logger.error(
-            "Another program has changed the stored records of %s, and they can't be read. They were moved to the "
-            "quarantine of %s; other sessions are not affected",
-            ", ".join(f"session {key.session_id!r:.300} in namespace {key.namespace!r:.300}" for key, _ in moved[:5]),
-            self.location,
-        )
+        return row_statements.quarantined(connection)[-len(fault.rowids) :]
 
     def _read_shared(self, connection: sqlite3.Connection, namespace: str) -> tuple[bytes | None, int]:
         found = connection.execute(_READ_SHARED, (namespace,)).fetchone()
@@ -358,6 +393,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
             analytics.add(connection, hours, events)
             if self._prune_schedule.due(self, now, len(hours), len(events)):
                 analytics.drop(connection, self, now)
+                note_deletion(connection)
                 self._to_erase = True
 
     async def list_with_expiry(

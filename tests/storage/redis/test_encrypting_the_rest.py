@@ -34,3 +34,22 @@ async def test_bodies_are_replaced(redis_server: RedisServer) -> None:
         assert bob.body == b"bob 1"
         assert [key for key, _ in await store.quarantined()] == [ALICE, CAROL]
         assert (await store.quarantined())[0][1] == "a reason of two lines"
+
+
+async def test_what_changes_meanwhile(redis_server: RedisServer) -> None:
+    """A body that is deleted while it is encrypted isn't brought back; one that is replaced is read again."""
+    async with open_store(redis_server.url) as store, client_of(redis_server.url) as client:
+        await store.save([make_row("alice", body=b"secret"), make_row("bob", body=b"old")])
+        assert await store.quarantine(ALICE, 1, "broken")
+        assert await store.quarantine(Key("shop", "bob"), 1, "broken")
+
+        def change(body: bytes) -> bytes:
+            if body == b"secret":
+                redis_server.tell("DEL sessions:{shop}:q:1")
+            elif body == b"old":
+                redis_server.tell("HSET sessions:{shop}:q:2 b pnew")
+            return encrypt(body)
+
+        await store.encrypt_rest(change)
+        assert await client.keys("sessions:{shop}:q:*") == [b"sessions:{shop}:q:2"]
+        assert await client.hget("sessions:{shop}:q:2", "b") == b"p!wen"
