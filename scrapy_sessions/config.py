@@ -171,8 +171,9 @@ class SessionConfig:
         """Log *session* in. Called once for a new or expired session, however many requests wait for it.
 
         ``response = await fetch(request)`` sends any number of requests in the session. Redirects are followed,
-        robots.txt and delays are obeyed, the HTTP cache is bypassed; the responses get no verdict. The result is saved
-        at once, before the requests that wait are sent.
+        robots.txt and delays are obeyed, the HTTP cache is bypassed; the responses get no verdict. Tasks that the login
+        starts, such as those of ``asyncio.gather()``, use *fetch*, too: there, ``session.fetch()`` waits for the login.
+        The result is saved at once, before the requests that wait are sent.
 
         A login fails if it raises, or returns ``False`` or a verdict other than OK. It is tried again, up to
         ``SESSIONS_LOGIN_ATTEMPTS`` times; ``BLOCKED`` ends the attempts at once.

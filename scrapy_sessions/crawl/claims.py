@@ -33,8 +33,9 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-SINCE = "_session_claim_since"
-"""The meta key of a request that waits for a session of an exclusive pool: in which process, and since when."""
+WAITED = "_session_claim_waited"
+"""The meta key of a request that waits for a session of an exclusive pool: in which process, and for how many seconds
+up to now. The time in which it is put off to the scheduler, and isn't in the line, doesn't count."""
 
 _RETRY = 1.0  # seconds until a call that has failed is tried again: the store itself repeats it before
 
@@ -85,7 +86,6 @@ class Holdings:
         self._only_free = False  # whether nothing is taken after the first call, and all is kept until the end
         self._pausing = False  # whether nothing is taken, so that another process can
         self._ending = False  # whether all is given back, as nothing is needed any more
-        self._in_line_since = 0.0
         self._waiting = 0
         self._calling = asyncio.Lock()  # or a session could be renewed while it is given back
         self._changed: asyncio.Future[None] | None = None  # what requests wait for
@@ -133,27 +133,28 @@ class Holdings:
 
     async def wait(self, request: Request) -> None:
         """Wait until something has changed. Raises :exc:`~scrapy_sessions.exceptions.PoolBusy`."""
-        now = self._clock()
-        if self._task is None or self._task.done():
-            self._in_line_since = now
-            self._task = asyncio.ensure_future(self._run())
-        holder, since = request.meta.get(SINCE, (None, now))
+        began = self._clock()
+        holder, waited = request.meta.get(WAITED, (None, 0.0))
         if holder != self._holder:
-            request.meta[SINCE] = [self._holder, since := now]
-        # A request that was put off meanwhile, and isn't counted as waiting, wasn't in the line if nobody was.
-        left = max(since, self._in_line_since) + self._timeout - now
+            waited = 0.0
+        left = self._timeout - waited
         if left <= 0:
             raise PoolBusy(
                 f"Other processes have the sessions of the exclusive pool {self.pool.name!r} for {self._timeout:g} s "
                 "(SESSIONS_CLAIM_TIMEOUT): add sessions to it, or run fewer processes"
             )
         self._waiting += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._run())
+        elif self._ending:
+            self._poked.set()
         try:
             if self._changed is None:
                 self._changed = asyncio.get_running_loop().create_future()
             await self._guard.wait(asyncio.wait([self._changed], timeout=left))
         finally:
             self._waiting -= 1
+            request.meta[WAITED] = [self._holder, waited + self._clock() - began]
 
     async def take_free(self) -> None:
         """Take the sessions that no process holds, and keep them; never wait in line for the others.
@@ -182,12 +183,12 @@ class Holdings:
             answer = await self._endure(self._claim)
             if self._only_free and answer.place:  # leave the line
                 answer = await self._endure(self._claim)
-            await self._until_next(answer)
+            if self.held or not self._ending:
+                await self._until_next(answer)
         with suppress(StoreError):
             await self._store.claim(self._namespace, self.pool.name, self._holder, [], 0, self._ttl)
         self._task = None
         if self._waiting:  # meanwhile
-            self._in_line_since = self._clock()
             self._task = asyncio.ensure_future(self._run())
 
     def _is_needed(self) -> bool:
@@ -246,9 +247,9 @@ class Holdings:
 
     async def _claim(self) -> Claims:
         """Renew what is held, and take more. Gives back what is beyond the share of this process."""
-        want = len(self.held) if self._pausing else self.pool.size
-        self._pausing = False
         async with self._calling:
+            want = len(self.held) if self._pausing else self.pool.size
+            self._pausing = False
             self._poked.clear()
             began, before = self._clock(), list(self.held)
             answer = await self._store.claim(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from scrapy_sessions.crawl.claims import SINCE, Holdings
+from scrapy_sessions.crawl.claims import WAITED, Holdings
 from scrapy_sessions.exceptions import SessionLost
 from scrapy_sessions.storage.abilities import ClaimStore
 
@@ -86,7 +86,7 @@ class ExclusivePools:
             if own and wanted.session_id not in found.held:
                 raise SessionLost(f"The session {wanted.session_id!r} is used by another process now")
             await found.wait(request)
-        request.meta.pop(SINCE, None)
+        request.meta.pop(WAITED, None)
         return settled
 
     async def take_free(self) -> None:

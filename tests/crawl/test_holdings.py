@@ -13,7 +13,7 @@ from scrapy import Request
 from scrapy.utils.test import get_crawler
 
 from scrapy_sessions.crawl.asking import QUESTION
-from scrapy_sessions.crawl.claims import SINCE
+from scrapy_sessions.crawl.claims import WAITED
 from scrapy_sessions.exceptions import PoolBusy, SessionLost, StoreError
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware
@@ -242,20 +242,24 @@ async def test_a_session_that_is_gone_ends_an_alone_block(monkeypatch: pytest.Mo
                 await fetch(Request("http://shop.test/send", method="POST"))
 
 
-async def test_who_was_put_off_begins_to_wait_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that waited long ago, and was in no line since, claims; one that was in the line is refused."""
+async def test_only_the_time_in_the_line_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that was put off for long goes on waiting where it was; one that has waited for long is refused."""
+    passed = 0.0
     async with process(monkeypatch) as one:
-        long_ago = [one.holdings._holder, time.monotonic() - 2 * one.holdings._timeout]
-        request, waiting = one.begin({"session_pool": "staff", SINCE: list(long_ago)})
-        assert await waiting is None
-        one.end(request)
-        one.leave()
-        await until(lambda: not one.holdings.held)
-        _, waiting = one.begin({"session_pool": "staff", SINCE: list(long_ago)})
+        monkeypatch.setattr(one.holdings, "_clock", lambda: time.monotonic() + passed)
+        await one.store.enrol("default", "staff", "other", ["alice"], 10 * TTL)
+        assert await one.others() == ["alice"]
+        request, waiting = one.begin()
+        await asyncio.sleep(0.02)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        holder, waited = request.meta[WAITED]
+        assert 0 < waited < one.holdings._timeout
+        passed = 10 * one.holdings._timeout
+        _, waiting = one.begin(request.meta)
         await asyncio.sleep(0.02)
         assert not waiting.done()
-        monkeypatch.setattr(one.holdings, "_in_line_since", float("-inf"))
-        _, refused = one.begin({"session_pool": "staff", SINCE: list(long_ago)})
-        with pytest.raises(PoolBusy):
-            await refused
         waiting.cancel()
+        _, waiting = one.begin({**request.meta, WAITED: [holder, one.holdings._timeout]})
+        with pytest.raises(PoolBusy):
+            await waiting
