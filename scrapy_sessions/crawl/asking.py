@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin
@@ -70,7 +71,9 @@ class Questions:
         return (await self.look(session, url, config, anonymous=anonymous)).answer
 
     async def look(self, session: SessionRuntime, url: str, config: SessionConfig, *, anonymous: bool) -> Reply:
-        """As :meth:`ask`, with what came back."""
+        """As :meth:`ask`, with what came back. A session that has ended isn't asked: its successor would answer."""
+        if not anonymous and (session.closed or session.expired(time.time()) is not None):
+            return Reply(Answer.NOTHING, "the session has ended")
         try:
             request = Request(url, callback=NO_CALLBACK, dont_filter=True, meta=dict(_META))
         except ValueError:  # a relative probe_url, and no login_url that says where
@@ -90,6 +93,8 @@ class Questions:
                 return Reply(Answer.REFUSED, "its proxy refuses the connection")
             logger.debug("No answer to the question for %s: %s", safe_url(url), describe_fault(e))
             return Reply(Answer.NOTHING, _failure(e))
+        if session.closed and not anonymous:
+            return Reply(Answer.NOTHING, "the session has ended")
         try:
             verdict = config.check(response, request)
             if inspect.isawaitable(verdict):

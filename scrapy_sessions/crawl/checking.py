@@ -184,7 +184,7 @@ class Checker:
             record = await self._router.manager.load_session(session_id)
             return found(State.RETIRED, (record and record.retired_reason) or "")
         exclusive = self._router.exclusive
-        if exclusive is not None and not exclusive.has(session_id, pool):
+        if exclusive is not None and not exclusive.has(session_id):
             return found(State.IN_USE, "another process uses it")
         session = await self._registry.get(session_id, pool=pool)  # a new one isn't saved until something changes it
         configs, doubt = self._sites.of(session, anonymous=self._is_anonymous(session))
@@ -212,7 +212,7 @@ class Checker:
                 state, reason = await self._at(session, config, configs, doubt)
             except CrawlClosing:
                 state, reason = State.UNKNOWN, "the spider was closed before the site answered"
-            if exclusive is not None and state is State.UNKNOWN and not exclusive.has(session_id, pool):
+            if exclusive is not None and state is State.UNKNOWN and not exclusive.has(session_id):
                 state, reason = State.IN_USE, "another process uses it"
             findings.append(Finding(session_id, session.pool, config.site, state, reason))
         return findings

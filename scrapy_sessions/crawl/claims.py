@@ -66,6 +66,8 @@ class Holdings:
         self.pool = pool
         self.held: dict[str, Claim] = {}
         """By session id. The one that has been held for longest is the first."""
+        self.is_enrolled = False
+        """Whether it is known which sessions the settings of other processes name."""
         self._store = store
         self._registry = registry
         self._namespace = registry.namespace or "default"
@@ -207,10 +209,15 @@ class Holdings:
             session.in_flight
             or session.queue
             or session.alone
-            or session.pause_left()
+            or self._pause_left(session.id)
             or self._logins.is_running(session)
             or self._waits(session)
         )
+
+    def _pause_left(self, session_id: str) -> float:
+        """Return for how many seconds a site has asked the session to pause; 0 if nothing is sent in it any more."""
+        live = self._registry.cache.get(session_id)
+        return 0.0 if live is None or live.closed or live.status == "retired" else live.pause_left()
 
     async def _endure(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Return the result of *call*, which is called again while the store fails."""
@@ -244,6 +251,7 @@ class Holdings:
                 ", ".join(others),
             )
             self.pool.set_accounts(sorted({*ids, *known}))
+        self.is_enrolled = True
 
     async def _claim(self) -> Claims:
         """Renew what is held, and take more. Gives back what is beyond the share of this process."""
@@ -261,7 +269,8 @@ class Holdings:
                     self._lose(session_id)
                 elif session_id in self._doubted:
                     self._doubted.discard(session_id)
-                    self.pool.add_turn(session_id)
+                    if session_id not in self._leaving:
+                        self.pool.add_turn(session_id)
             for claim in answer.held:
                 if claim.session_id not in self.held:
                     await self._take(claim)
@@ -276,6 +285,7 @@ class Holdings:
                 self._leave(session_id, retire=True)
                 surplus -= 1
         self._pausing = self._only_free or (surplus > 0 and not answer.waiting)
+        before.sort(key=self._pause_left)  # one that pauses is of no use to another process, either
         for session_id in before:  # not those that were just taken: each has its turn
             if surplus > 0 and session_id in staying and session_id not in self._leaving:
                 self._leave(session_id)
@@ -362,7 +372,8 @@ class Holdings:
                 if live is not None:
                     await self._logins.wait(live)
                     await live.wait_until_idle()
-                    await asyncio.sleep(live.pause_left())  # the process that takes it would not wait for its end
+                    if seconds := self._pause_left(session_id):  # whoever takes it would not wait for its end
+                        await asyncio.wait([live.ended()], timeout=seconds)
                     await self._registry.writer.settled(live)
                 async with self._calling:
                     if session_id in self.held and await self._is_saved(session_id):
@@ -372,7 +383,7 @@ class Holdings:
                         self._doubted.discard(session_id)
                         del self.held[session_id]
                         self._close(session_id)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001  # as in _endure()
             logger.error("The session %r can't be given back for now: %s", session_id, error)
             if session_id in self.held and session_id not in self._doubted:
                 self.pool.add_turn(session_id)
@@ -390,7 +401,7 @@ class Holdings:
         writer = self._registry.writer
         if not writer.is_saving(live) and (live.dirty or live.data_changed()):
             await self._registry.save(live)
-        busy = live.in_flight or live.alone or live.pause_left() or self._logins.is_running(live)
+        busy = live.in_flight or live.alone or self._pause_left(session_id) or self._logins.is_running(live)
         return not (busy or live.dirty or writer.is_saving(live))
 
     def _wake(self) -> None:

@@ -79,10 +79,13 @@ class ExclusivePools:
         :exc:`~scrapy_sessions.exceptions.CrawlClosing`, and :exc:`~scrapy_sessions.exceptions.SessionLost` if it is one
         of our *own* requests, in a session that isn't held any more.
         """
-        found = self._of(wanted)
-        if found is None:
-            return wanted
-        while (settled := found.settle(wanted, request, own=own)) is None:
+        while True:
+            found = self._of(wanted)
+            if found is None:
+                return wanted
+            settled = found.settle(wanted, request, own=own)
+            if settled is not None:
+                break
             if own and wanted.session_id not in found.held:
                 raise SessionLost(f"The session {wanted.session_id!r} is used by another process now")
             await found.wait(request)
@@ -94,27 +97,32 @@ class ExclusivePools:
         for each in self.holdings.values():
             await each.take_free()
 
-    def has(self, session_id: str, pool: str | None) -> bool:
-        """Whether this process may use *session_id* of *pool*, as far as claims are concerned."""
+    def has(self, session_id: str) -> bool:
+        """Whether this process may use *session_id*, as far as claims are concerned."""
         found = self._of_id(session_id)
         return found is None or found.holds(session_id, own=True)
 
     def may_send(self, session: SessionRuntime, *, own: bool) -> bool:
         """Whether a request may be sent in *session* now, as far as claims are concerned."""
-        found = self._of_id(session.id)
+        found = self._of_id(session.id, session.pool)
         return found is None or (not session.closed and found.holds(session.id, own=own))
 
     def _of(self, wanted: Claim) -> Holdings | None:
         found = self.holdings.get(wanted.pool or "")
-        return self._of_id(wanted.session_id) if found is None and wanted.session_id is not None else found
+        if found is not None or wanted.session_id is None:
+            return found
+        live = self._registry().in_memory(wanted.session_id)
+        return self._of_id(wanted.session_id, None if live is None else live.pool)
 
-    def _of_id(self, session_id: str) -> Holdings | None:
-        """Return the holdings of the exclusive pool that *session_id* is of by the settings, not by its record: it may
-        have been in another pool before. What only the settings of other processes name is of their pool."""
+    def _of_id(self, session_id: str, pool: str | None = None) -> Holdings | None:
+        """Return the holdings of the exclusive pool that *session_id* is of by the settings, also by those of other
+        processes. The *pool* of its record may be one that it was in before: that counts until all are known."""
         holdings = self.holdings
         if session_id in self._of_session:
             return self._of_session[session_id]
-        return next((each for each in holdings.values() if each.pool.may_hold(session_id)), None)
+        named = next((each for each in holdings.values() if each.pool.may_hold(session_id)), None)
+        last = holdings.get(pool or "")
+        return last if named is None and last is not None and not last.is_enrolled else named
 
     async def close(self) -> None:
         """Give all sessions back, which are saved already."""

@@ -73,6 +73,8 @@ class SpiderSessions:
     async def login_again(self, session_id: str) -> None:
         """Begin a new generation of *session_id*, which logs in again before its next request.
 
+        If a login is under way, that is it.
+
         Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` for a retired session.
         """
         session = runtime_of(await self.get(session_id))
@@ -86,7 +88,8 @@ class SpiderSessions:
         if pool is not None:
             pool.resume(session_id)
         session.lose_login("login_again() was called")
-        session.new_generation()
+        if not self._router.logins.is_running(session):  # what it gets would be outdated, and lost
+            session.new_generation()
 
     async def retire(self, session_id: str, reason: str) -> None:
         """Take *session_id* out of use for good; in a pool another takes its place. Its record is kept."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.rules import check
 from scrapy_sessions.cookies.stored import Identity, StoredCookie
-from scrapy_sessions.exceptions import CorruptRecord, SessionError
+from scrapy_sessions.exceptions import CorruptRecord, EncryptionKeyError, NewerSchema, SessionError
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.models import EVERYWHERE, Cookie, PersistentSession
 from scrapy_sessions.safe_repr import safe_repr
@@ -169,7 +169,7 @@ def _row_in_place_of(old: Row | None, record: PersistentSession, cipher: Cipher 
     if old is None or old.start_time != record.start_time:  # another session: they don't save the replaced one again
         return encode(record.model_copy(update={"revision": 1}), cipher)
     generation = record.generation
-    with suppress(CorruptRecord):
+    with suppress(CorruptRecord, EncryptionKeyError, NewerSchema):  # which may be why it is replaced
         generation = max(generation, decode(old, cipher).generation)
     # The higher generation wins, whatever they have changed since.
     successor = {"revision": old.revision + 1, "generation": generation + 1}

@@ -256,12 +256,11 @@ class SessionManager:
         while True:
             if replace:
                 await self.delete_session(new_id)
-            if replace or await self.load_session(new_id) is None:
-                fork = await self._registry.fork(record, new_id)
-                if fork is not None:
-                    return view_of(fork)
-            if not replace:  # else it was created again meanwhile
+            elif await self.load_session(new_id) is not None:
                 raise SessionError(f"The session {new_id!r} exists: fork to another id, or replace it")
+            fork = await self._registry.fork(record, new_id)
+            if fork is not None:  # else another one was created, or this one deleted, meanwhile
+                return view_of(fork)
 
     # In a browser
 

@@ -358,8 +358,8 @@ class SessionRegistry:
     async def save_new(self, session: SessionRuntime) -> bool:
         """Keep the new *session*, and save it now, unless a session with its id exists: the two are not merged.
 
-        Returns False then, and *session* is closed. Raises :exc:`~scrapy_sessions.exceptions.StoreError` if it can't be
-        saved, likewise.
+        Returns False then, or if it is deleted meanwhile, and *session* is closed. Raises
+        :exc:`~scrapy_sessions.exceptions.StoreError` if it can't be saved, likewise.
         """
         await self.open()
         if self.cache.get(session.id) not in (None, session):
@@ -407,7 +407,7 @@ class SessionRegistry:
             self.signal(session_retired, session, reason)
             self.analytics.record_event("retired", session, reason)
             pool = self.pool_of(session)
-            if pool is not None:
+            if pool is not None and not session.closed:  # else another has its id by now
                 pool.retire_slot(session.id, reason)
         elif transition == "login_lost":
             self.analytics.record_event("expired_login", session, reason)
@@ -490,7 +490,7 @@ class SessionRegistry:
             row = encode(session.snapshot().model_copy(update={"revision": 1}))
             base = row._replace(actions_count=session.history.total)  # as base_of() relies on
             row = row._replace(body=encrypt(row.body, self.store.cipher))
-            (outcome,) = await self.store.replace([row], [None])
+            (outcome,) = await self.store.save([row])  # of revision 1: only if there is none
             if outcome is Outcome.FAULT:
                 raise StoreError(f"The session {session.id!r} can't be saved in {self.store.location}")
             if outcome is not Outcome.SAVED:

@@ -149,9 +149,11 @@ class WriteBehind:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + _SLICE
             await self.look_at_store()
-            pending = list({**self._dirty, **dict.fromkeys(self._turns.singles)})  # what is under way may fail
+            pending, under_way = list(self._dirty), list(self._turns.singles)
             for start in range(0, len(pending), _BATCH):
                 await self._save_many(pending[start : start + _BATCH])
+            for session in under_way:  # which may fail
+                await self._save_many([session])
             self._failing = False
 
     async def _save_many(self, sessions: Collection[SessionRuntime]) -> None:

@@ -51,8 +51,9 @@ class World:
 
         return download()
 
-    async def ask(self) -> Answer:
-        return await self.questions.ask(SessionRuntime("alice"), URL, self.config, anonymous=False)
+    async def ask(self, session: SessionRuntime | None = None, *, anonymous: bool = False) -> Answer:
+        session = SessionRuntime("alice") if session is None else session
+        return await self.questions.ask(session, URL, self.config, anonymous=anonymous)
 
 
 def raising(error: Exception) -> Any:
@@ -139,3 +140,29 @@ async def test_an_anonymous_visitor_has_the_identity_of_the_session() -> None:
     assert {key: asked.meta[key] for key in ("impersonate", "proxy")} == {
         key: request.meta[key] for key in ("impersonate", "proxy")
     }
+
+
+@pytest.mark.parametrize("end", ["closed", "used up", "closed meanwhile"])
+async def test_a_session_that_has_ended_is_not_asked(end: str) -> None:
+    """Another session has its id, or would get it by the question, and would answer in its place."""
+    session = SessionRuntime("alice", max_uses=1)
+
+    def answer() -> Verdict:
+        return Verdict.OK
+
+    world = World(answer)
+    if end == "used up":
+        session.reserved_uses = 1
+    elif end == "closed":
+        session.closed = True
+    else:
+        download = world.questions._download
+
+        async def closing(request: Request) -> Response:
+            session.closed = True
+            return await download(request)
+
+        world.questions._download = closing
+    assert await world.ask(session) is Answer.NOTHING
+    assert len(world.requests) == (end == "closed meanwhile")
+    assert await world.ask(session, anonymous=True) is Answer.GOOD

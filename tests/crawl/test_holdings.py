@@ -28,11 +28,11 @@ TTL = 60.0
 
 
 class Process:
-    """A process with the pool ``staff``, whose only session is alice. Its requests go through the middlewares."""
+    """A process with the pool ``staff``, whose sessions are *ids*. Its requests go through the middlewares."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: str | type[MemoryStore]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: str | type[MemoryStore], ids: list[str]) -> None:
         settings = {"ADDONS": ADDON, "SESSIONS_STORE": store, "SESSIONS_LEASE_TTL": TTL}
-        pools = {"staff": {"sessions": ["alice"], "exclusive": True}}
+        pools = {"staff": {"sessions": ids, "exclusive": True}}
         self.crawler = get_crawler(settings_dict={**settings, "SESSIONS_POOLS": pools})
         extension = self.crawler.get_extension(SessionsExtension)
         assert extension is not None
@@ -56,17 +56,17 @@ class Process:
         return request, asyncio.ensure_future(waiting)
 
     async def use(self) -> tuple[Request, SessionRuntime]:
-        """Return a request that is in flight in alice, and her session."""
+        """Return a request that is in flight, and its session."""
         request, waiting = self.begin()
         assert await waiting is None
-        session = self.registry.ready("alice")
+        session = self.registry.ready(request.meta["session_id"])
         assert session is not None
         return request, session
 
-    def leave(self) -> None:
-        """Give alice back as soon as possible. Its task doesn't take her again."""
+    def leave(self, session_id: str = "alice") -> None:
+        """Give *session_id* back as soon as possible. The task of the pool doesn't take it again."""
         self.monkeypatch.setattr(self.holdings, "_endure", lambda call: asyncio.Future())
-        self.holdings._leave("alice")
+        self.holdings._leave(session_id)
 
     def end(self, request: Request) -> None:
         inflight = self.router.in_flight.get(request)
@@ -86,9 +86,9 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    monkeypatch: pytest.MonkeyPatch, store: str | type[MemoryStore] = "memory://"
+    monkeypatch: pytest.MonkeyPatch, store: str | type[MemoryStore] = "memory://", ids: Sequence[str] = ("alice",)
 ) -> AsyncIterator[Process]:
-    one = Process(monkeypatch, store)
+    one = Process(monkeypatch, store, list(ids))
     try:
         yield one
     finally:
@@ -240,6 +240,60 @@ async def test_a_session_that_is_gone_ends_an_alone_block(monkeypatch: pytest.Mo
             one.registry.remover.close(session)
             with pytest.raises(SessionLost):
                 await fetch(Request("http://shop.test/send", method="POST"))
+
+
+async def test_a_pause_ends_before_it_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that the site has asked to pause is given back last, and after that; a retired one at once."""
+    async with process(monkeypatch, ids=["alice", "bob"]) as one:
+        request, session = await one.use()
+        one.end(request)
+        other = "bob" if session.id == "alice" else "alice"
+        session.pause("shop.test", 3600.0)
+        await one.store.enrol("default", "staff", "other", ["alice", "bob"], TTL)
+        assert await one.others() == []
+        await one.holdings._claim()
+        await until(lambda: other not in one.holdings.held)
+        assert await one.others() == [other]
+        one.leave(session.id)
+        await asyncio.sleep(0.02)
+        assert session.id in one.holdings.held
+        session.retire("banned")
+        await until(lambda: not one.holdings.held)
+
+
+async def test_a_session_that_is_given_back_at_the_second_try_has_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store doesn't answer at first, and says then that it is still held. It is given back all the same."""
+    async with process(monkeypatch) as one:
+        request, _ = await one.use()
+        one.end(request)
+        give_back = one.store.give_back
+        failing = [True]
+
+        async def fails_once(*args: Any, **kwargs: Any) -> list[bool]:
+            if failing:
+                failing.pop()
+                raise StoreError("no answer in time")
+            return await give_back(*args, **kwargs)
+
+        monkeypatch.setattr(one.store, "give_back", fails_once)
+        monkeypatch.setattr(one.holdings, "_is_needed", lambda: False)
+        one.holdings._poked.set()
+        await until(lambda: not one.holdings.held)
+        assert not one.holdings.pool.has_turns
+
+
+async def test_a_session_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its settings name bob, who was used here before: he isn't used before it is known who holds him."""
+    async with process(monkeypatch) as one:
+        await one.store.enrol("default", "staff", "other", ["bob"], TTL)
+        assert await one.others() == ["bob"]
+        bob = await one.registry.get("bob", pool="staff")
+        assert bob.pool == "staff"
+        _, waiting = one.begin({"session_id": "bob"})
+        await until(lambda: one.holdings.is_enrolled)
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        waiting.cancel()
 
 
 async def test_only_the_time_in_the_line_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from scrapy import FormRequest, Request
+from scrapy.http import Response
 
 from scrapy_sessions import BrowserSession, SessionConfig, Verdict
 from scrapy_sessions.config import Fetch
-from tests.support.crawl import sqlite_url
+from tests.support.crawl import crawl, session_stats, sqlite_url
 from tests.support.login_configs import LogsIn, TakesToken, base_of
 from tests.support.shop import Shop, buy, failures, pages, spider_of, stat
+from tests.support.site import Site
+from tests.support.spiders.base import SiteSpider
 from tests.support.spiders.buyer import Buyer
+from tests.support.waiting import until
 
 ONE = [{"path": "/secret/1"}]
 
@@ -190,3 +196,43 @@ async def test_what_a_login_fetches_by_its_session_does_not_wait_for_itself(shop
 
     crawler = await buy(shop, {"SESSIONS_LOGIN_TIMEOUT": 1, "SESSIONS_LOGIN_ATTEMPTS": 1}, [{"path": "/p"}], BySession)
     assert pages(crawler) == [(200, "A page")]
+
+
+class Interrupted(SessionConfig):
+    """Its second login is on its way when somebody asks for another one."""
+
+    async def login(self, session: BrowserSession, fetch: Fetch) -> None:
+        spider = self.crawler.spider
+        assert isinstance(spider, AsksAgain)
+        spider.logins += 1
+        path = f"/login/{spider.logins}"
+        logging_in = asyncio.ensure_future(fetch(Request(f"{spider.base}{path}?set=sid%3D{spider.logins}%3B+Path%3D/&ms=100")))
+        if spider.logins == 2:
+            await until(lambda: spider.site.journal(path))
+            await spider.sessions.login_again(session.id)
+        await logging_in
+
+
+class AsksAgain(SiteSpider):
+    session_config = Interrupted
+    site: Site
+    logins = 0
+
+    @property
+    def base(self) -> str:
+        return self.site.url("")
+
+    async def start(self) -> AsyncIterator[Any]:
+        yield Request(f"{self.base}/first", self.again, meta={"session_id": "alice"})
+
+    async def again(self, response: Response) -> AsyncIterator[Any]:
+        await self.sessions.login_again("alice")
+        yield Request(f"{self.base}/second", meta={"session_id": "alice"})
+
+
+async def test_login_again_during_a_login_is_that_login(site: Site) -> None:
+    """What the login gets isn't outdated by the call: the next page is logged in."""
+    crawler = await crawl(AsksAgain, {"SESSIONS_STORE": "memory://"}, site=site)
+    (second,) = site.journal("/second")
+    assert second.cookies["sid"] == "2"
+    assert session_stats(crawler)["logins"] == 2

@@ -19,6 +19,7 @@ import pytest
 from scrapy_sessions import BrowserSession, Cookie, PersistentSession, SessionError, SessionManager, StoreError
 from scrapy_sessions.cookies import SessionCookieJar
 from scrapy_sessions.cookies.index import MAX_COOKIES_PER_SITE
+from scrapy_sessions.exceptions import NewerSchema
 from scrapy_sessions.formats.contents import Contents
 from scrapy_sessions.formats.importing import apply, merge, plan_records, save_records
 from scrapy_sessions.sessions.browser_session import runtime_of
@@ -357,3 +358,16 @@ async def test_a_crawl_takes_over_what_was_imported() -> None:
     assert [cookie.value for cookie in decode(row).cookies] == ["good"]
     assert await store.load(Key("shop", "bob")) is None
     assert "store_replaced" not in counts
+
+
+async def test_a_record_that_cannot_be_read_is_replaced() -> None:
+    """It may be what the backup is for."""
+    store = MemoryStore()
+    await save(store, record())
+    (row,) = store._rows.values()
+    newer = row.body.replace(b'"schema_version":', b'"schema_version":9')
+    store._rows[row.key] = row._replace(body=newer)
+    with pytest.raises(NewerSchema):
+        decode(store._rows[row.key])
+    await save(store, record(data={"from": "file"}))
+    assert (await content(store, "alice") or ())[1] == "file"

@@ -40,19 +40,20 @@ class Racing(MemoryStore):
 
 
 class Waiting(MemoryStore):
-    """A replacement waits until ``go_on`` is set, or fails."""
+    """The save of a new bob waits until ``go_on`` is set, or fails."""
 
     def __init__(self) -> None:
         super().__init__()
         self.go_on = asyncio.Event()
         self.waits = self.fails = False
 
-    async def replace(self, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
-        if self.fails:
-            raise StoreError("no answer in time")
-        self.waits = True
-        await self.go_on.wait()
-        return await super().replace(rows, stored)
+    async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+        if [(row.session_id, row.revision) for row in rows] == [("bob", 1)] and not self.waits:
+            if self.fails:
+                raise StoreError("no answer in time")
+            self.waits = True
+            await self.go_on.wait()
+        return await super().save(rows, tokens)
 
 
 async def save(store: MemoryStore, name: str) -> None:

@@ -173,6 +173,32 @@ async def test_a_flush_waits_for_a_single_save(fails: bool) -> None:
         assert await actions(store, "carol") == ["logged in"]
 
 
+async def test_a_flush_saves_others_before_it_waits() -> None:
+    """Sessions that have changed aren't held up by one that is saved alone at the moment."""
+
+    class OneWaits(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.then = asyncio.Event()
+
+        async def save(self, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> list[Outcome]:
+            if rows[0].session_id == "carol":
+                await self.then.wait()
+            return await super().save(rows, tokens)
+
+    store = OneWaits()
+    settings = SessionsSettings(save_interval=3600)
+    async with SessionManager(store=store, namespace="shop", settings=settings) as manager:
+        saving = asyncio.ensure_future(manager.save_session("carol", await manager.get("carol")))
+        await asyncio.sleep(0)
+        (await manager.get("alice")).record("came")
+        flushing = asyncio.ensure_future(manager.flush())
+        await until(lambda: Key("shop", "alice") in store._rows)
+        assert not flushing.done()
+        store.then.set()
+        await asyncio.gather(saving, flushing)
+
+
 async def test_a_login_reads_meanwhile() -> None:
     """What other processes have saved is read without waiting, too."""
     store = Hanging()

@@ -91,7 +91,8 @@ def save(connection: sqlite3.Connection, rows: Sequence[Row], tokens: Sequence[i
 
 def replace(connection: sqlite3.Connection, rows: Sequence[Row], stored: Sequence[Row | None]) -> list[Outcome]:
     with transaction(connection):
-        note_deletion(connection)
+        if any(old is not None for old in stored):
+            note_deletion(connection)
         return [_replace_one(connection, row, old) for row, old in zip(rows, stored, strict=True)]
 
 
@@ -101,10 +102,11 @@ def delete(
     revisions: Sequence[int] | None,
     start_times: Sequence[float] | None,
 ) -> list[bool]:
+    others = 0
     with transaction(connection):
-        note_deletion(connection)
         if revisions is None:
-            connection.executemany(_DELETE_QUARANTINED, [(key.session_id, key.namespace) for key in keys])
+            places = [(key.session_id, key.namespace) for key in keys]
+            others = connection.executemany(_DELETE_QUARANTINED, places).rowcount
             cursors = [connection.execute(_DELETE, (key.session_id, key.namespace)) for key in keys]
         else:
             starts: Sequence[float | None] = start_times or [None] * len(keys)
@@ -112,7 +114,10 @@ def delete(
                 connection.execute(_DELETE_STORED, (key.session_id, key.namespace, revision, start))
                 for key, revision, start in zip(keys, revisions, starts, strict=True)
             ]
-    return [cursor.rowcount == 1 for cursor in cursors]
+        gone = [cursor.rowcount == 1 for cursor in cursors]
+        if others > 0 or any(gone):
+            note_deletion(connection)
+    return gone
 
 
 def set_aside(connection: sqlite3.Connection, key: Key, revision: int | None, reason: str, now: float) -> bool:
