@@ -120,32 +120,40 @@ class SessionContext:
         """The open pages."""
         return list(self.context.pages)
 
-    async def read_page(self, page: Page) -> None:
-        """Copy what changed in ``localStorage`` and ``sessionStorage`` of the origin of *page* into the session."""
+    async def read_page(self, page: Page, *, session_first: bool = False) -> None:
+        """Copy what changed in ``localStorage`` and ``sessionStorage`` of the origin of *page* into the session.
+
+        :param session_first: whether what changed in the session, too, stays as it is there
+        """
         found = await self._pages.read(page)
         if found is None:
             return
         origin, local, before, now = found
         new = {kind: self.session.data_of(kind) for kind in _KINDS}
-        changed = merge_storages({origin: before}, {origin: now}, new["session_storage"])
+        changed = merge_storages({origin: before}, {origin: now}, new["session_storage"], session_first=session_first)
         new["session_storage"] = changed
         known = {origin: self._local.get(origin, {})}
-        new["local_storage"] = merge_storages(known, {origin: local}, new["local_storage"])
+        new["local_storage"] = merge_storages(known, {origin: local}, new["local_storage"], session_first=session_first)
         self._local = {**self._local, origin: local}
         self._store(new)
 
-    async def pull_storages(self) -> None:
-        """Copy what changed in the storages into the session, those of the open pages included."""
+    async def pull_storages(self, *, session_first: bool = False) -> None:
+        """Copy what changed in the storages into the session, those of the open pages included.
+
+        :param session_first: as for :meth:`read_page`
+        """
         for page in self.pages:
-            await self.read_page(page)
+            await self.read_page(page, session_first=session_first)
         local, databases = await read_storages(self.context)
         new = {kind: self.session.data_of(kind) for kind in _KINDS}
-        new["local_storage"] = merge_storages(self._local, local, new["local_storage"])
+        new["local_storage"] = merge_storages(self._local, local, new["local_storage"], session_first=session_first)
         self._local = local
         if databases is None:
             self._warn("Playwright can't read IndexedDB", ["one of the databases"])
         else:
-            new["indexed_db"] = merge_changes(self._databases, databases, new["indexed_db"])
+            new["indexed_db"] = merge_changes(
+                self._databases, databases, new["indexed_db"], session_first=session_first
+            )
             self._databases = databases
         self._store(new)
 

@@ -66,7 +66,7 @@ class BrowserContexts:
         self._current: dict[str, OpenContext] = {}  # by the id of the session
         self._all: set[OpenContext] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._closing: dict[str, asyncio.Task[None]] = {}
+        self._closing: dict[asyncio.Task[None], str] = {}  # with the id of the session
         self._places = 0  # contexts that are open, being opened or being closed
         self._wanted: Counter[str] = Counter()  # requests that are in a context or wait for it
         self._freed = asyncio.Event()
@@ -145,14 +145,30 @@ class BrowserContexts:
         if opened is not None and opened.is_current and (opened.in_flight or opened.pages):
             self._start(self._bounded(opened.push_cookies()))
 
+    def has_pages(self, session: LiveSession) -> bool:
+        """Whether a page of *session* is open, perhaps for a callback that works in it."""
+        return any(each.pages for each in self._all if each.live is session)
+
+    async def hand_over(self, session: LiveSession) -> None:
+        """Wait until the pages of *session* are closed, copy into it what the browser has, and close its contexts."""
+        while contexts := [each for each in self._all if each.live is session]:
+            await contexts[0].until_unused()
+            await self._close(contexts[0])
+        closing = [task for task, session_id in self._closing.items() if session_id == session.id]
+        if closing:
+            await asyncio.wait(closing)
+
     def named(self, name: str) -> OpenContext | None:
         """Return the context with this name."""
         return next((each for each in self._all if each.name == name), None)
 
     async def capture(self) -> None:
-        """Copy into the sessions what their contexts have now."""
+        """Copy into the sessions what their contexts have now, also those that are being closed."""
+        closing = list(self._closing)
         current = [each for each in self._all if each.is_current]
         await asyncio.gather(*(self._read(each, each.save()) for each in current))
+        if closing:
+            await asyncio.wait(closing, timeout=PATIENCE)
 
     async def close(self) -> None:
         """Close all contexts, after what was started before. What they have is no longer read: see :meth:`capture`."""
@@ -187,12 +203,12 @@ class BrowserContexts:
             task.exception()  # retrieved: all that waited for it may have been cancelled
 
     async def _open(self, session: LiveSession, options: dict[str, Any]) -> None:
-        closing = self._closing.get(session.id)
-        if closing is not None:
-            await asyncio.wait([closing])
+        closing = [task for task, session_id in self._closing.items() if session_id == session.id]
+        if closing:
+            await asyncio.wait(closing)
         old = self._current.pop(session.id, None)
-        if old is not None:  # of an older generation: its storages are still those of the session, its cookies are not
-            await self._read(old, old.pull_storages())
+        if old is not None:  # of an older generation: the session's cookies and changes to its storages are newer
+            await self._read(old, old.pull_storages(session_first=True))
             old.superseded = True
             self._end_if_over(old)
         await self._find_place(session)
@@ -292,10 +308,12 @@ class BrowserContexts:
 
     def _ended(self, session_id: str, future: asyncio.Future[None]) -> None:
         """The session was retired or deleted."""
-        opened = self._current.get(session_id)
-        if opened is not None and not future.cancelled():
-            opened.over = True
-            self._end_if_over(opened)
+        if future.cancelled():
+            return
+        for opened in [each for each in self._all if each.session.id == session_id]:
+            if opened.live.closed or opened.live.status == "retired":  # not of another session that has its id by now
+                opened.over = True
+                self._end_if_over(opened)
 
     def _end_if_over(self, opened: OpenContext) -> bool:
         if opened not in self._all or opened.in_flight:
@@ -312,7 +330,9 @@ class BrowserContexts:
         self._forget(opened)
         if opened.timer is not None:
             opened.timer.cancel()
-        closing = self._closing[opened.session.id] = self._start(self._capture_and_close(opened))
+        closing = self._start(self._capture_and_close(opened))
+        self._closing[closing] = opened.session.id
+        closing.add_done_callback(self._closing.pop)
         await asyncio.wait([closing])
 
     def _forget(self, opened: OpenContext) -> None:
@@ -328,8 +348,6 @@ class BrowserContexts:
         finally:
             self._places -= 1
             self._freed.set()
-            if self._closing.get(opened.session.id) is asyncio.current_task():
-                del self._closing[opened.session.id]
 
     def _closed(self, opened: OpenContext) -> None:
         """The context is closed, maybe by somebody else, or with its browser."""

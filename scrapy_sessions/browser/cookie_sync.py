@@ -21,7 +21,7 @@ class CookieSync:
 
     Each side is compared with itself, as it was before: not with the other, because a browser returns some cookies
     changed (an absent SameSite as ``"Lax"``, an expiry at most 400 days ahead) and leaves others out. A cookie that
-    changed on both sides gets the browser's value.
+    changed on both sides gets the browser's value, unless it changed in the jar while the browser was being read.
 
     :param allowed: whether the jar may be changed
     """
@@ -65,8 +65,8 @@ class CookieSync:
             if key in self._in_browser:
                 changed[key] = {**self._in_browser[key], "expires": _LONG_AGO}
         before, self._in_jar = self._in_jar, present
-        self._version = version
         if not changed:
+            self._version = version
             return []
         try:
             refused = await self._add(list(changed.values()))
@@ -78,22 +78,30 @@ class CookieSync:
                 else:
                     self._in_jar.pop(key, None)
             raise
+        self._version = version  # not before: a push that comes meanwhile waits for this one
         read = await self._read()
-        for key in changed:  # of the others, what the browser changed meanwhile is still to be copied
-            if key in read:
-                self._in_browser[key] = read[key]
-            else:
+        for key, sent in changed.items():  # of the others, what the browser changed meanwhile is still to be copied
+            if key not in read:
                 self._in_browser.pop(key, None)
+            elif sent in refused or _is_as_sent(read[key], sent):
+                self._in_browser[key] = read[key]
+            else:  # the site has set it since: that is still to be copied, too
+                self._in_browser[key] = sent
         return [each["name"] for each in refused]
 
     async def _copy_to_jar(self) -> None:
         async with self._lock:
             self._pull = None  # who comes later needs a reading of his own
+            version, held = self._jar.version, _by_identity(self._jar.dump())
             read = await self._read()
             if self._allowed():
-                self._take(read)
+                self._take(read, held if version != self._jar.version else None)
 
-    def _take(self, read: dict[Identity, dict[str, Any]]) -> None:
+    def _take(self, read: dict[Identity, dict[str, Any]], held_before: dict[Identity, Cookie] | None) -> None:
+        """Copy what changed in the browser, as it was *read*, into the jar.
+
+        :param held_before: what the jar had before the reading; ``None``: what it has now
+        """
         before, self._in_browser = self._in_browser, read
         changed = [key for key, fields in read.items() if fields != before.get(key)]
         # A cookie that is gone was deleted; those that have expired by now, the jar drops itself.
@@ -102,6 +110,9 @@ class CookieSync:
             return
         is_copied = self._jar.version == self._version
         held = _by_identity(self._jar.dump())
+        if held_before is not None:  # what an HTTP response has set or deleted meanwhile is newer
+            changed = [key for key in changed if _is_same(held_before.get(key), held.get(key))]
+            gone = [key for key in gone if _is_same(held_before.get(key), held.get(key))]
         cookies = [_as_set(from_playwright(read[key]), held.get(key)) for key in changed]
         deleted = [held[key].model_copy(update={"expires": 0.0}) for key in gone if key in held]
         self._jar.update([*cookies, *deleted])
@@ -141,6 +152,18 @@ def _by_identity(cookies: Iterable[Cookie]) -> dict[Identity, Cookie]:
 
 def _differs(old: Cookie | None, new: Cookie) -> bool:
     return old is None or not StoredCookie.of(new).same_content(StoredCookie.of(old))
+
+
+def _is_same(old: Cookie | None, new: Cookie | None) -> bool:
+    return old is new if old is None or new is None else not _differs(old, new)
+
+
+def _is_as_sent(read: dict[str, Any], sent: dict[str, Any]) -> bool:
+    """Whether *read* is the cookie *sent* to the browser, which may have shortened its expiry."""
+    now: float = read["expires"]
+    then: float = sent["expires"]
+    same_value: bool = read["value"] == sent["value"]
+    return same_value and (now == -1) == (then == -1) and now <= then + 1  # it may be rounded
 
 
 def _as_set(cookie: Cookie, held: Cookie | None) -> Cookie:

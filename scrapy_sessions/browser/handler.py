@@ -152,6 +152,8 @@ class SessionsPlaywrightHandler(ScrapyPlaywrightDownloadHandler):  # type: ignor
                 raise
             finally:
                 _try.reset(token)
+                if this.page is not None:
+                    opened.in_use.discard(this.page)
                 meta[CONTEXT] = inflight.session.id
         return response
 
@@ -173,6 +175,7 @@ class SessionsPlaywrightHandler(ScrapyPlaywrightDownloadHandler):  # type: ignor
             page: Page = await creating
             return page
         page = await self._sessions.new_page(opened, creating, self.config.max_pages_per_context)
+        opened.in_use.add(page)
         this = _try.get()
         if this is not None:
             this.page = page
@@ -188,6 +191,7 @@ class SessionsPlaywrightHandler(ScrapyPlaywrightDownloadHandler):  # type: ignor
         this = _try.get()
         if this is not None:
             this.page = page
+        opened.in_use.add(page)
         if not request.meta.get("playwright_include_page"):
             opened.read_with_content.add(page)
         try:

@@ -37,6 +37,7 @@ class OpenContext(SessionContext):
         self.live = session
         self.generation = session.generation
         self.in_flight = 0
+        self.in_use: WeakSet[Page] = WeakSet()  # pages whose request is in flight
         self.unread: set[Page] = set()  # pages that may have changed what the session has
         self.read_with_content: WeakSet[Page] = WeakSet()  # pages that are closed as soon as their content is taken
         self.used = time.monotonic()
@@ -62,7 +63,7 @@ class OpenContext(SessionContext):
     @property
     def pages_kept(self) -> int:
         """The number of pages that are still open after their requests."""
-        return max(len(self.pages) - self.in_flight, 0)
+        return sum(page not in self.in_use for page in self.pages)
 
     def is_lost(self, page: Page) -> bool:
         """Whether the process that shows *page* is gone or was given up, and *page* isn't closed yet."""
@@ -80,6 +81,11 @@ class OpenContext(SessionContext):
         """
         ends = [self.ended] if page not in self._ends else [self.ended, self._ends[page]]
         return await until_lost(work, ends, partial(page.evaluate, "0"))
+
+    async def until_unused(self) -> None:
+        """Wait until none of its pages is open, or it is closed."""
+        while not self.ended.done() and (ends := [self._ends[page] for page in self.pages if page in self._ends]):
+            await asyncio.wait([self.ended, *ends], return_when=asyncio.FIRST_COMPLETED)
 
     async def pull_cookies(self) -> None:
         """Copy the cookies that changed in the browser into the session."""

@@ -37,10 +37,17 @@ _READ = """() => {
 }"""
 
 
-def merge_changes(base: Mapping[str, _V], browser: Mapping[str, _V], session: Mapping[str, _V]) -> dict[str, _V]:
-    """Return *session* with what changed from *base* to *browser*, deletions included. Pure."""
+def merge_changes(
+    base: Mapping[str, _V], browser: Mapping[str, _V], session: Mapping[str, _V], *, session_first: bool = False
+) -> dict[str, _V]:
+    """Return *session* with what changed from *base* to *browser*, deletions included. Pure.
+
+    :param session_first: whether what changed from *base* to *session*, too, stays as it is in *session*
+    """
     merged = dict(session)
     for key in {**base, **browser}:
+        if session_first and base.get(key) != session.get(key):
+            continue
         if key not in browser:
             merged.pop(key, None)
         elif key not in base or base[key] != browser[key]:
@@ -48,10 +55,12 @@ def merge_changes(base: Mapping[str, _V], browser: Mapping[str, _V], session: Ma
     return merged
 
 
-def merge_storages(base: Storages, browser: Storages, session: Storages) -> Storages:
+def merge_storages(base: Storages, browser: Storages, session: Storages, *, session_first: bool = False) -> Storages:
     """As :func:`merge_changes`, by origin and key."""
     merged = {
-        origin: merge_changes(base.get(origin, {}), browser.get(origin, {}), session.get(origin, {}))
+        origin: merge_changes(
+            base.get(origin, {}), browser.get(origin, {}), session.get(origin, {}), session_first=session_first
+        )
         for origin in {**session, **base, **browser}
     }
     return {origin: entries for origin, entries in merged.items() if entries}

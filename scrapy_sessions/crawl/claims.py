@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from scrapy_sessions.crawl.login import Logins
     from scrapy_sessions.crawl.outage import StoreOutage
+    from scrapy_sessions.crawl.shared_browser import SharedBrowser
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
     from scrapy_sessions.pools.claim import Claim as Wanted
     from scrapy_sessions.pools.pool import Pool
@@ -47,6 +48,7 @@ class Holdings:
     request of the pool, and ends when none has come for as long as a claim lasts.
 
     :param logins: the logins of the crawl: a session is kept while it logs in
+    :param browser: returns the browser contexts, if there are any: a session with an open page is kept, too
     :param waits: returns whether requests wait for a session that rests
     :param clock: returns seconds
     """
@@ -58,6 +60,7 @@ class Holdings:
         registry: SessionRegistry,
         *,
         logins: Logins,
+        browser: Callable[[], SharedBrowser | None],
         waits: Callable[[SessionRuntime], bool],
         guard: ShutdownGuard,
         outage: StoreOutage,
@@ -74,6 +77,7 @@ class Holdings:
         self._ttl = registry.settings.lease_ttl
         self._timeout = registry.settings.claim_timeout
         self._logins = logins
+        self._browser = browser
         self._waits = waits
         self._guard = guard
         self._outage = outage
@@ -204,9 +208,11 @@ class Holdings:
 
     def _is_used(self, session: SessionRuntime) -> bool:
         """Whether requests are sent in *session*, or wait for it, perhaps put off: for their turn, its login, the end
-        of a pause or of a rest."""
+        of a pause or of a rest; or whether a page of it is open in a browser."""
+        browser = self._browser()
         return bool(
             session.in_flight
+            or (browser is not None and browser.has_pages(session))
             or session.queue
             or session.alone
             or self._pause_left(session.id)
@@ -374,6 +380,9 @@ class Holdings:
                     await live.wait_until_idle()
                     if seconds := self._pause_left(session_id):  # whoever takes it would not wait for its end
                         await asyncio.wait([live.ended()], timeout=seconds)
+                    browser = self._browser()
+                    if browser is not None:
+                        await browser.hand_over(live)
                     await self._registry.writer.settled(live)
                 async with self._calling:
                     if session_id in self.held and await self._is_saved(session_id):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from scrapy_sessions.crawl.login import Logins
     from scrapy_sessions.crawl.outage import StoreOutage
+    from scrapy_sessions.crawl.shared_browser import SharedBrowser
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
     from scrapy_sessions.pools.claim import Claim
     from scrapy_sessions.sessions.registry import SessionRegistry
@@ -24,6 +25,7 @@ class ExclusivePools:
     """The exclusive pools of a crawl.
 
     :param registry: returns the live sessions; called at first use
+    :param browser: returns the browser contexts, if there are any
     :param waits: returns whether requests wait for a session that rests
     """
 
@@ -31,12 +33,14 @@ class ExclusivePools:
         self,
         registry: Callable[[], SessionRegistry],
         logins: Callable[[], Logins],
+        browser: Callable[[], SharedBrowser | None],
         waits: Callable[[SessionRuntime], bool],
         guard: ShutdownGuard,
         outage: StoreOutage,
     ) -> None:
         self._registry = registry
         self._logins = logins
+        self._browser = browser
         self._waits = waits
         self._guard = guard
         self._outage = outage
@@ -59,6 +63,7 @@ class ExclusivePools:
                     store,
                     registry,
                     logins=self._logins(),
+                    browser=self._browser,
                     waits=self._waits,
                     guard=self._guard,
                     outage=self._outage,

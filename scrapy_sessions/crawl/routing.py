@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from scrapy_sessions.config import SessionConfig
     from scrapy_sessions.crawl.exclusive import ExclusivePools
+    from scrapy_sessions.crawl.shared_browser import SharedBrowser
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage.base import SessionStore
 
@@ -80,19 +81,6 @@ _PUT_BACK = "_session_put_back"
 """The meta key that names the run that returned a waiting request to its job's queue, when it was asked to stop."""
 
 _routers: WeakKeyDictionary[Crawler, ref[SessionRouter]] = WeakKeyDictionary()  # the extension keeps each alive
-
-
-class SharedBrowser(Protocol):
-    """The browser contexts of the sessions, as far as requests without the browser are concerned."""
-
-    def before_http(self, session: SessionRuntime) -> Coroutine[Any, Any, None] | None:
-        """Return what a request of *session* has to await before it is sent without the browser, if anything."""
-
-    def http_changed(self, session: SessionRuntime) -> None:
-        """A response that came without the browser has set cookies of *session*."""
-
-    async def capture(self) -> None:
-        """Copy into the sessions what the browser has now."""
 
 
 class SessionRouter:
@@ -123,7 +111,12 @@ class SessionRouter:
 
             check_store(store, settings.exclusive_pools)
             self.exclusive = ExclusivePools(
-                lambda: self.registry, lambda: self.logins, self.rests.waits, self.guard, self.outage
+                lambda: self.registry,
+                lambda: self.logins,
+                lambda: self.browser,
+                self.rests.waits,
+                self.guard,
+                self.outage,
             )
         self.user_code = UserCode(crawler, self.close_spider, self.count)
         self.in_shell = False

@@ -152,6 +152,110 @@ async def test_a_new_generation_gets_a_new_context(site: Site) -> None:
         assert alice.jar["token"] == "new"
 
 
+async def test_an_old_page_does_not_undo_a_login(site: Site) -> None:
+    """What an old page changes in the storages stays out where the session has changed it, too, as by a login."""
+    alice = SessionRuntime("alice")
+    origin = site.url("").rstrip("/")
+    alice.set_data("local_storage", {origin: {"token": "old", "theme": "light"}})
+    alice.set_data("session_storage", {origin: {"step": "1"}})
+    async with opened() as (contexts, _):
+        old = await visit(contexts, alice, site, keep=True)
+        alice.new_generation()
+        alice.set_data("local_storage", {origin: {"token": "new", "theme": "light"}})
+        alice.set_data("session_storage", {origin: {"step": "2"}})
+        await old.evaluate(
+            "localStorage.removeItem('token'); localStorage.setItem('theme', 'dark'); sessionStorage.clear()"
+        )
+        page = await visit(contexts, alice, site, keep=True)
+        shown = await page.evaluate("[localStorage.token, localStorage.theme, sessionStorage.step]")
+        assert shown == ["new", "dark", "2"]
+    assert alice.data_of("local_storage") == {origin: {"token": "new", "theme": "dark"}}
+    assert alice.data_of("session_storage") == {origin: {"step": "2"}}
+
+
+async def test_a_kept_page_is_read_before_http(site: Site) -> None:
+    """HTTP requests read what a kept page set, whatever other requests wait for a page; not one that is in use."""
+    alice = SessionRuntime("alice")
+    async with opened() as (contexts, _):
+        async with contexts.use(alice, {}) as context:
+            page = await context.context.new_page()
+            context.in_use.add(page)
+            assert contexts.before_http(alice) is None
+            context.in_use.discard(page)
+        await page.goto(site.url("/page/1"))
+        await page.evaluate("document.cookie = 'token=renewed; Path=/'")
+        async with contexts.use(alice, {}):
+            reading = contexts.before_http(alice)
+            assert reading is not None
+            await reading
+            assert alice.jar["token"] == "renewed"
+
+
+async def test_a_session_is_handed_over_when_its_pages_are_closed(site: Site) -> None:
+    """A callback works on in a page, one of before a login, too; then the session has what the browser has."""
+    alice, bob = SessionRuntime("alice"), SessionRuntime("bob")
+    async with opened() as (contexts, browser):
+        old = await visit(contexts, alice, site, keep=True)
+        alice.new_generation()
+        page = await visit(contexts, alice, site, keep=True)
+        await visit(contexts, bob, site)
+        handing = asyncio.ensure_future(contexts.hand_over(alice))
+        await page.evaluate("document.cookie = 'token=2'; localStorage.setItem('cart', '3')")
+        assert contexts.has_pages(alice)
+        await old.close()
+        assert not handing.done()
+        await page.close()
+        await handing
+        assert not contexts.has_pages(alice)
+        assert len(browser.contexts) == 1
+        assert alice.jar["token"] == "2"
+        assert alice.data_of("local_storage")[site.url("")] == {"cart": "3"}
+
+
+async def test_the_end_of_a_session_closes_its_older_contexts(site: Site) -> None:
+    """Also one of before a login, in which a page is open."""
+    alice = SessionRuntime("alice")
+    async with opened() as (contexts, browser):
+        await visit(contexts, alice, site, keep=True)
+        alice.new_generation()
+        await visit(contexts, alice, site, keep=True)
+        alice.retire("banned")
+        await until(lambda: not browser.contexts)
+
+
+async def test_the_last_reading_waits_for_contexts_that_are_being_closed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of a crawl the session has what was read of an idle context, while an older one was closed, too."""
+    alice, bob = SessionRuntime("alice"), SessionRuntime("bob")
+    async with opened(limit=2) as (contexts, browser):
+        old = await visit(contexts, alice, site, keep=True)
+        alice.new_generation()
+        await visit(contexts, alice, site)
+        (context,) = (each for each in browser.contexts if each is not old.context)
+        cookies, begun, free = context.cookies, asyncio.Event(), asyncio.Event()
+
+        async def slow() -> Any:
+            begun.set()
+            await free.wait()
+            return await cookies()
+
+        await context.add_cookies([{"name": "late", "value": "1", "url": site.url("")}])
+        monkeypatch.setattr(context, "cookies", slow)
+        other = asyncio.ensure_future(visit(contexts, bob, site))  # takes its place
+        await begun.wait()
+        await old.close()
+        await until(lambda: old.context not in browser.contexts)
+        capturing = asyncio.ensure_future(contexts.capture())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not capturing.done()
+        free.set()
+        await capturing
+        assert alice.jar["late"] == "1"
+        await other
+
+
 async def test_who_waits_too_long_is_named_and_fails(
     site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -80,5 +81,91 @@ async def test_a_push_that_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None
             patch.setattr(context, "add_cookies", cancelled)
             with pytest.raises(asyncio.CancelledError):
                 await sync.push()
+        await sync.push()
+        assert await in_browser(context) == values(jar)
+
+
+async def test_a_push_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second request sends no page before the browser has the cookies that the first one sets."""
+    from scrapy_sessions.browser.cookie_sync import CookieSync  # noqa: PLC0415  # as above
+
+    jar = SessionCookieJar()
+    async with chromium() as browser:
+        context = await browser.new_context()
+        sync = CookieSync(jar, context)
+        add, begun, free = context.add_cookies, asyncio.Event(), asyncio.Event()
+
+        async def slow(cookies: Any) -> None:
+            begun.set()
+            await free.wait()
+            await add(cookies)
+
+        monkeypatch.setattr(context, "add_cookies", slow)
+        jar.set("token", "new", domain="shop.example")
+        first = asyncio.ensure_future(sync.push())
+        await begun.wait()
+        second = asyncio.ensure_future(sync.push())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not second.done()
+        free.set()
+        await second
+        assert await in_browser(context) == {"token": "new"}
+        await first
+
+
+@pytest.mark.parametrize("renewed", ["value", "expiry"])
+async def test_a_cookie_renewed_during_a_push(monkeypatch: pytest.MonkeyPatch, renewed: str) -> None:
+    """What the site sets between the setting and the reading of a push is copied by the next pull."""
+    from scrapy_sessions.browser.cookie_sync import CookieSync  # noqa: PLC0415  # as above
+
+    jar = SessionCookieJar()
+    now = int(time.time())
+    async with chromium() as browser:
+        context = await browser.new_context()
+        sync = CookieSync(jar, context)
+        cookies = context.cookies
+        by_site = {"name": "token", "value": "http", "domain": "shop.example", "path": "/", "expires": now + 1000}
+        by_site.update({"value": "page"} if renewed == "value" else {"expires": now + 2000})
+
+        async def after_the_site() -> Any:
+            await context.add_cookies([by_site])
+            return await cookies()
+
+        jar.set("token", "http", domain="shop.example", expires=now + 1000)
+        with monkeypatch.context() as patch:
+            patch.setattr(context, "cookies", after_the_site)
+            await sync.push()
+        await sync.pull()
+        (cookie,) = jar
+        assert (cookie.value, cookie.expires) == (by_site["value"], by_site["expires"])
+
+
+async def test_an_http_response_during_a_pull(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the jar gets while the browser is being read is newer than what is read, and replaces it there."""
+    from scrapy_sessions.browser.cookie_sync import CookieSync  # noqa: PLC0415  # as above
+
+    jar = SessionCookieJar()
+    for name in ("token", "dropped", "back", "other"):
+        jar.set(name, "0", domain="shop.example")
+    async with chromium() as browser:
+        context = await browser.new_context()
+        sync = CookieSync(jar, context)
+        await sync.push()
+        await set_in_browser(context, token="1", dropped="1", other="1", added="1")
+        await context.clear_cookies(name="back")
+        cookies = context.cookies
+
+        async def before_the_response() -> Any:
+            read = await cookies()
+            for name in ("token", "back", "added"):
+                jar.set(name, "2", domain="shop.example")
+            jar.delete("dropped")
+            return read
+
+        with monkeypatch.context() as patch:
+            patch.setattr(context, "cookies", before_the_response)
+            await sync.pull()
+        assert values(jar) == {"token": "2", "back": "2", "other": "1", "added": "2"}
         await sync.push()
         assert await in_browser(context) == values(jar)

@@ -22,6 +22,15 @@ def test_what_the_browser_changed_is_taken(base: Any, browser: Any, session: Any
         assert merged.get(key) == source.get(key)
 
 
+@given(ENTRIES, ENTRIES, ENTRIES)
+def test_what_the_session_changed_stays(base: Any, browser: Any, session: Any) -> None:
+    """Where the session comes first, only keys that it has not changed get the browser's change."""
+    merged = storages.merge_changes(base, browser, session, session_first=True)
+    for key in {*base, *browser, *session}:
+        source = browser if base.get(key) == session.get(key) else session
+        assert merged.get(key) == source.get(key)
+
+
 def test_an_origin_without_entries_is_left_out() -> None:
     """An origin whose storage the site cleared has no entry in the record."""
     assert storages.merge_storages({"a": {"k": "1"}}, {}, {"a": {"k": "1"}, "b": {"k": "2"}}) == {"b": {"k": "2"}}

@@ -261,6 +261,33 @@ async def test_a_pause_ends_before_it_is_given_back(monkeypatch: pytest.MonkeyPa
         await until(lambda: not one.holdings.held)
 
 
+async def test_an_open_page_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It isn't given back while a callback works in a page of it, and what the browser has is saved before."""
+
+    class Browser:
+        page = asyncio.Event()
+
+        def has_pages(self, session: SessionRuntime) -> bool:
+            return not self.page.is_set()
+
+        async def hand_over(self, session: SessionRuntime) -> None:
+            await self.page.wait()
+            session.record("renewed the token")
+
+    async with process(monkeypatch) as one:
+        request, session = await one.use()
+        one.end(request)
+        browser: Any = Browser()
+        monkeypatch.setattr(one.router, "browser", browser)
+        assert one.holdings._is_used(session)
+        one.leave()
+        await asyncio.sleep(0.02)
+        assert await one.others() == []
+        browser.page.set()
+        await until(lambda: not one.holdings.held)
+        assert await one.stored() == ["renewed the token"]
+
+
 async def test_a_session_that_is_given_back_at_the_second_try_has_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store doesn't answer at first, and says then that it is still held. It is given back all the same."""
     async with process(monkeypatch) as one:

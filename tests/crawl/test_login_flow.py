@@ -206,7 +206,9 @@ class Interrupted(SessionConfig):
         assert isinstance(spider, AsksAgain)
         spider.logins += 1
         path = f"/login/{spider.logins}"
-        logging_in = asyncio.ensure_future(fetch(Request(f"{spider.base}{path}?set=sid%3D{spider.logins}%3B+Path%3D/&ms=100")))
+        logging_in = asyncio.ensure_future(
+            fetch(Request(f"{spider.base}{path}?set=sid%3D{spider.logins}%3B+Path%3D/&ms=100"))
+        )
         if spider.logins == 2:
             await until(lambda: spider.site.journal(path))
             await spider.sessions.login_again(session.id)
