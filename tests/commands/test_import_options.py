@@ -19,7 +19,7 @@ import scrapy_sessions
 from scrapy_sessions import Cookie, PersistentSession
 from scrapy_sessions.commands.support.context import Context
 from scrapy_sessions.formats.records import dump
-from scrapy_sessions.storage import Key, Outcome, Row, SQLiteStore
+from scrapy_sessions.storage import Key, Row, SQLiteStore
 from scrapy_sessions.storage.codec import encode
 from tests.support.exchange import SECRET, STORE, loaded, rich_record, saved, sessions, stored
 from tests.support.in_process import delivered
@@ -233,13 +233,14 @@ def test_a_session_that_is_created_at_the_last_moment_keeps_its_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crawl saves it when the command has found none and is about to save its own: the two are not mixed."""
-    replace = SQLiteStore.replace
+    save, late = SQLiteStore.save, [encode(crawled(revision=1))]
 
-    async def late(store: SQLiteStore, rows: Sequence[Row], there: Sequence[Row | None]) -> list[Outcome]:
-        await store.save([encode(crawled(revision=1))])
-        return await replace(store, rows, there)
+    async def saving(store: SQLiteStore, rows: Sequence[Row], tokens: Sequence[int | None] | None = None) -> Any:
+        if late:
+            await save(store, [late.pop()])
+        return await save(store, rows, tokens)
 
-    monkeypatch.setattr(SQLiteStore, "replace", late)
+    monkeypatch.setattr(SQLiteStore, "save", saving)
     out, errors = delivered(tmp_path, "import", "-", "alice", *NEW, "--yes", stdin=CURL)
     assert "alice of shop changed" in out.decode()
     assert "'alice' was created meanwhile" in errors
