@@ -291,7 +291,7 @@ class Holdings:
                 self._leave(session_id, retire=True)
                 surplus -= 1
         self._pausing = self._only_free or (surplus > 0 and not answer.waiting)
-        before.sort(key=self._pause_left)  # one that pauses is of no use to another process, either
+        before.sort(key=self._pause_left)  # a session that pauses is given back last: nobody could use it now
         for session_id in before:  # not those that were just taken: each has its turn
             if surplus > 0 and session_id in staying and session_id not in self._leaving:
                 self._leave(session_id)
@@ -366,7 +366,7 @@ class Holdings:
     # Giving back
 
     def _leave(self, session_id: str, *, retire: bool = False) -> None:
-        """Give *session_id* back as soon as what is in flight in it is done, and what the site asked for is over."""
+        """Give *session_id* back as soon as its requests are done, and a pause that the site has asked for is over."""
         if session_id not in self._leaving:
             self.pool.end_turn(session_id)
             self._leaving[session_id] = asyncio.ensure_future(self._give_back(session_id, retire))

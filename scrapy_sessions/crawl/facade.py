@@ -73,7 +73,7 @@ class SpiderSessions:
     async def login_again(self, session_id: str) -> None:
         """Begin a new generation of *session_id*, which logs in again before its next request.
 
-        If a login is under way, that is it.
+        A login that is under way already is the one: no second login follows it.
 
         Raises :exc:`~scrapy_sessions.exceptions.SessionRetired` for a retired session.
         """

@@ -433,7 +433,7 @@ class SessionRuntime:
         )
 
     def pause_left(self) -> float:
-        """Return for how many seconds from now on the last pause lasts that a site has asked for."""
+        """Return the seconds until the last of the pauses is over that sites have asked for."""
         return max(max(self.pauses.values(), default=0.0) - time.monotonic(), 0.0)
 
     def rest(self, now: float) -> float:
