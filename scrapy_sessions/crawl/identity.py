@@ -52,13 +52,14 @@ class Identity(NamedTuple):
         note.update({_META + key: _digest_of_json(value) for key, value in meta.items()})
         return cls(tuple(encoded.items()), tuple(meta.items()), note)
 
-    def apply_headers(self, headers: Headers) -> list[tuple[bytes, list[bytes]]]:
+    def apply_headers(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
         """Set the session's headers, unless the request sets them itself, and return those that were set."""
-        applied = []
-        for key, value in self.headers:
+        applied = self.headers
+        for header in self.headers:
+            key, value = header
             values = [value]
-            if setdefault_header(headers, key, values) is values:
-                applied.append((key, values))
+            if setdefault_header(headers, key, values) is not values:
+                applied = tuple([each for each in applied if each is not header])
         return applied
 
     def apply_meta(self, meta: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any
@@ -57,13 +57,13 @@ class InFlight:
     __slots__ = (
         "__weakref__",
         "_applied",
+        "_changes",
         "_context",
         "_cookie",
         "_cookiejar",
         "_ended",
         "_meta",
         "_proxy",
-        "_replaced",
         "anchor",
         "budget",
         "by_proxy",
@@ -85,8 +85,9 @@ class InFlight:
         self.by_proxy = False
         self.shares_cookies = False
         self._ended = False
-        self._applied: list[tuple[bytes, list[bytes]]] = []
-        self._replaced: list[tuple[bytes, list[bytes]]] | None = None
+        self._applied: tuple[tuple[bytes, bytes], ...] = ()
+        # The headers that the user's code has set, and what each of them replaced.
+        self._changes: Sequence[tuple[bytes, list[bytes], list[bytes] | None]] = ()
         self._meta: list[str] | None = None
         self._proxy: str | None = None
         self._cookie: list[bytes] | None = None
@@ -109,7 +110,7 @@ class InFlight:
             self._meta = identity.apply_meta(meta)
         self._applied = applied = identity.apply_headers(request.headers)
         note = identity.note
-        if len(applied) != len(identity.headers) or len(self._meta or ()) != len(identity.meta):
+        if applied is not identity.headers or len(self._meta or ()) != len(identity.meta):
             note = identity.note_of((key for key, _ in applied), self._meta or ())
         proxy = session.proxy
         if proxy is not None:
@@ -152,15 +153,17 @@ class InFlight:
     def remove_identity(self, request: Request) -> None:
         """Remove from *request* what was applied to it, and nothing else."""
         headers = request.headers
-        for key, values in self._applied:
+        for key, value in self._applied:
             # By value: scrapy-playwright replaces the lists of all headers by those that the browser sent.
+            if header_values(headers, key) == [value]:
+                delete_header(headers, key)
+        self._applied = ()
+        for key, values, replaced in self._changes:
             if header_values(headers, key) == values:
                 delete_header(headers, key)
-        self._applied.clear()
-        if self._replaced is not None:
-            for key, values in self._replaced:
-                headers.setdefault(key, values)
-            self._replaced = None
+            if replaced is not None:
+                headers.setdefault(key, replaced)
+        self._changes = ()
         if self._cookie is not None:
             if header_values(headers, b"Cookie") == self._cookie:
                 delete_header(headers, b"Cookie")
@@ -213,17 +216,17 @@ class InFlight:
     def track_changes(self, request: Request) -> Iterator[None]:
         """Treat headers set in the block as applied to *request*. Those that they replace are restored later."""
         before, proxy = dict(request.headers.items()), self.session.proxy
-        self._replaced = []
+        by_session = {key for key, _ in self._applied}
+        self._changes = changes = []
         try:
             yield
         finally:  # an errback may send the request again, in another session
             note = dict(request.meta.get(APPLIED, ()))
             for key, value in request.headers.items():
                 if before.get(key) is not value:
-                    self._applied.append((key, value))
-                    if key in before:
-                        self._replaced.append((key, before[key]))
-                    elif value:
+                    own = before.get(key) if key not in by_session else None
+                    changes.append((key, value, own))
+                    if own is None and value:
                         note[key.decode()] = digest(value[-1])
             if self.session.proxy != proxy:
                 note = self._replace_proxy(request, note)
@@ -312,9 +315,11 @@ class InFlightRequests:
             self._thread = get_ident()
             with suppress(RuntimeError):  # no loop is running
                 self._loop = asyncio.get_running_loop()
-        self.discard(request)
         anchor = _Anchor(request, self._finalized)
         key = anchor.key = id(request)
+        replaced = self._by_id.get(key)
+        if replaced is not None:
+            replaced.end()
         inflight = self._by_id[key] = InFlight(session, config, anchor)
         return inflight
 

@@ -196,6 +196,21 @@ def changed_to(changed: str | None, *, before: str | None = "http://old.test:1",
     return request
 
 
+def test_a_header_of_the_session_that_process_request_replaces_does_not_stay() -> None:
+    """Neither its own value nor the new one is on the request that is sent again, maybe in another session."""
+    session, request = SessionRuntime("alice", profile=Profile(user_agent="alice/1")), Request(URL)
+    inflight = InFlightRequests().begin(request, session, CONFIG)
+    inflight.apply_identity(request)
+    with inflight.track_changes(request):
+        request.headers["User-Agent"] = "special/1"
+    copy = request.copy()
+    assert copy.headers["User-Agent"] == b"special/1"
+    remove_leftovers(copy)
+    inflight.remove_identity(request)
+    assert not request.headers
+    assert not copy.headers
+
+
 def test_a_proxy_set_in_process_request_holds_for_that_request() -> None:
     """So does its removal; the request's own proxy is kept. Afterwards nothing of it is left."""
     new = "http://user:s3cret@new.test:2"
