@@ -387,7 +387,7 @@ def session_config(
         URLMatcher({cls: patterns})  # raises for a pattern without a host
         _registered[cls] = patterns
         _matcher.cache_clear()
-        registered_config.cache_clear()
+        _registered_for.cache_clear()
         return cls
 
     return register
@@ -398,11 +398,13 @@ def registered_configs() -> list[type[SessionConfig]]:
     return list(_registered)
 
 
-@lru_cache(maxsize=4096)
 def registered_config(url: str) -> type[SessionConfig] | None:
     """Return the class that is registered for *url*, if any."""
-    if not _registered:
-        return None
+    return _registered_for(url) if _registered else None
+
+
+@lru_cache(maxsize=4096)
+def _registered_for(url: str) -> type[SessionConfig] | None:
     parts = urlsplit(url)
     try:
         port = parts.port

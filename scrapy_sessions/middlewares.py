@@ -177,12 +177,12 @@ class SessionVerdictMiddleware:
                 replay = self._router.verdicts.handle_pause(inflight.session, request, pause)
                 if replay is not None and is_login(request) and not self._router.logins.paused(inflight.session, pause):
                     replay = None
-                return self._close(inflight, request, response, replay, cacheable=False)
+                return self._close(inflight, request, response, replay, cacheable=False, question=is_question(request))
         if is_login(request):
             self._router.logins.visited(inflight.session, urlparse_cached(request).hostname or "")
             return self._close(inflight, request, response, None, cacheable=False)
         if is_question(request):
-            return self._close(inflight, request, response, None, cacheable=False)
+            return self._close(inflight, request, response, None, cacheable=False, question=True)
         config = inflight.config
         if config.reads_body:
             decoded = self._decoded(request, response)
@@ -190,7 +190,7 @@ class SessionVerdictMiddleware:
                 return self._apply(inflight, SessionConfig.check(config, response, request), request, response)
             response = decoded  # handed on as it is: the body is decompressed once
         elif status not in config.remarkable_statuses and not config.was_redirected_to_login(response, request):
-            return self._apply(inflight, Verdict.OK, request, response)
+            return self._accept(inflight, request, response)
         verdict = self._check(config, request, response)
         if isinstance(verdict, Verdict):
             return self._apply(inflight, verdict, request, response)
@@ -199,7 +199,7 @@ class SessionVerdictMiddleware:
     def process_exception(
         self, request: Request, exception: Exception
     ) -> Request | Coroutine[Any, Any, Request | None] | None:
-        inflight = self._router.in_flight.get(request)
+        inflight = self._in_flight.get(request)
         if inflight is None:
             return None
         if isinstance(exception, HeldBack):
@@ -240,12 +240,15 @@ class SessionVerdictMiddleware:
         result = self._apply(inflight, settled, request, response)
         return result if isinstance(result, Request | Response) else await result
 
+    def _accept(self, inflight: InFlight, request: Request, response: Response) -> Request | Response:
+        self._router.verdicts.good(inflight, request, response)
+        return self._close(inflight, request, response, None, cacheable=True)
+
     def _apply(
         self, inflight: InFlight, verdict: Verdict, request: Request, response: Response
     ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
         if verdict is Verdict.OK:
-            self._router.verdicts.good(inflight, request, response)
-            return self._close(inflight, request, response, None, cacheable=True)
+            return self._accept(inflight, request, response)
         lost = inflight.session.closed and self._router.exclusive is not None  # another process may use it
         if inflight.is_stale or lost:
             replay = self._router.verdicts.send_again(inflight, request)  # nothing follows for the session
@@ -275,10 +278,10 @@ class SessionVerdictMiddleware:
         replay: Request | None,
         *,
         cacheable: bool,
+        question: bool = False,
     ) -> Request | Response:
         if not cacheable and self._caching:
             disable_http_cache(request)
-        question = is_question(request)
         inflight.record_response(request, response, time.time(), page=replay is None, question=question)
         inflight.end()
         return response if replay is None else replay
@@ -318,6 +321,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
     def __init__(self, debug: bool, router: SessionRouter) -> None:
         super().__init__(debug)
         self._router = router
+        self._in_flight = router.in_flight
         self._jars: SessionJars | None = None
         self._warned = False
 
@@ -337,7 +341,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
 
     def process_request(self, request: Request) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
         """Return a coroutine only if a page of the session is open in a browser, whose cookies are read first."""
-        inflight = self._router.get(request)
+        inflight = self._in_flight.get(request) or self._router.begin_now(request)
         if inflight is not None:
             inflight.mark_sent(time.time())
             browser = self._router.browser
@@ -368,7 +372,8 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         inflight.apply_cookies(request)
         if self._jars is not None:
             inflight.name_cookiejar(request)
-        debug_sent(self, request)
+        if self.debug:
+            debug_sent(self, request)
 
     def _process_claimed(self, request: Request) -> Request | Coroutine[Any, Any, None] | None:
         """As :meth:`process_request`, in a crawl with exclusive pools."""
@@ -378,7 +383,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
     def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
         if "cached" in response.flags or request.meta.get("dont_merge_cookies", False):
             return response
-        inflight = self._router.get(request)
+        inflight = self._in_flight.get(request) or self._router.begin_now(request)
         if inflight is not None:
             headers = header_values(response.headers, b"Set-Cookie")
             if headers and not inflight.is_stale and not inflight.shares_cookies:
@@ -387,7 +392,8 @@ class SessionCookiesMiddleware(CookiesMiddleware):
                 inflight.session.jar.store(headers, urlparse_cached(request))
                 if self._router.browser is not None:
                     self._router.browser.http_changed(inflight.session)
-            debug_received(self, response)
+            if self.debug:
+                debug_received(self, response)
         return response
 
     @property  # type: ignore[override]  # there an attribute

@@ -389,7 +389,9 @@ def expiry(session: _Limited, requests: int) -> tuple[float, ExpiryReason] | Non
     found: tuple[float, ExpiryReason] | None = None
     if session.idle_timeout:
         # One that waits for its budget isn't idle: else it would begin anew, and be counted from 0.
-        active = max(session.last_activity, session.rests_until or 0.0)
+        active, rests_until = session.last_activity, session.rests_until
+        if rests_until is not None and rests_until > active:
+            active = rests_until
         found = (active + session.idle_timeout, "idle_timeout")
     if session.max_age:
         aged: tuple[float, ExpiryReason] = (session.start_time + session.max_age, "max_age")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from operator import add, attrgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from scrapy_sessions.analytics.redaction import URL
@@ -92,10 +92,16 @@ class HourCounts:
 
     def __add__(self, other: HourCounts) -> HourCounts:
         """Return the sums with *other*, under the names of this row."""
-        responses = dict(self.responses)
-        for status, count in other.responses.items():
-            responses[status] = responses.get(status, 0) + count
-        counts: list[Any] = [*map(add, numbers_of(self), numbers_of(other)), responses]
+        return self.plus([other])
+
+    def plus(self, others: Sequence[HourCounts]) -> HourCounts:
+        """Return the sums with all *others*, under the names of this row."""
+        rows = (self, *others)
+        responses: dict[int, int] = {}
+        for row in rows:
+            for status, count in row.responses.items():
+                responses[status] = responses.get(status, 0) + count
+        counts: list[Any] = [*map(sum, zip(*map(numbers_of, rows), strict=True)), responses]
         return HourCounts(self.namespace, self.pool, self.session_id, self.hour, *counts)
 
 
@@ -152,13 +158,16 @@ class PoolCounts(NamedTuple):
     pages: int
     last_activity: float
 
-    def __add__(self, other: PoolCounts) -> PoolCounts:  # type: ignore[override]
-        """Return the sums with *other*, under the names of these."""
+    def plus(self, others: Sequence[PoolCounts]) -> PoolCounts:
+        """Return the sums with all *others*, under the names of these."""
+        by_status = Counter(self.by_status)
+        for each in others:
+            by_status.update(each.by_status)
         return self._replace(
-            by_status=Counter(self.by_status) + Counter(other.by_status),
-            active=self.active + other.active,
-            pages=self.pages + other.pages,
-            last_activity=max(self.last_activity, other.last_activity),
+            by_status=dict(+by_status),
+            active=self.active + sum(each.active for each in others),
+            pages=self.pages + sum(each.pages for each in others),
+            last_activity=max(each.last_activity for each in (self, *others)),
         )
 
     @property
@@ -177,8 +186,7 @@ def summed(rows: Iterable[_Counts], key: Callable[[_Counts], _K]) -> dict[_K, _C
 
     >>> by_pool = summed(rows, lambda row: row.pool)
     """
-    sums: dict[_K, _Counts] = {}
+    groups: dict[_K, list[_Counts]] = {}
     for row in rows:
-        name = key(row)
-        sums[name] = sums[name] + row if name in sums else row
-    return sums
+        groups.setdefault(key(row), []).append(row)
+    return {name: group[0].plus(group[1:]) if len(group) > 1 else group[0] for name, group in groups.items()}

@@ -74,8 +74,11 @@ def safe_url(url: str, *, names: bool = True) -> str:
     """
     usual = _USUAL.fullmatch(url)  # the URL of a page: this runs at each response
     if usual is not None:
-        place, query = usual.groups()
-        return place + _safe_query(query, names) if query else place
+        place, query = usual.groups(default="")
+        name, has_value, _ = query.partition("=")
+        if names and has_value and "&" not in query:  # a single parameter, as usual
+            return f"{place}?{name}=…"
+        return f"{place}{_safe_query(query, names)}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -90,8 +93,5 @@ def safe_url(url: str, *, names: bool = True) -> str:
 
 
 def _safe_query(query: str, names: bool) -> str:
-    name, has_value, _ = query.partition("=")
-    if names and has_value and "&" not in query:  # a single parameter, as usual
-        return f"?{name}=…"
     kept = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair] if names else []
     return "?" + "&".join([f"{name}=…" for name in kept]) if kept else "?…" if query else ""

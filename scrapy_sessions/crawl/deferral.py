@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 PATIENCE = 1.5  # seconds that a request waits in its place though others could go
 
-_DEFERRED = "_session_deferred"
+DEFERRED = "_session_deferred"
 """The meta key of a request that returned to the scheduler: the run, its priority, what it waits for, the turn, and
 whether it has reached the scheduler."""
 
@@ -92,15 +92,12 @@ class Deferral:
         self._listening = False
 
     def arrive(self, request: Request) -> int | None:
-        """*request* comes from the scheduler, or from ``download_async()``. Restores its priority if it was deferred.
+        """*request*, which was deferred, comes from the scheduler, or from ``download_async()``. Restores its priority.
 
         Returns in which turn it was deferred last; 0: not in this run. ``None``: it may not be deferred, as it has not
         been in the scheduler since, and would return at once.
         """
-        note = request.meta.pop(_DEFERRED, None)
-        if note is None:
-            return 0
-        run, request.priority, wanted, turn, scheduled = note
+        run, request.priority, wanted, turn, scheduled = request.meta.pop(DEFERRED)
         if run != self._run:
             return 0
         self._deferred -= 1
@@ -189,7 +186,7 @@ class Deferral:
         change(self._scheduled, signal=signals.request_scheduled)
 
     def _scheduled(self, request: Request) -> None:
-        note = request.meta.get(_DEFERRED)
+        note = request.meta.get(DEFERRED)
         if note is not None:
             note[-1] = True
         elif self._in_place and self._crawler.engine.needs_backout():
@@ -245,7 +242,7 @@ class Deferral:
         own = max(min(request.priority, _OWN // 2 - 1), -_OWN // 2)
         deferred: Request = request.replace(dont_filter=True, priority=own - _OWN * (1 + max(round(end), 0)))
         what = None if wanted is None else list(wanted)
-        deferred.meta[_DEFERRED] = [self._run, request.priority, what, self.turn, False]
+        deferred.meta[DEFERRED] = [self._run, request.priority, what, self.turn, False]
         self._deferred += 1
         if wanted is not None:
             queued = self._queued.setdefault(wanted, _Queued())
@@ -265,4 +262,4 @@ class Deferral:
 
 def is_deferred(request: Request) -> bool:
     """Whether *request* returns to the scheduler as it would have to wait."""
-    return _DEFERRED in request.meta
+    return DEFERRED in request.meta

@@ -19,7 +19,7 @@ from scrapy.utils.httpobj import urlparse_cached
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.asking import Questions, is_question
 from scrapy_sessions.crawl.configs import Configs
-from scrapy_sessions.crawl.deferral import PATIENCE, Deferral, Wanted
+from scrapy_sessions.crawl.deferral import DEFERRED, PATIENCE, Deferral, Wanted
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
 from scrapy_sessions.crawl.login import Logins, must_log_in
@@ -200,7 +200,7 @@ class SessionRouter:
             replaced = self._slots.get(meta.pop(SLOT))
             if replaced is not None:
                 replaced.end()
-        deferred_in = self.deferral.arrive(request)
+        deferred_in = self.deferral.arrive(request) if DEFERRED in meta else 0
         claim = self._claim_of(request)
         if claim is None:
             self.in_flight.discard(request)
@@ -225,17 +225,14 @@ class SessionRouter:
         inflight = self.in_flight.get(request)
         return inflight is None or self.exclusive is None or self.exclusive.may_send(inflight.session, own=True)
 
-    def get(self, request: Request) -> InFlight | None:
-        """Return what :meth:`begin` noted for *request*. If it wasn't called, as without the middleware at 75, it
-        finds a session without waiting."""
-        inflight = self.in_flight.get(request)
-        if inflight is None:
-            claim = self._claim_of(request)
-            if claim is not None:
-                claim = self.registry.settle(claim, request)
-                config = self.configs.of(request.url)
-                inflight = self._begin(request, claim, self.registry.obtain_now(claim), config)
-        return inflight
+    def begin_now(self, request: Request) -> InFlight | None:
+        """As :meth:`begin`, for a crawl without the middleware that calls it: finds a session without waiting."""
+        claim = self._claim_of(request)
+        if claim is None:
+            return None
+        claim = self.registry.settle(claim, request)
+        config = self.configs.of(request.url)
+        return self._begin(request, claim, self.registry.obtain_now(claim), config)
 
     def session_of(self, response: Response) -> SessionRuntime | None:
         """Return the session that *response* was received in, if any."""

@@ -168,15 +168,13 @@ def format_cookies(middleware: CookiesMiddleware, cookies: list[VerboseCookie], 
 
 
 def debug_sent(middleware: CookiesMiddleware, request: Request) -> None:
-    """Log the cookies of *request*, if ``COOKIES_DEBUG`` is set."""
-    if middleware.debug:
-        middleware._debug_cookie(request)  # noqa: SLF001
+    """Log the cookies of *request*, for ``COOKIES_DEBUG``."""
+    middleware._debug_cookie(request)  # noqa: SLF001
 
 
 def debug_received(middleware: CookiesMiddleware, response: Response) -> None:
-    """Log the cookies that *response* sets, if ``COOKIES_DEBUG`` is set."""
-    if middleware.debug:
-        middleware._debug_set_cookie(response)  # noqa: SLF001
+    """Log the cookies that *response* sets, for ``COOKIES_DEBUG``."""
+    middleware._debug_set_cookie(response)  # noqa: SLF001
 
 
 class Decoder:

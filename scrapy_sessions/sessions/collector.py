@@ -84,6 +84,7 @@ class Collector:
         self._interval = flush_interval(save_interval)
         self._clock = clock
         self._count = count
+        self._enabled = self._store is not None
         self._listener: Listener | None = None
         self._keeps_sums = False
         self._sums: dict[str | None, HourCounts] = {}
@@ -105,11 +106,11 @@ class Collector:
     def listen(self, listener: Listener) -> None:
         """Call *listener* with the sums at every write."""
         self._listener = listener
-        self._keeps_sums = True
+        self.keep_sums()
 
     def keep_sums(self) -> None:
         """Keep :attr:`sums`."""
-        self._keeps_sums = True
+        self._keeps_sums = self._enabled = True
 
     @property
     def sums(self) -> Mapping[str | None, HourCounts]:
@@ -196,10 +197,6 @@ class Collector:
         self._cancel_timer()
         await asyncio.gather(*self._flushes)
         await self.flush()
-
-    @property
-    def _enabled(self) -> bool:
-        return self._store is not None or self._keeps_sums
 
     def _row_of(self, session: SessionRuntime) -> HourCounts:
         session_id = FOLDED if session.transient else session.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 
@@ -15,6 +16,9 @@ class HasCounters(Protocol):
     bytes: int
     latency: float
     responses: dict[int, int]
+
+
+_numbers = attrgetter("requests", "pages_visited", "failures", "logins", "bytes", "latency")
 
 
 class CounterSnapshot(NamedTuple):
@@ -31,15 +35,7 @@ class CounterSnapshot(NamedTuple):
     @classmethod
     def of(cls, session: HasCounters) -> CounterSnapshot:
         """Return the counters of *session* as they are now."""
-        return cls(
-            session.requests,
-            session.pages_visited,
-            session.failures,
-            session.logins,
-            session.bytes,
-            session.latency,
-            tuple(session.responses.items()),
-        )
+        return cls._make((*_numbers(session), tuple(session.responses.items())))
 
     def rebased(self, before: CounterSnapshot, after: CounterSnapshot) -> CounterSnapshot:
         """Return what counts as counted after the counters of the session were changed from *before* to *after*.

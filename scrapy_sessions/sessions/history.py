@@ -71,7 +71,8 @@ class History:
         return texts
 
     def __len__(self) -> int:
-        self.encoded()
+        if self._new:
+            self._fold()
         return self._count
 
     def _fold(self) -> None:

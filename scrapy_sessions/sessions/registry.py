@@ -178,7 +178,7 @@ class SessionRegistry:
         """Return the session for the settled *claim* if it is in memory and usable, else ``None``."""
         if claim.session_id is None:
             return self._transient_for(claim)
-        session = self.ready(claim.session_id)
+        session = self.cache.ready(claim.session_id)
         return None if session is None or session.status == "retired" else session
 
     def usable(self, session: SessionRuntime) -> bool:

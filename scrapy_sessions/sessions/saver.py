@@ -107,11 +107,12 @@ class Saver:
             await self.look_at_store()  # it may have lost all sessions since the last look
         again: list[SessionRuntime] = []
         saved = 0
+        in_doubt = bool(self._doubted or self._unanswered)  # asked once: these are slow for sets
         for (session, row, base), outcome in zip(batch, outcomes, strict=True):
             if outcome is Outcome.SAVED and session.revision < row.revision and replaced == self._replaced:
                 del unsaved[session]
                 saved += 1
-                self._settle(session, base, row.revision)
+                self._settle(session, base, row.revision, in_doubt=in_doubt)
                 continue
             if not session.closed and replaced != self._replaced:
                 again.append(session)
@@ -148,16 +149,15 @@ class Saver:
     def _note_unanswered(self, session: SessionRuntime, base: Parts | Row) -> None:
         self._unanswered.setdefault(session, deque(maxlen=_UNANSWERED)).append(base)
 
-    def _settle(self, session: SessionRuntime, base: Parts | Row, revision: int) -> None:
-        """Note that *base* is stored as *revision* of *session*."""
+    def _settle(self, session: SessionRuntime, base: Parts | Row, revision: int, *, in_doubt: bool = True) -> None:
+        """Note that *base* is stored as *revision* of *session*, which may have been *in_doubt*."""
         if session.merge_base is None:
             self._analytics.record_event_for(
                 "created", session.namespace, session.id, session.pool, time=session.start_time
             )
         session.revision, session.merge_base = revision, base
-        if self._doubted:
+        if in_doubt:
             self._doubted.discard(session)
-        if self._unanswered:
             self._unanswered.pop(session, None)
 
     def _fail(self, session: SessionRuntime, outcome: Outcome) -> None:

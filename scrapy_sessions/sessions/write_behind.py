@@ -151,6 +151,8 @@ class WriteBehind:
             await self.look_at_store()
             pending, under_way = list(self._dirty), list(self._turns.singles)
             for start in range(0, len(pending), _BATCH):
+                if start:
+                    await asyncio.sleep(0)  # noting what was saved, and encoding the next, are two slices
                 await self._save_many(pending[start : start + _BATCH])
             for session in under_way:  # which may fail
                 await self._save_many([session])

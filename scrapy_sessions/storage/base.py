@@ -80,7 +80,7 @@ class Row(NamedTuple):
     @property
     def replaces(self) -> str:
         """The stamp of the row that this one is to replace, or ``""``."""
-        return self.stamps[_STAMP + 1 :][:_STAMP]
+        return self.stamps[_STAMP + 1 : 2 * _STAMP + 1]
 
     def __repr__(self) -> str:  # without the body, which contains cookies
         return safe_repr(self, "namespace", "session_id", "revision")

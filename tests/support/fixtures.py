@@ -49,10 +49,10 @@ def shop(site_process: Site) -> Shop:
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the test registers with ``@session_config`` is unknown to all others."""
     monkeypatch.setattr(config, "_registered", {})
-    for cached in (config._matcher, config.registered_config):
+    for cached in (config._matcher, config._registered_for):
         cached.cache_clear()
     yield
-    for cached in (config._matcher, config.registered_config):
+    for cached in (config._matcher, config._registered_for):
         cached.cache_clear()
 
 

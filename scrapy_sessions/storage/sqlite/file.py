@@ -163,9 +163,12 @@ Places: TypeAlias = "tuple[tuple[int, int] | None, ...]"
 """The devices and inodes of a file and those beside it that SQLite has open; ``None`` where there is none."""
 
 
-def places_of(path: Path) -> Places:
-    """Return what is at *path* and beside it now. It differs if the file has been deleted or replaced."""
-    return tuple([_place_of(f"{path}{suffix}") for suffix in ("", *_OPENED)])
+def places_of(location: str, path: Path) -> Places:
+    """Return what is at *location*, a link or not, and beside *path*, the file that was opened there.
+
+    It differs if the file has been deleted or replaced, or if *location* is a link to another one now.
+    """
+    return (_place_of(location), *[_place_of(f"{path}{suffix}") for suffix in _OPENED])
 
 
 def _check_bodies(connection: sqlite3.Connection, check: CheckBody) -> None:

@@ -87,6 +87,7 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
         self._prune_schedule = PruneSchedule()
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None  # used in the executor's thread only, as sqlite3 requires
+        self._path = Path(self.location)  # the file that was opened there: the location may be a link
         self._places: Places = ()
         self._reopened = 0
         self._to_erase = False  # whether the WAL may contain what this process has deleted
@@ -250,9 +251,9 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
     def _open(self) -> None:
         if self._connection is None:
             # The resolved path, so that the target of a dangling link is created with the right mode, too.
-            path = Path(self.location).resolve()
-            self._connection = self._connect(path, None)
-            self._places = places_of(path)
+            self._path = Path(self.location).resolve()
+            self._connection = self._connect(self._path, None)
+            self._places = places_of(self.location, self._path)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None and self._places:  # it was open, and could not be opened again: see _open_again()
@@ -281,29 +282,30 @@ class SQLiteStore(SessionStore, LeaseStore, SharedStore, AnalyticsStore, ClaimSt
         check_key(body, self.cipher, f"The session store {self.location}")
 
     def _epoch(self, connection: sqlite3.Connection) -> str:
-        path = Path(os.path.realpath(self.location))
-        there = places_of(path)
+        there = places_of(self.location, self._path)
         if there != self._places:
             self._reopened += 1
-            self._open_again(connection, path, moved=there[0] != self._places[0])
+            self._open_again(connection, moved=there[0] != self._places[0])
         elif self._to_erase:
             self._erase(connection, _ERASE_SOON)
         else:
             self._erase_for_others(connection, 0.0)
         return f"{leases.epoch(self._opened())} {self._reopened}"
 
-    def _open_again(self, connection: sqlite3.Connection, path: Path, *, moved: bool) -> None:
-        """Open what is at *path* now. SQLite itself would go on with files that have no name any more."""
+    def _open_again(self, connection: sqlite3.Connection, *, moved: bool) -> None:
+        """Open what is at the location now. SQLite itself would go on with files that have no name any more."""
         if moved:
             # If this fails, the old connection stays, and the next call tries again. When it is closed, SQLite writes
             # nothing, because its file has moved.
+            path = Path(os.path.realpath(self.location))
             self._connection = self._connect(path, self._places)
+            self._path = path
             connection.close()
         else:  # only the WAL or its index is gone: closing writes the content of the WAL into the file
             self._connection = None
             connection.close()
             self._open()
-        self._places = places_of(path)
+        self._places = places_of(self.location, self._path)
 
     def _erase(self, connection: sqlite3.Connection, patience: float) -> None:
         self._to_erase = not erase(connection, patience=patience, busy_timeout=self._busy_timeout)
