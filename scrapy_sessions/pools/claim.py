@@ -120,7 +120,7 @@ def _avoided(meta: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(session_id for session_id, _ in refused_by) if refused_by else _NONE
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _named(session_id: str) -> Claim:
     return Claim(check_session_id(session_id), None)
 
