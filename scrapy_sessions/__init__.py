@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,14 @@ if not TYPE_CHECKING:  # a type checker that saw it would take every misspelled 
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'exceptions')}"), name)
+        # Importing makes hardly any garbage, and looking for it again and again costs time at the start of each crawl.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'exceptions')}"), name)
+        finally:
+            if collecting:
+                gc.enable()
         globals()[name] = value  # the next access doesn't come here
         return value
 

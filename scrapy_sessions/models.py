@@ -54,8 +54,10 @@ ExpiryReason = Literal["idle_timeout", "max_age", "max_uses"]
 _MAX_ID_LENGTH = 255
 _CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # token, RFC 9110 section 5.6.2
-_HEADER_VALUE_FORBIDDEN = r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]"
 _MESSAGE_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+
+FORBIDDEN_CHARACTER = r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]"
+"""A regular expression of the characters that neither a header nor a cookie may contain."""
 
 
 def check_session_id(value: object) -> str:
@@ -83,7 +85,7 @@ def check_header(name: str, value: str) -> None:
     """Raise :exc:`ValueError` if *name* and *value* aren't a valid header (RFC 9110, section 5). It quotes no value."""
     if not re.fullmatch(_HEADER_NAME, name):
         raise ValueError(f"{name!r} is not a header name (RFC 9110, section 5.1)")
-    if re.search(_HEADER_VALUE_FORBIDDEN, value):
+    if re.search(FORBIDDEN_CHARACTER, value):
         raise ValueError(f"the value of the header {name!r} contains control characters")
 
 
@@ -116,14 +118,14 @@ def check_proxy(proxy: object) -> str:
             fault = "a proxy is a URL, as in 'http://proxy.example:8080'"
     except ValueError:  # which may quote the password
         fault = "its host or port can't be read"
-    if fault or re.search(_HEADER_VALUE_FORBIDDEN, proxy):
+    if fault or re.search(FORBIDDEN_CHARACTER, proxy):
         raise ValueError(fault or "control characters are not allowed in a proxy's URL")
     return proxy
 
 
 def check_line(value: str) -> str:
     """Return *value* if it can be the value of a header, else raise :exc:`ValueError`."""
-    if re.search(_HEADER_VALUE_FORBIDDEN, value):
+    if re.search(FORBIDDEN_CHARACTER, value):
         raise ValueError("control characters are not allowed in a header value")
     return value
 

@@ -22,7 +22,9 @@ class Site(asyncio.Protocol):
 
 
 def _answer(path: bytes) -> bytes:
-    """``/p/3/14`` is page 14 of chain 3; it leads to page 15."""
+    """``/p/3/14`` is page 14 of chain 3; it leads to page 15. Of the rest, a browser asks for ``/favicon.ico``."""
+    if not path.startswith(b"/p/"):
+        return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     _, _, chain, number = path.decode("ascii").split("/")
     page = int(number)
     link = f'<a href="/p/{chain}/{page + 1}">next</a>' if page + 1 < CHAIN else ""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from scrapy_sessions.analytics.model import Event
 from scrapy_sessions.safe_repr import safe_repr
 
-_STARTED = re.compile(r"([0-9a-f]{8}) (.+)")
-_FINISHED = re.compile(r"([0-9a-f]{8}) (.+): ([0-9]+) pages, ([0-9]+) requests in ([0-9]+) s; (.+)")
+# Compiled by `re` at first use: not at the start of each crawl.
+_STARTED = r"([0-9a-f]{8}) (.+)"
+_FINISHED = r"([0-9a-f]{8}) (.+): ([0-9]+) pages, ([0-9]+) requests in ([0-9]+) s; (.+)"
 
 
 class Run(NamedTuple):
@@ -48,10 +49,10 @@ def runs_of(events: Iterable[Event]) -> list[Run]:
     runs: dict[tuple[str, str], Run] = {}
     for event in events:
         name, time = event.namespace, event.time
-        if event.kind == "run_finished" and (found := _FINISHED.fullmatch(event.detail)):
+        if event.kind == "run_finished" and (found := re.fullmatch(_FINISHED, event.detail)):
             run_id, spider, pages, requests, seconds, reason = found.groups()
             run = Run(run_id, name, spider, time - int(seconds), time, reason, int(pages), int(requests))
             runs[name, run_id] = run
-        elif event.kind == "run_started" and (found := _STARTED.fullmatch(event.detail)):
+        elif event.kind == "run_started" and (found := re.fullmatch(_STARTED, event.detail)):
             runs.setdefault((name, found[1]), Run(found[1], name, found[2], time))
     return sorted(runs.values(), key=lambda run: run.started, reverse=True)

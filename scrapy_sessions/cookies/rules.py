@@ -13,10 +13,10 @@ from scrapy_sessions.cookies.parse import MAX_PAIR_SIZE, encode, parse_set_cooki
 from scrapy_sessions.cookies.reasons import refused
 from scrapy_sessions.cookies.stored import StoredCookie
 from scrapy_sessions.json_limits import fault_of
+from scrapy_sessions.models import FORBIDDEN_CHARACTER
 
 _SCHEMES = {"http": False, "https": True, "ws": False, "wss": True}
-_FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-_FORBIDDEN_IN_PAIR = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff;]")
+_FORBIDDEN = re.compile(FORBIDDEN_CHARACTER)
 
 
 class Origin(NamedTuple):
@@ -86,8 +86,10 @@ def check(entry: StoredCookie) -> str | None:
     """Return the reason to refuse *entry*, wherever it comes from; ``None``: it is valid."""
     name, value = entry.name, entry.value
     if (
-        _FORBIDDEN_IN_PAIR.search(name)
-        or _FORBIDDEN_IN_PAIR.search(value)
+        _FORBIDDEN.search(name)
+        or _FORBIDDEN.search(value)
+        or ";" in name
+        or ";" in value
         or "=" in name
         or name.strip(" \t") != name
         or value.strip(" \t") != value

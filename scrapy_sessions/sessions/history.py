@@ -11,8 +11,8 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from scrapy_sessions.analytics.redaction import safe_url, without_secrets
 
 _NEW = 64  # texts that are kept unencoded: encoding each one at once would copy all texts before it
-# An encoded text and the comma after it.
-_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",')
+# An encoded text and the comma after it. Compiled by `re` at first use: few crawls need it.
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*",'
 
 
 class History:
@@ -109,5 +109,5 @@ def _without_first(n: int, encoded: bytes) -> bytes:
     # A `","` is in a text only if the text has an escaped quotation mark, or is a comma.
     if b"\\" not in encoded and b'",",' not in encoded:
         return b'"' + encoded.split(b'","', n)[-1]
-    *_, last = islice(_TEXT.finditer(encoded), n)
+    *_, last = islice(re.finditer(_TEXT, encoded), n)
     return encoded[last.end() :]
