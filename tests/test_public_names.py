@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 import scrapy_sessions
+from scrapy_sessions.models import Cookie
 
 
 def test_public_names_are_sorted() -> None:
@@ -19,6 +22,25 @@ def test_public_name_is_importable(name: str) -> None:
     vars(scrapy_sessions).pop(name, None)
     first = getattr(scrapy_sessions, name)
     assert getattr(scrapy_sessions, name) is first
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_loading_a_module_leaves_the_garbage_collector_as_it_was(*, collecting: bool) -> None:
+    """It rests only meanwhile, also if the module can't be loaded."""
+    before = gc.isenabled()
+    (gc.enable if collecting else gc.disable)()
+    try:
+        vars(scrapy_sessions).pop("Cookie", None)
+        assert scrapy_sessions.Cookie is Cookie
+        assert gc.isenabled() is collecting
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(scrapy_sessions._MODULES, "Cookie", "missing")
+            vars(scrapy_sessions).pop("Cookie", None)
+            with pytest.raises(ModuleNotFoundError):
+                _ = scrapy_sessions.Cookie
+        assert gc.isenabled() is collecting
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_types_of_annotations_are_public() -> None:
