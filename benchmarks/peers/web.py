@@ -22,7 +22,7 @@ class Site(asyncio.Protocol):
 
 
 def _answer(path: bytes) -> bytes:
-    """``/p/3/14`` is page 14 of chain 3; it leads to page 15. Of the rest, a browser asks for ``/favicon.ico``."""
+    """``/p/3/14`` is page 14 of chain 3; it leads to page 15. Nothing else exists, such as a browser's icon."""
     if not path.startswith(b"/p/"):
         return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     _, _, chain, number = path.decode("ascii").split("/")

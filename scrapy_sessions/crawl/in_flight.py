@@ -86,7 +86,7 @@ class InFlight:
         self.shares_cookies = False
         self._ended = False
         self._applied: tuple[tuple[bytes, bytes], ...] = ()
-        # The headers that the user's code has set, and what each of them replaced.
+        # The headers that the user's code has set, and the request's own that each replaced; None: there was none.
         self._changes: Sequence[tuple[bytes, list[bytes], list[bytes] | None]] = ()
         self._meta: list[str] | None = None
         self._proxy: str | None = None

@@ -107,7 +107,7 @@ class Saver:
             await self.look_at_store()  # it may have lost all sessions since the last look
         again: list[SessionRuntime] = []
         saved = 0
-        in_doubt = bool(self._doubted or self._unanswered)  # asked once: these are slow for sets
+        in_doubt = bool(self._doubted or self._unanswered)  # once: asking a weak set is slow
         for (session, row, base), outcome in zip(batch, outcomes, strict=True):
             if outcome is Outcome.SAVED and session.revision < row.revision and replaced == self._replaced:
                 del unsaved[session]
@@ -150,7 +150,7 @@ class Saver:
         self._unanswered.setdefault(session, deque(maxlen=_UNANSWERED)).append(base)
 
     def _settle(self, session: SessionRuntime, base: Parts | Row, revision: int, *, in_doubt: bool = True) -> None:
-        """Note that *base* is stored as *revision* of *session*, which may have been *in_doubt*."""
+        """Note that *base* is stored as *revision* of *session*, which may have been in doubt."""
         if session.merge_base is None:
             self._analytics.record_event_for(
                 "created", session.namespace, session.id, session.pool, time=session.start_time

@@ -58,6 +58,28 @@ def test_nothing_happened(tmp_path: Path) -> None:
     with_alice(tmp_path / "s.db", use)
 
 
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_a_link_to_another_file(tmp_path: Path, *, of_folder: bool) -> None:
+    """The path is a link, of the file or its folder, as a deployment makes it: another target is noticed once."""
+    old, new, link = tmp_path / "old", tmp_path / "new", tmp_path / "link"
+    for folder in (old, new):
+        folder.mkdir()
+    place = link / "s.db" if of_folder else link
+    link.symlink_to(old if of_folder else old / "s.db")
+
+    async def use(store: SQLiteStore) -> None:
+        before = await store.epoch()
+        assert await store.epoch() == before
+        link.unlink()
+        link.symlink_to(new if of_folder else new / "s.db")
+        after = await store.epoch()
+        assert (after != before, await store.epoch()) == (True, after)
+        assert await store.save([BOB]) == [Outcome.SAVED]
+        assert (ids(old / "s.db"), ids(new / "s.db")) == ({"alice"}, {"bob"})
+
+    with_alice(place, use)
+
+
 @pytest.mark.parametrize("lost", [("",), ("", "-wal", "-shm"), ("", "-wal", "-shm", ".lock")])
 def test_deleted_file(tmp_path: Path, lost: tuple[str, ...]) -> None:
     """A deleted file is noticed once, and created again, as private as before."""
