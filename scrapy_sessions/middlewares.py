@@ -25,7 +25,7 @@ from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
 from scrapy_sessions.crawl.login_redirects import check_redirect
 from scrapy_sessions.crawl.rests import Resting
-from scrapy_sessions.crawl.routing import UNRESOLVED, SessionRouter, is_login
+from scrapy_sessions.crawl.routing import UNRESOLVED, SessionRouter, is_login, is_own
 from scrapy_sessions.crawl.scrapy_internals import (
     Decoder,
     HeldBack,
@@ -74,33 +74,24 @@ class SessionMiddleware:
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(SessionRouter.of(crawler))
 
-    def process_request(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
-        """Return ``None`` when the session is in memory, and has neither to log in nor to wait; else a coroutine."""
+    async def process_request(self, request: Request) -> Request | None:
         if APPLIED in request.meta:
             remove_leftovers(request)
         if "redirect_urls" in request.meta and is_login(request):
             check_redirect(request, self._router.configs.of(request.meta["redirect_urls"][0]))
         try:
             routed = self._router.begin(request)
-        except RequestNotSent as e:
-            self._log(request, e)
-            raise
-        if routed is None:
-            return None
-        if isinstance(routed, InFlight):
-            self._apply(request, routed)
-            return None
-        return self._wait(request, routed)
-
-    async def _wait(self, request: Request, routed: Coroutine[Any, Any, InFlight | Request]) -> Request | None:
-        try:
-            inflight = await routed
+            if routed is None:
+                return None
+            inflight = routed if isinstance(routed, InFlight) else await routed
         except RequestNotSent as e:
             self._log(request, e)
             raise
         if not isinstance(inflight, InFlight):
             return inflight
-        self._apply(request, inflight)
+        inflight.apply_identity(request)
+        if inflight.config.changes_requests:
+            self._call_config(request, inflight)
         return None
 
     def _log(self, request: Request, error: RequestNotSent) -> None:
@@ -112,20 +103,17 @@ class SessionMiddleware:
         extra = {"spider": self._router.crawler.spider}
         logger.log(level, "%s was not sent: %s", safe_request(request), error, extra=extra)
 
-    def _apply(self, request: Request, inflight: InFlight) -> None:
-        inflight.apply_identity(request)
-        config = inflight.config
-        if config.changes_requests:
-            error: Exception | None = None
-            with inflight.track_changes(request):
-                try:
-                    config.process_request(request, view_of(inflight.session))
-                except Exception as e:  # noqa: BLE001  # the spider's own code
-                    error = self._router.user_code.replacement_of(e, "process_request")
-            if error is not None:
-                if isinstance(error, RequestNotSent):
-                    self._log(request, error)
-                raise error
+    def _call_config(self, request: Request, inflight: InFlight) -> None:
+        error: Exception | None = None
+        with inflight.track_changes(request):
+            try:
+                inflight.config.process_request(request, view_of(inflight.session))
+            except Exception as e:  # noqa: BLE001  # the spider's own code
+                error = self._router.user_code.replacement_of(e, "process_request")
+        if error is not None:
+            if isinstance(error, RequestNotSent):
+                self._log(request, error)
+            raise error
 
 
 class SessionVerdictMiddleware:
@@ -136,7 +124,7 @@ class SessionVerdictMiddleware:
     expiry, not a page, and a 401 is never stored.
     """
 
-    process_request: Callable[[Request], Request | None]
+    process_request: Callable[[Request], Coroutine[Any, Any, Request | None]]
     """Only without :class:`SessionCookiesMiddleware`, which otherwise is the last to see a request."""
 
     def __init__(self, router: SessionRouter) -> None:
@@ -152,7 +140,7 @@ class SessionVerdictMiddleware:
             middleware.process_request = middleware._mark_sent
         return middleware
 
-    def _mark_sent(self, request: Request) -> Request | None:
+    async def _mark_sent(self, request: Request) -> Request | None:
         if self._router.exclusive is not None and (back := _held_back(request, self._router)) is not None:
             return back
         inflight = self._in_flight.get(request)
@@ -160,9 +148,7 @@ class SessionVerdictMiddleware:
             inflight.mark_sent(time.time())
         return None
 
-    def process_response(
-        self, request: Request, response: Response
-    ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
+    async def process_response(self, request: Request, response: Response) -> Request | Response:
         inflight = self._in_flight.get(request)
         if inflight is None:
             return response
@@ -178,27 +164,25 @@ class SessionVerdictMiddleware:
                 if replay is not None and is_login(request) and not self._router.logins.paused(inflight.session, pause):
                     replay = None
                 return self._close(inflight, request, response, replay, cacheable=False, question=is_question(request))
-        if is_login(request):
-            self._router.logins.visited(inflight.session, urlparse_cached(request).hostname or "")
-            return self._close(inflight, request, response, None, cacheable=False)
-        if is_question(request):
-            return self._close(inflight, request, response, None, cacheable=False, question=True)
+        if is_own(request):
+            question = not is_login(request)
+            if not question:
+                self._router.logins.visited(inflight.session, urlparse_cached(request).hostname or "")
+            return self._close(inflight, request, response, None, cacheable=False, question=question)
         config = inflight.config
         if config.reads_body:
             decoded = self._decoded(request, response)
             if decoded is None:
-                return self._apply(inflight, SessionConfig.check(config, response, request), request, response)
+                return await self._apply(inflight, SessionConfig.check(config, response, request), request, response)
             response = decoded  # handed on as it is: the body is decompressed once
         elif status not in config.remarkable_statuses and not config.was_redirected_to_login(response, request):
             return self._accept(inflight, request, response)
         verdict = self._check(config, request, response)
-        if isinstance(verdict, Verdict):
-            return self._apply(inflight, verdict, request, response)
-        return self._apply_later(inflight, verdict, request, response)
+        if not isinstance(verdict, Verdict):
+            verdict = await self._awaited(inflight, verdict, request)
+        return await self._apply(inflight, verdict, request, response)
 
-    def process_exception(
-        self, request: Request, exception: Exception
-    ) -> Request | Coroutine[Any, Any, Request | None] | None:
+    async def process_exception(self, request: Request, exception: Exception) -> Request | None:
         inflight = self._in_flight.get(request)
         if inflight is None:
             return None
@@ -207,9 +191,9 @@ class SessionVerdictMiddleware:
         inflight.remove_identity(request)
         inflight.record_failure()
         inflight.end()
-        if not inflight.by_proxy or not is_proxy_failure(exception) or is_login(request) or is_question(request):
+        if not inflight.by_proxy or not is_proxy_failure(exception) or is_own(request):
             return None
-        return self._router.verdicts.refused(Verdict.SUSPECT, inflight, request)
+        return await self._router.verdicts.refused(Verdict.SUSPECT, inflight, request)
 
     def _decoded(self, request: Request, response: Response) -> Response | None:
         """Return *response* decompressed, ``None`` for a body that can't be: a bad one, or beyond DOWNLOAD_MAXSIZE."""
@@ -225,39 +209,31 @@ class SessionVerdictMiddleware:
             self._router.user_code.check_raised(e, request)
             return Verdict.OK
 
-    async def _apply_later(
-        self, inflight: InFlight, check: Any, request: Request, response: Response
-    ) -> Request | Response:
+    async def _awaited(self, inflight: InFlight, check: Any, request: Request) -> Verdict:
         inflight.end()  # a check that fetches something in this session must not wait for the place of what it checks
         try:
-            settled = await check if isawaitable(check) else check
+            verdict = await check if isawaitable(check) else check
         except Exception as e:  # noqa: BLE001  # as above
             self._router.user_code.check_raised(e, request)
-            settled = Verdict.OK
-        if not isinstance(settled, Verdict):
-            self._router.user_code.check_returned(settled, request)
-            settled = Verdict.OK
-        result = self._apply(inflight, settled, request, response)
-        return result if isinstance(result, Request | Response) else await result
+            return Verdict.OK
+        if not isinstance(verdict, Verdict):
+            self._router.user_code.check_returned(verdict, request)
+            return Verdict.OK
+        return verdict
 
     def _accept(self, inflight: InFlight, request: Request, response: Response) -> Request | Response:
         self._router.verdicts.good(inflight, request, response)
         return self._close(inflight, request, response, None, cacheable=True)
 
-    def _apply(
+    async def _apply(
         self, inflight: InFlight, verdict: Verdict, request: Request, response: Response
-    ) -> Request | Response | Coroutine[Any, Any, Request | Response]:
+    ) -> Request | Response:
         if verdict is Verdict.OK:
             return self._accept(inflight, request, response)
         lost = inflight.session.closed and self._router.exclusive is not None  # another process may use it
         if inflight.is_stale or lost:
             replay = self._router.verdicts.send_again(inflight, request)  # nothing follows for the session
             return self._close(inflight, request, response, replay, cacheable=False)
-        return self._apply_refusal(inflight, verdict, request, response)
-
-    async def _apply_refusal(
-        self, inflight: InFlight, verdict: Verdict, request: Request, response: Response
-    ) -> Request | Response:
         inflight.end()  # a question in this session must not wait for the place of what it is about
         verdicts = self._router.verdicts
         inquiry = verdicts.refused(verdict, inflight, request, status=response.status)
@@ -335,28 +311,19 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             return CookiesMiddleware.from_crawler(crawler)
         middleware = cls(crawler.settings.getbool("COOKIES_DEBUG"), router)
         if router.exclusive is not None:
-            middleware.process_request = middleware._process_claimed  # type: ignore[method-assign, assignment]
+            middleware.process_request = middleware._process_claimed  # type: ignore[method-assign]
         middleware.crawler = crawler
         return middleware
 
-    def process_request(self, request: Request) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
-        """Return a coroutine only if a page of the session is open in a browser, whose cookies are read first."""
+    async def process_request(self, request: Request) -> Request | None:  # type: ignore[override]
         inflight = self._in_flight.get(request) or self._router.begin_now(request)
         if inflight is not None:
             inflight.mark_sent(time.time())
             browser = self._router.browser
             if browser is not None and not request.meta.get("playwright"):
                 reading = browser.before_http(inflight.session)
-                if reading is not None:
-                    return self._apply_after(reading, request, inflight)
-        self._apply(request, inflight)
-        return None
-
-    async def _apply_after(self, reading: Coroutine[Any, Any, None], request: Request, inflight: InFlight) -> None:
-        await reading
-        self._apply(request, inflight)
-
-    def _apply(self, request: Request, inflight: InFlight | None) -> None:
+                if reading is not None:  # a page of the session is open in the browser: its cookies are read first
+                    await reading
         if inflight is None or request.meta.get("dont_merge_cookies", False):
             if request.cookies and inflight is None and not self._warned:
                 self._warned = True
@@ -366,7 +333,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
                     safe_request(request),
                     extra={"spider": self._router.crawler.spider},
                 )
-            return
+            return None
         if request.cookies:
             self._seed(request, inflight.session)
         inflight.apply_cookies(request)
@@ -374,13 +341,14 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             inflight.name_cookiejar(request)
         if self.debug:
             debug_sent(self, request)
+        return None
 
-    def _process_claimed(self, request: Request) -> Request | Coroutine[Any, Any, None] | None:
+    async def _process_claimed(self, request: Request) -> Request | None:
         """As :meth:`process_request`, in a crawl with exclusive pools."""
         back = _held_back(request, self._router)
-        return SessionCookiesMiddleware.process_request(self, request) if back is None else back
+        return await SessionCookiesMiddleware.process_request(self, request) if back is None else back
 
-    def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
+    async def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
         if "cached" in response.flags or request.meta.get("dont_merge_cookies", False):
             return response
         inflight = self._in_flight.get(request) or self._router.begin_now(request)

@@ -17,7 +17,7 @@ from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.analytics.redaction import safe_url
-from scrapy_sessions.crawl.asking import Questions, is_question
+from scrapy_sessions.crawl.asking import QUESTION, Questions
 from scrapy_sessions.crawl.configs import Configs
 from scrapy_sessions.crawl.deferral import DEFERRED, PATIENCE, Deferral, Wanted
 from scrapy_sessions.crawl.facade import SpiderSessions
@@ -576,7 +576,8 @@ def _gone(session: SessionRuntime) -> SessionLost:
 
 def is_own(request: Request) -> bool:
     """Whether *request* is part of a login, or a question."""
-    return is_login(request) or is_question(request)
+    meta = request.meta
+    return LOGIN in meta or QUESTION in meta
 
 
 def is_login(request: Request) -> bool:

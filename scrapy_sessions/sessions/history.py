@@ -106,8 +106,9 @@ def _encode(texts: list[str]) -> bytes:
 
 def _without_first(n: int, encoded: bytes) -> bytes:
     """Return the inside of a JSON array of more than *n* texts without the first *n*."""
-    # A `","` is in a text only if the text has an escaped quotation mark, or is a comma.
-    if b"\\" not in encoded and b'",",' not in encoded:
-        return b'"' + encoded.split(b'","', n)[-1]
+    # After its first quotation mark, a text has another one only at its end, or after a backslash.
+    kept = encoded[1:].split(b'","', n)[-1]
+    if encoded.find(b"\\", 0, len(encoded) - len(kept)) < 0:
+        return b'"' + kept
     *_, last = islice(re.finditer(_TEXT, encoded), n)
     return encoded[last.end() :]

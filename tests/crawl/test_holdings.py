@@ -22,7 +22,7 @@ from scrapy_sessions.sessions.runtime import SessionRuntime
 from scrapy_sessions.storage import Key, MemoryStore, Outcome, Row
 from scrapy_sessions.storage.codec import decode
 from tests.support.crawl import ADDON, session_stats
-from tests.support.waiting import until
+from tests.support.waiting import at_once, until
 
 TTL = 60.0
 
@@ -44,16 +44,16 @@ class Process:
         assert isinstance(self.registry.store, MemoryStore)
         self.store = self.registry.store
         self.at_75 = SessionMiddleware(self.router)
-        self.at_960 = SessionCookiesMiddleware.from_crawler(self.crawler)
+        at_960 = SessionCookiesMiddleware.from_crawler(self.crawler)
+        assert isinstance(at_960, SessionCookiesMiddleware)
+        self.at_960 = at_960
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(self.router.guard, "_is_closing", lambda: False)  # there is no engine
 
     def begin(self, meta: dict[str, Any] | None = None) -> tuple[Request, asyncio.Future[Any]]:
         """Let a request begin that has to wait, and return it and its wait."""
         request = Request("http://shop.test/", meta={"session_pool": "staff"} if meta is None else meta)
-        waiting = self.at_75.process_request(request)
-        assert waiting is not None
-        return request, asyncio.ensure_future(waiting)
+        return request, asyncio.ensure_future(self.at_75.process_request(request))
 
     async def use(self) -> tuple[Request, SessionRuntime]:
         """Return a request that is in flight, and its session."""
@@ -117,7 +117,7 @@ async def test_nothing_is_sent_under_an_expired_claim(monkeypatch: pytest.Monkey
         monkeypatch.setattr(one.holdings, "_clock", lambda: time.monotonic() + passed)
         first, session = await one.use()
         passed = TTL
-        back = one.at_960.process_request(first)
+        back = at_once(one.at_960.process_request(first))
         assert isinstance(back, Request)
         assert back.dont_filter
         second, waiting = one.begin()
@@ -125,8 +125,8 @@ async def test_nothing_is_sent_under_an_expired_claim(monkeypatch: pytest.Monkey
         assert not waiting.done()
         await one.holdings._claim()
         assert await waiting is None
-        assert one.at_960.process_request(second) is None
-        assert one.at_75.process_request(back) is None
+        assert at_once(one.at_960.process_request(second)) is None
+        assert at_once(one.at_75.process_request(back)) is None
         assert one.registry.ready("alice") is session
     assert not one.holdings.held
 
@@ -197,9 +197,8 @@ async def test_a_question_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
         one.leave()
         await until(lambda: store.saves)
         question = Request("http://shop.test/", meta={QUESTION: True, "session_id": "alice", "session_pool": "staff"})
-        waiting = one.at_75.process_request(question)
-        assert waiting is None or await waiting is None
-        assert one.at_960.process_request(question) is None
+        assert await one.at_75.process_request(question) is None
+        assert at_once(one.at_960.process_request(question)) is None
         store.allowed.set()
         await asyncio.sleep(0.02)
         assert await one.others() == []
@@ -216,8 +215,7 @@ async def test_an_alone_block_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
         async def download(request: Request) -> Any:
             sent.append(request)
-            waiting = one.at_75.process_request(request)
-            assert waiting is None or await waiting is None
+            assert await one.at_75.process_request(request) is None
             one.end(request)
 
         monkeypatch.setattr(one.router, "_download", download)

@@ -1,4 +1,4 @@
-"""The hot path: a request whose session is in memory passes our middlewares without a coroutine."""
+"""The hot path: a request whose session is in memory passes our middlewares without waiting for anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scrapy.utils.test import get_crawler
 from scrapy_sessions.extension import SessionsExtension
 from scrapy_sessions.middlewares import SessionCookiesMiddleware, SessionMiddleware, SessionVerdictMiddleware
 from tests.support.crawl import ADDON
+from tests.support.waiting import at_once
 
 URL = "http://shop.test/"
 METAS: dict[str, dict[str, Any]] = {
@@ -33,46 +34,42 @@ def extension() -> SessionsExtension:
 
 @pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
 async def test_75_waits_for_a_session_not_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
-    """The first request of a session waits for the store: a coroutine is returned."""
-    waiting = SessionMiddleware(extension.router).process_request(Request(URL, meta=dict(meta)))
+    """The first request of a session waits for the store."""
+    waiting = extension.router.begin(Request(URL, meta=dict(meta)))
     assert inspect.iscoroutine(waiting)
     await waiting
     await extension.manager.close()
 
 
 @pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
-async def test_75_returns_none_for_a_session_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
-    """Every later request of a session that is in memory is done at once: None is returned."""
+async def test_75_never_waits_for_a_session_in_memory(extension: SessionsExtension, meta: dict[str, Any]) -> None:
+    """Every later request of a session that is in memory is done at once."""
     middleware = SessionMiddleware(extension.router)
-    first = middleware.process_request(Request(URL, meta=dict(meta)))
-    assert first is not None
-    await first
+    await middleware.process_request(Request(URL, meta=dict(meta)))
     request = Request(URL, meta=dict(meta))
-    assert middleware.process_request(request) is None
+    assert at_once(middleware.process_request(request)) is None
     assert isinstance(request.meta["session_id"], str)
     await extension.manager.close()
 
 
 @pytest.mark.parametrize("meta", [{"session_id": None}, {"cookiejar": object()}], ids=["none", "object"])
-async def test_75_returns_none_where_there_is_nothing_to_load(
+async def test_75_never_waits_where_there_is_nothing_to_load(
     extension: SessionsExtension, meta: dict[str, Any]
 ) -> None:
     """A request without a session, or with one for this crawl only, waits for nothing from the start."""
-    assert SessionMiddleware(extension.router).process_request(Request(URL, meta=dict(meta))) is None
+    assert at_once(SessionMiddleware(extension.router).process_request(Request(URL, meta=dict(meta)))) is None
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["without 75", "after 75"])
 @pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
-async def test_960_always_returns_none(extension: SessionsExtension, meta: dict[str, Any], prepared: bool) -> None:
+async def test_960_never_waits(extension: SessionsExtension, meta: dict[str, Any], prepared: bool) -> None:
     """The cookies middleware never waits, also where no session was picked before it: it makes one."""
     request = Request(URL, meta=dict(meta))
     if prepared:
-        waiting = SessionMiddleware(extension.router).process_request(request)
-        assert waiting is not None
-        await waiting
+        await SessionMiddleware(extension.router).process_request(request)
     middleware = SessionCookiesMiddleware(False, extension.router)
     middleware.crawler = extension.crawler
-    assert middleware.process_request(request) is None  # type: ignore[func-returns-value]
+    assert at_once(middleware.process_request(request)) is None
     visit = extension.router.in_flight.get(request)
     assert visit is not None
     assert visit.session.id == request.meta["session_id"]

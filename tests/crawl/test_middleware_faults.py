@@ -51,27 +51,21 @@ async def test_header_of_a_process_request_that_raises(router: SessionRouter) ->
     """A header that process_request() set before it raised is not sent by a copy of the request in another session."""
     middleware = SessionMiddleware(router)
     request = Request(URL, meta={"session_id": "alice"})
-    waiting = middleware.process_request(request)
-    assert waiting is not None
     with pytest.raises(ConfigFailed):
-        await waiting
-    SessionVerdictMiddleware(router).process_exception(request, RuntimeError())
+        await middleware.process_request(request)
+    await SessionVerdictMiddleware(router).process_exception(request, RuntimeError())
     assert "X-CSRF" not in request.headers
     again = request.replace(meta={"session_id": "bob"})
-    waiting = middleware.process_request(again)
-    assert waiting is not None
-    await waiting
+    await middleware.process_request(again)
     assert again.headers["X-CSRF"] == b"token of bob"
     await router.manager.close()
 
 
 async def _answered(router: SessionRouter, response: Response) -> Request | Response:
     request = Request(URL, meta={"session_id": "alice", "download_maxsize": 100})
-    waiting = SessionMiddleware(router).process_request(request)
-    assert waiting is not None
-    await waiting
-    SessionCookiesMiddleware(debug=False, router=router).process_request(request)
-    result = SessionVerdictMiddleware(router).process_response(request, response)
+    await SessionMiddleware(router).process_request(request)
+    await SessionCookiesMiddleware(debug=False, router=router).process_request(request)
+    result = await SessionVerdictMiddleware(router).process_response(request, response)
     await router.manager.close()
     assert isinstance(result, Response)
     return result

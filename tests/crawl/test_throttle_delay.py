@@ -11,8 +11,8 @@ import pytest
 from scrapy import Request
 from scrapy.utils.test import get_crawler
 
+from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.extension import SessionsExtension
-from scrapy_sessions.middlewares import SessionMiddleware
 from tests.support.bans import Asked, BanningSite, ask
 from tests.support.crawl import PLAIN
 from tests.support.spiders.asking import Habits, Slots, Turns
@@ -99,16 +99,14 @@ async def test_the_slot_of_the_domain(bans: BanningSite) -> None:
     ],
 )
 async def test_off_by_default(settings: dict[str, Any], waits: bool) -> None:
-    """Without a pace of its own, a request in a session that is in memory takes no coroutine; with one, it does."""
+    """Without a pace of its own, a request in a session that is in memory goes at once; with one, it takes its turn."""
     crawler = get_crawler(settings_dict={**PLAIN, "SESSIONS_STORE": "memory://", **settings})
     crawler.spider = crawler._create_spider("x")
     crawler._apply_settings()
     extension = crawler.get_extension(SessionsExtension)
     assert extension is not None
-    middleware = SessionMiddleware(extension.router)
     await extension.manager.get("alice")
-    way = middleware.process_request(Request("http://x.example/", meta={"session_id": "alice"}))
+    way = extension.router.begin(Request("http://x.example/", meta={"session_id": "alice"}))
     assert asyncio.iscoroutine(way) is waits
-    if way is not None:
-        await way
+    assert isinstance(await way if asyncio.iscoroutine(way) else way, InFlight)
     await extension.close()

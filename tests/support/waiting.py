@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-__all__ = ["HANG", "slowness", "until", "wait_until"]
+__all__ = ["HANG", "at_once", "slowness", "until", "wait_until"]
+
+_T = TypeVar("_T")
 
 HANG = 300
 """Seconds after which a test that hangs ends. No test measures it, and a slow machine doesn't reach it."""
@@ -20,6 +23,17 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(look(), HANG)
+
+
+def at_once(way: Coroutine[Any, Any, _T]) -> _T:
+    """Return the result of *way*, which may not wait for anything."""
+    try:
+        way.send(None)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+    way.close()
+    raise AssertionError("It waits")
 
 
 def wait_until(condition: Callable[[], object]) -> None:
