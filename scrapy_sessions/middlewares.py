@@ -75,10 +75,11 @@ class SessionMiddleware:
         return cls(SessionRouter.of(crawler))
 
     async def process_request(self, request: Request) -> Request | None:
-        if APPLIED in request.meta:
+        meta = request.meta
+        if APPLIED in meta:
             remove_leftovers(request)
-        if "redirect_urls" in request.meta and is_login(request):
-            check_redirect(request, self._router.configs.of(request.meta["redirect_urls"][0]))
+        if "redirect_urls" in meta and is_login(request):
+            check_redirect(request, self._router.configs.of(meta["redirect_urls"][0]))
         try:
             routed = self._router.begin(request)
             if routed is None:
@@ -163,12 +164,12 @@ class SessionVerdictMiddleware:
                 replay = self._router.verdicts.handle_pause(inflight.session, request, pause)
                 if replay is not None and is_login(request) and not self._router.logins.paused(inflight.session, pause):
                     replay = None
-                return self._close(inflight, request, response, replay, cacheable=False, question=is_question(request))
+                return self._close(inflight, request, response, replay, question=is_question(request))
         if is_own(request):
             question = not is_login(request)
             if not question:
                 self._router.logins.visited(inflight.session, urlparse_cached(request).hostname or "")
-            return self._close(inflight, request, response, None, cacheable=False, question=question)
+            return self._close(inflight, request, response, None, question=question)
         config = inflight.config
         if config.reads_body:
             decoded = self._decoded(request, response)
@@ -223,7 +224,9 @@ class SessionVerdictMiddleware:
 
     def _accept(self, inflight: InFlight, request: Request, response: Response) -> Request | Response:
         self._router.verdicts.good(inflight, request, response)
-        return self._close(inflight, request, response, None, cacheable=True)
+        inflight.record_response(request, response, time.time(), page=True)
+        inflight.end()
+        return response
 
     async def _apply(
         self, inflight: InFlight, verdict: Verdict, request: Request, response: Response
@@ -233,7 +236,7 @@ class SessionVerdictMiddleware:
         lost = inflight.session.closed and self._router.exclusive is not None  # another process may use it
         if inflight.is_stale or lost:
             replay = self._router.verdicts.send_again(inflight, request)  # nothing follows for the session
-            return self._close(inflight, request, response, replay, cacheable=False)
+            return self._close(inflight, request, response, replay)
         inflight.end()  # a question in this session must not wait for the place of what it is about
         verdicts = self._router.verdicts
         inquiry = verdicts.refused(verdict, inflight, request, status=response.status)
@@ -244,19 +247,13 @@ class SessionVerdictMiddleware:
         if replay is not None and is_deferred(replay):
             replay.meta[UNRESOLVED] = True
             verdicts.note_unresolved(inflight, replay)
-        return self._close(inflight, request, response, replay, cacheable=False)
+        return self._close(inflight, request, response, replay)
 
     def _close(
-        self,
-        inflight: InFlight,
-        request: Request,
-        response: Response,
-        replay: Request | None,
-        *,
-        cacheable: bool,
-        question: bool = False,
+        self, inflight: InFlight, request: Request, response: Response, replay: Request | None, question: bool = False
     ) -> Request | Response:
-        if not cacheable and self._caching:
+        """Record *response*, which the HTTP cache must not store, and return it, or *replay*."""
+        if self._caching:
             disable_http_cache(request)
         inflight.record_response(request, response, time.time(), page=replay is None, question=question)
         inflight.end()
@@ -311,19 +308,30 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             return CookiesMiddleware.from_crawler(crawler)
         middleware = cls(crawler.settings.getbool("COOKIES_DEBUG"), router)
         if router.exclusive is not None:
-            middleware.process_request = middleware._process_claimed  # type: ignore[method-assign]
+            middleware.process_request = middleware._process_claimed  # type: ignore[method-assign, assignment]
         middleware.crawler = crawler
         return middleware
 
-    async def process_request(self, request: Request) -> Request | None:  # type: ignore[override]
+    # Plain methods, as those of Scrapy's middleware, which this one replaces for code that calls them directly, too.
+
+    def process_request(self, request: Request) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
+        """Return a coroutine only if a page of the session is open in a browser, whose cookies are read first."""
         inflight = self._in_flight.get(request) or self._router.begin_now(request)
         if inflight is not None:
             inflight.mark_sent(time.time())
             browser = self._router.browser
             if browser is not None and not request.meta.get("playwright"):
                 reading = browser.before_http(inflight.session)
-                if reading is not None:  # a page of the session is open in the browser: its cookies are read first
-                    await reading
+                if reading is not None:
+                    return self._apply_after(reading, request, inflight)
+        self._apply(request, inflight)
+        return None
+
+    async def _apply_after(self, reading: Coroutine[Any, Any, None], request: Request, inflight: InFlight) -> None:
+        await reading
+        self._apply(request, inflight)
+
+    def _apply(self, request: Request, inflight: InFlight | None) -> None:
         if inflight is None or request.meta.get("dont_merge_cookies", False):
             if request.cookies and inflight is None and not self._warned:
                 self._warned = True
@@ -333,7 +341,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
                     safe_request(request),
                     extra={"spider": self._router.crawler.spider},
                 )
-            return None
+            return
         if request.cookies:
             self._seed(request, inflight.session)
         inflight.apply_cookies(request)
@@ -341,14 +349,13 @@ class SessionCookiesMiddleware(CookiesMiddleware):
             inflight.name_cookiejar(request)
         if self.debug:
             debug_sent(self, request)
-        return None
 
-    async def _process_claimed(self, request: Request) -> Request | None:
+    def _process_claimed(self, request: Request) -> Request | Coroutine[Any, Any, None] | None:
         """As :meth:`process_request`, in a crawl with exclusive pools."""
         back = _held_back(request, self._router)
-        return await SessionCookiesMiddleware.process_request(self, request) if back is None else back
+        return SessionCookiesMiddleware.process_request(self, request) if back is None else back
 
-    async def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
+    def process_response(self, request: Request, response: Response) -> Response:  # type: ignore[override]
         if "cached" in response.flags or request.meta.get("dont_merge_cookies", False):
             return response
         inflight = self._in_flight.get(request) or self._router.begin_now(request)

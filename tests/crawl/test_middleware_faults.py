@@ -64,7 +64,7 @@ async def test_header_of_a_process_request_that_raises(router: SessionRouter) ->
 async def _answered(router: SessionRouter, response: Response) -> Request | Response:
     request = Request(URL, meta={"session_id": "alice", "download_maxsize": 100})
     await SessionMiddleware(router).process_request(request)
-    await SessionCookiesMiddleware(debug=False, router=router).process_request(request)
+    SessionCookiesMiddleware(debug=False, router=router).process_request(request)
     result = await SessionVerdictMiddleware(router).process_response(request, response)
     await router.manager.close()
     assert isinstance(result, Response)
