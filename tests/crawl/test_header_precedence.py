@@ -114,3 +114,18 @@ def test_robots_txt_judges_the_agent_sent(site: Site, tmp_path_factory: pytest.T
     pages = {entry for entry in fetched if entry[0] != "/robots.txt"}
     assert pages == {("/page", "Carol/1"), ("/project", "Carol/1"), ("/own", "Carol/1")}
     assert done[0].stats["robotstxt/forbidden"] == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_process_request_replaces_is_not_sent_in_another_session(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, mode: str
+) -> None:
+    """A copy of a request, made after its response, has the header of its own session replaced, not the first one's."""
+    crawl_jobs(
+        tmp_path_factory.mktemp("resent"),
+        Job("tests.support.spiders.identity.Resent", {"url": site.url("/page")}),
+        mode=mode,
+        SESSIONS_PROFILES={"alice": {"user_agent": "Alice/1"}, "bob": {"user_agent": "Bob/1"}},
+    )
+    agents = [arrival.header("User-Agent") for arrival in site.journal("/page")]
+    assert agents == ["Mobile Alice/1", "Mobile Bob/1"]

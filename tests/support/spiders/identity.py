@@ -1,4 +1,4 @@
-"""A spider with many sessions that all look different."""
+"""Spiders whose sessions look different."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from scrapy import Request
+from scrapy.http import Response
 
+from scrapy_sessions import BrowserSession, SessionConfig
 from tests.support.spiders.base import SiteSpider
 
-__all__ = ["Crowd"]
+__all__ = ["Crowd", "Resent"]
 
 
 class Crowd(SiteSpider):
@@ -36,3 +38,26 @@ class Crowd(SiteSpider):
         if response.url.partition("X-Expect=")[2].partition("&")[0] != response.meta["session_id"]:
             self.crawler.stats.inc_value("crowd/strangers")
         self.crawler.stats.inc_value("crowd/pages")
+
+
+class Prefixed(SessionConfig):
+    """Replaces the session's user agent by one that is made of it."""
+
+    def process_request(self, request: Request, session: BrowserSession) -> None:
+        request.headers["User-Agent"] = b"Mobile " + (request.headers["User-Agent"] or b"")
+
+
+class Resent(SiteSpider):
+    """Sends a request in the session alice, and a copy of it, after its response, in the session bob."""
+
+    name = "resent"
+    session_config = Prefixed
+    url: str
+
+    async def start(self) -> AsyncIterator[Any]:
+        yield Request(self.url, meta={"session_id": "alice", "session_profile": "alice"})
+
+    def parse(self, response: Response, **kwargs: Any) -> Any:
+        if response.meta["session_id"] == "alice":
+            assert response.request is not None
+            yield response.request.replace(meta={"session_id": "bob", "session_profile": "bob"}, dont_filter=True)
