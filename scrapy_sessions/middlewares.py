@@ -54,6 +54,9 @@ __all__ = ["SessionCookiesMiddleware", "SessionMiddleware", "SessionVerdictMiddl
 
 logger = logging.getLogger(__name__)
 
+# Methods that Scrapy alone calls are coroutine functions, also where they hardly ever wait: Scrapy makes a coroutine of
+# what a plain method returns, which takes twice as long.
+
 _SEEDED = "_session_seeded"
 """The meta key that holds a digest of the ``cookies`` of a request that are in the jar already. A retry or a redirect
 must not set them again: it would overwrite what the site has changed since."""
@@ -211,6 +214,7 @@ class SessionVerdictMiddleware:
             return Verdict.OK
 
     async def _awaited(self, inflight: InFlight, check: Any, request: Request) -> Verdict:
+        """Return the verdict of *check*, which the user's ``check()`` has returned in place of one."""
         inflight.end()  # a check that fetches something in this session must not wait for the place of what it checks
         try:
             verdict = await check if isawaitable(check) else check
@@ -222,7 +226,7 @@ class SessionVerdictMiddleware:
             return Verdict.OK
         return verdict
 
-    def _accept(self, inflight: InFlight, request: Request, response: Response) -> Request | Response:
+    def _accept(self, inflight: InFlight, request: Request, response: Response) -> Response:
         self._router.verdicts.good(inflight, request, response)
         inflight.record_response(request, response, time.time(), page=True)
         inflight.end()
@@ -312,7 +316,7 @@ class SessionCookiesMiddleware(CookiesMiddleware):
         middleware.crawler = crawler
         return middleware
 
-    # Plain methods, as those of Scrapy's middleware, which this one replaces for code that calls them directly, too.
+    # Plain methods, as in Scrapy's middleware: other code may call them directly.
 
     def process_request(self, request: Request) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
         """Return a coroutine only if a page of the session is open in a browser, whose cookies are read first."""

@@ -120,7 +120,7 @@ def test_robots_txt_judges_the_agent_sent(site: Site, tmp_path_factory: pytest.T
 def test_what_process_request_replaces_is_not_sent_in_another_session(
     site: Site, tmp_path_factory: pytest.TempPathFactory, mode: str
 ) -> None:
-    """A copy of a request, made after its response, has the header of its own session replaced, not the first one's."""
+    """A copy of a request, made after its response, is sent with the header of its own session, not the first one's."""
     crawl_jobs(
         tmp_path_factory.mktemp("resent"),
         Job("tests.support.spiders.identity.Resent", {"url": site.url("/page")}),

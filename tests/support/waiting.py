@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def at_once(way: Coroutine[Any, Any, _T]) -> _T:
-    """Return the result of *way*, which may not wait for anything."""
+    """Return the result of *way*, which must not wait for anything."""
     try:
         way.send(None)
     except StopIteration as end:

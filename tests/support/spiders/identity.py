@@ -48,7 +48,7 @@ class Prefixed(SessionConfig):
 
 
 class Resent(SiteSpider):
-    """Sends a request in the session alice, and a copy of it, after its response, in the session bob."""
+    """Sends a request in the session alice and, after its response, a copy of it in the session bob."""
 
     name = "resent"
     session_config = Prefixed
