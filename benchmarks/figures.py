@@ -21,6 +21,7 @@ class Size(NamedTuple):
 
     :param sets: how often the processes of a comparison are started anew: each has its luck with memory
     :param rounds: how often each set of them alternates between its sides
+    :param starts: how often a process is started whose start and end are measured
     :param requests: sent a round and side
     :param sessions: that requests go out in
     :param stored: sessions in the large store: the last of the powers of ten up from 10
@@ -41,6 +42,7 @@ class Size(NamedTuple):
 
     sets: int
     rounds: int
+    starts: int
     requests: int
     sessions: int
     stored: int
@@ -62,6 +64,7 @@ class Size(NamedTuple):
 FULL = Size(
     sets=3,
     rounds=5,
+    starts=40,
     requests=2000,
     sessions=50,
     stored=1_000_000,
@@ -80,6 +83,7 @@ FULL = Size(
 TINY = Size(
     sets=1,
     rounds=1,
+    starts=1,
     requests=20,
     sessions=5,
     stored=100,
@@ -101,6 +105,7 @@ class Figure(NamedTuple):
     """A comparison: what ours and the *other* take, in *unit*, medians over the rounds.
 
     :param bound: what is allowed, of the ratio, or of ours if *absolute*; ``None``: nothing but to be told
+    :param paired: the median of the ratios of the rounds, which is the ratio then, and not that of the medians
     """
 
     name: str
@@ -110,9 +115,12 @@ class Figure(NamedTuple):
     against: str
     bound: float | None = None
     absolute: bool = False
+    paired: float | None = None
 
     @property
     def ratio(self) -> float:
+        if self.paired is not None:
+            return self.paired
         return self.ours / self.other if self.other else float("nan")
 
     @property
@@ -151,12 +159,20 @@ def compare(
     *,
     less: Sequence[float] | None = None,
     bound: float | None = None,
+    paired: bool = False,
 ) -> Figure:
-    """Compare what *ours* and *other* took, by round, each *less* what the same round took without either."""
+    """Compare what *ours* and *other* took, by round, each *less* what the same round took without either.
+
+    :param paired: compare round by round: for a difference that is smaller than what the machine's speed changes by
+    """
     if less is not None:
         ours = [mine - idle for mine, idle in zip(ours, less, strict=True)]
         other = [their - idle for their, idle in zip(other, less, strict=True)]
-    return Figure(name, statistics.median(ours), statistics.median(other), unit, against, bound)
+    figure = Figure(name, statistics.median(ours), statistics.median(other), unit, against, bound)
+    if paired:
+        ratios = [mine / theirs for mine, theirs in zip(ours, other, strict=True)]
+        figure = figure._replace(paired=statistics.median(ratios))
+    return figure
 
 
 def environment() -> str:

@@ -28,14 +28,20 @@ def measure(size: Size) -> list[Row]:
         asyncio.run(fill_store(Path(folder) / "sessions.db", _STORED))
         stock, added, validated = ({}, {"ADDONS": _ADDONS}, {"ADDONS": _ADDONS, "SESSIONS_POOL_SIZE": 4})
         listing = [*_scrapy("sessions", "list"), "--store", "sessions.db", "--namespace", NAMESPACE]
-        rounds = size.sets * size.rounds
-        crawls = _in_turns(Path(folder), rounds, *map(_crawl, (added, stock, validated)))
-        commands = _in_turns(Path(folder), rounds, listing, _scrapy("version"))
+        crawls = _in_turns(Path(folder), size.starts, *map(_crawl, (added, stock, validated)))
+        commands = _in_turns(Path(folder), size.starts, listing, _scrapy("version"))
     name = "start and end of a crawl without a request, CPU"
     return [
-        compare(name, crawls[0], crawls[1], "ms", "stock Scrapy", bound=_BOUND),
-        compare(f"{name}, with a setting to validate", crawls[2], crawls[1], "ms", "stock Scrapy"),
-        compare(f"scrapy sessions list, {_STORED} stored, CPU", *commands, "ms", "scrapy version", bound=_BOUND),
+        compare(name, crawls[0], crawls[1], "ms", "stock Scrapy", bound=_BOUND, paired=True),
+        compare(f"{name}, with a setting to validate", crawls[2], crawls[1], "ms", "stock Scrapy", paired=True),
+        compare(
+            f"scrapy sessions list, {_STORED} stored, CPU",
+            *commands,
+            "ms",
+            "scrapy version",
+            bound=_BOUND,
+            paired=True,
+        ),
     ]
 
 

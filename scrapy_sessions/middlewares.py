@@ -23,7 +23,6 @@ from scrapy_sessions.crawl.deferral import is_deferred
 from scrapy_sessions.crawl.identity import APPLIED, remove_leftovers
 from scrapy_sessions.crawl.in_flight import InFlight
 from scrapy_sessions.crawl.jars import SessionJars
-from scrapy_sessions.crawl.login_redirects import check_redirect
 from scrapy_sessions.crawl.rests import Resting
 from scrapy_sessions.crawl.routing import UNRESOLVED, SessionRouter, is_login, is_own
 from scrapy_sessions.crawl.scrapy_internals import (
@@ -82,6 +81,8 @@ class SessionMiddleware:
         if APPLIED in meta:
             remove_leftovers(request)
         if "redirect_urls" in meta and is_login(request):
+            from scrapy_sessions.crawl.login_redirects import check_redirect  # noqa: PLC0415  # for few requests
+
             check_redirect(request, self._router.configs.of(meta["redirect_urls"][0]))
         try:
             routed = self._router.begin(request)

@@ -12,7 +12,7 @@ from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.asking import probe_of
 from scrapy_sessions.crawl.blame import Answer, may_ask
 from scrapy_sessions.crawl.checked_sites import CheckedSites, good_pages, may_be_logged_in, pause_at, rest_of
-from scrapy_sessions.crawl.login import must_log_in
+from scrapy_sessions.crawl.configs import must_log_in
 from scrapy_sessions.crawl.rests import Resting
 from scrapy_sessions.crawl.routing import SessionRouter
 from scrapy_sessions.crawl.single_attempts import SingleAttempts

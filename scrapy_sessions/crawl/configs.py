@@ -15,6 +15,13 @@ from scrapy_sessions.storage.base import SessionStore
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+    from scrapy_sessions.sessions.runtime import SessionRuntime
+
+
+def must_log_in(session: SessionRuntime, config: SessionConfig) -> bool:
+    """Whether *session* has to log in at the site of *config* before a request is sent there."""
+    return config.can_log_in and not session.is_logged_in(config.site)
+
 
 def _defines_logins(config: SessionConfig) -> bool:
     return config.can_log_in or bool(config.probe_url)

@@ -15,8 +15,7 @@ from scrapy.exceptions import CloseSpider
 
 from scrapy_sessions.analytics.redaction import describe_fault
 from scrapy_sessions.config import SessionConfig, Verdict
-from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
-from scrapy_sessions.crawl.rests import Resting
+from scrapy_sessions.crawl.rests import LoginPaused, Resting
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, LoginImpossible, LoginRejected, StoreError
 from scrapy_sessions.sessions.attended import login_lease
 from scrapy_sessions.sessions.browser_session import view_of
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
+    from scrapy_sessions.crawl.pauses import LoginPauses
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
     from scrapy_sessions.sessions.registry import SessionRegistry
 
@@ -37,11 +37,6 @@ logger = logging.getLogger(__name__)
 
 _SHORTEST_LIFE = 1.0
 """Seconds. A login that has to be renewed sooner than that isn't, until the site refuses it."""
-
-
-def must_log_in(session: SessionRuntime, config: SessionConfig) -> bool:
-    """Whether *session* has to log in at the site of *config* before a request is sent there."""
-    return config.can_log_in and not session.is_logged_in(config.site)
 
 
 class _TooLong(Exception):
@@ -127,7 +122,7 @@ class Logins:
         """Log *session* in, or wait for the login that runs.
 
         Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up,
-        :exc:`~scrapy_sessions.crawl.pauses.LoginPaused` if it then waits for a person,
+        :exc:`~scrapy_sessions.crawl.rests.LoginPaused` if it then waits for a person,
         :exc:`~scrapy_sessions.crawl.rests.Resting` where nobody waits for the end of a rest, and
         :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
         """

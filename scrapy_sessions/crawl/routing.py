@@ -18,14 +18,12 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.analytics.redaction import safe_url
 from scrapy_sessions.crawl.asking import QUESTION, Questions
-from scrapy_sessions.crawl.configs import Configs
+from scrapy_sessions.crawl.configs import Configs, must_log_in
 from scrapy_sessions.crawl.deferral import DEFERRED, PATIENCE, Deferral, Wanted
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
-from scrapy_sessions.crawl.login import Logins, must_log_in
 from scrapy_sessions.crawl.outage import StoreOutage
-from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
-from scrapy_sessions.crawl.rests import Resting, Rests, is_movable
+from scrapy_sessions.crawl.rests import LoginPaused, Resting, Rests, is_movable
 from scrapy_sessions.crawl.scrapy_internals import engine_of, is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
 
     from scrapy_sessions.config import SessionConfig
     from scrapy_sessions.crawl.exclusive import ExclusivePools
+    from scrapy_sessions.crawl.login import Logins
     from scrapy_sessions.crawl.shared_browser import SharedBrowser
     from scrapy_sessions.sessions.manager import SessionManager
     from scrapy_sessions.storage.base import SessionStore
@@ -165,8 +164,12 @@ class SessionRouter:
     @cached_property
     def logins(self) -> Logins:
         """The logins in progress."""
+        from scrapy_sessions.crawl.login import Logins  # noqa: PLC0415  # for crawls that log in
+
         pauses = None
         if self.settings.on_login_failed == "pause":
+            from scrapy_sessions.crawl.pauses import LoginPauses  # noqa: PLC0415  # for few crawls
+
             pauses = LoginPauses(self.crawler, self.registry, self.guard, succeeded=self.verdicts.logged_in)
         return Logins(
             self.registry,
@@ -567,7 +570,8 @@ class SessionRouter:
     async def close(self) -> None:
         """End every wait and every login."""
         await self.guard.close()
-        await self.logins.close()
+        if "logins" in vars(self):  # it has been used
+            await self.logins.close()
 
 
 def _gone(session: SessionRuntime) -> SessionLost:

@@ -60,10 +60,23 @@ def test_the_crawl_has_sessions(added: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["analytics.prometheus", "browser", "commands", "formats", "logins", "report", "testing", "crawl.shell"]
+    "part",
+    [
+        "analytics.prometheus",
+        "browser",
+        "commands",
+        "crawl.login",
+        "crawl.login_redirects",
+        "crawl.pauses",
+        "crawl.shell",
+        "formats",
+        "logins",
+        "report",
+        "testing",
+    ],
 )
 def test_a_part_that_is_not_used_is_not_loaded(added: set[str], part: str) -> None:
-    """Reports, files, the command line, the shell and optional parts cost an empty crawl nothing."""
+    """Reports, files, the command line, the shell, logins and optional parts cost an empty crawl nothing."""
     name = f"scrapy_sessions.{part}"
     assert [module for module in added if module == name or module.startswith(f"{name}.")] == []
 

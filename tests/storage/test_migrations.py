@@ -15,6 +15,7 @@ from scrapy_sessions.storage import Batch, Outcome, SQLiteStore
 from scrapy_sessions.storage.sqlite import migrations
 from scrapy_sessions.storage.sqlite.file import APPLICATION_ID
 from scrapy_sessions.storage.sqlite.migrations import LATEST, MIGRATIONS, migrate
+from scrapy_sessions.storage.sqlite.schema import DIGEST, definitions, digest_of
 from scrapy_sessions.testing import make_row
 
 
@@ -51,6 +52,15 @@ def make_old(path: Path, number: int) -> None:
 def test_steps_are_numbered_in_order() -> None:
     """The steps count from 1 without a gap."""
     assert [number for number, _ in MIGRATIONS] == list(range(1, LATEST + 1))
+
+
+def test_the_digest_of_the_latest_schema(tmp_path: Path) -> None:
+    """A file of the latest schema is told by its digest, and not by another one with tables of the user."""
+    make_old(tmp_path / "new.db", LATEST)
+    with connect(tmp_path / "new.db") as connection:
+        assert digest_of(definitions(connection)) == DIGEST, "write the new digest into sqlite/schema.py"
+        connection.execute("CREATE TABLE notes (text)")
+        assert digest_of(definitions(connection)) != DIGEST
 
 
 @pytest.mark.parametrize("number", range(LATEST + 1))
