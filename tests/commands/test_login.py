@@ -243,7 +243,7 @@ def test_input_that_is_no_terminal_is_not_read(tmp_path: Path, site: Site) -> No
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["int", "term", "kill"])
 def test_a_command_that_is_ended_saves_nothing(tmp_path: Path, site: Site, sent: signal.Signals) -> None:
     """Ctrl-C or a kill in the middle: no session, the store is intact, and the browser has ended."""
-    mark = f"--test-{sent.name}"
+    mark = f"{MARK}-{sent.name}"
     folder = project(tmp_path, "", mark)
     fill(folder / "s.db", alice(), alice().model_copy(update={"session_id": "bob"}))
     never = ("--until-url", "**/never")
@@ -286,7 +286,7 @@ def test_a_browser_that_is_killed(
     tmp_path: Path, site: Site, probe: str | None, typed: bytes | None, code: int
 ) -> None:
     """Where the browser ends as a whole, the person or the site says whether what it had a second before is saved."""
-    mark = "--test-killed"
+    mark = f"{MARK}-killed"
     url = site.url("/browser/login", user="alice")
     folder = project(tmp_path, PROBED.format(login=url, probe=site.url(probe or "/")), mark)
     whose = ("--spider", "shop") if probe else ("--namespace", "shop")
