@@ -39,7 +39,7 @@ class SessionManager:
     With no arguments it opens the store that spiders use from the same folder. Faults of the store, and records that
     can't be read, raise exceptions of :mod:`scrapy_sessions.exceptions`.
 
-    :param storage_path: an SQLite file, or a folder for one (``sessions.db``)
+    :param storage_path: an SQLite file, or a folder for one (``sessions.db``); not a URL
     :param store: instead of it, a store or the URL of one, as in ``SESSIONS_STORE``; a store given is not closed here
     :param namespace: ``None``: list, find and delete in all of them, save in ``"default"``
     :param settings: pools, profiles, policy; by default the default settings

@@ -37,7 +37,8 @@ def resolve_store(
     """Return the store at *path* (an SQLite file or its folder), or of the setting *url*, or of the project.
 
     It gets the cipher of *key*, the setting ``SESSIONS_ENCRYPTION_KEY``, or of the environment. Raises
-    :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a *url* that names no store, and for a bad key.
+    :exc:`~scrapy_sessions.exceptions.SessionConfigurationError` for a *url* that names no store, for a *path* that is
+    a URL, and for a bad key.
     """
     if path is None and url is None and inside_project():
         from scrapy_sessions.settings import SessionsSettings  # noqa: PLC0415  # it loads pydantic: only if needed
@@ -58,6 +59,7 @@ def use_key(store: SessionStore, key: str | None) -> None:
 
 def _resolved(path: str | os.PathLike[str] | None, url: Any) -> SessionStore:
     if path is not None:
+        _check_path(os.fspath(path))
         file = Path(path)
         return SQLiteStore(file / "sessions.db" if file.is_dir() or not file.suffix else file)
     if isinstance(url, type) and issubclass(url, SessionStore):
@@ -69,6 +71,15 @@ def _resolved(path: str | os.PathLike[str] | None, url: Any) -> SessionStore:
     if not url or url == "sqlite://":  # only then, because data_path() creates the project's .scrapy folder
         return SQLiteStore(_default_folder() / "sessions.db")
     return store_from_url(url)
+
+
+def _check_path(path: str) -> None:
+    """Refuse a URL: it would be a folder of that name, perhaps with a password in it, on this machine only."""
+    scheme, colon, rest = path.partition(":")
+    is_url = scheme.isalnum() and (rest.startswith("//") or scheme.lower() in _SCHEMES)
+    if (colon and is_url) or path == ":memory:":
+        what = "A URL isn't the path of a session store: it has '://' after its scheme"
+        raise _refused(f"{what}, and SessionManager takes it as store", scheme or "memory")
 
 
 def _default_folder() -> Path:

@@ -143,6 +143,7 @@ def test_reading_creates_no_store(tmp_path: Path) -> None:
     assert done.err.startswith(f"scrapy sessions: There is no session store at {place}: ")
     assert called(tmp_path, "show", "alice", "--store", "my.db").code == 1
     assert called(tmp_path, "list", "--store", "memory://").code == 1
+    assert "Did you mean 'redis://'?" in called(tmp_path, "list", "--store", "redis:/prod:6379/0").err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_sessions import BrowserSession, InvalidSessionId, PersistentSession, SessionManager
+from scrapy_sessions.exceptions import SessionConfigurationError
 from scrapy_sessions.testing import Clock
 from tests.support.stores import Failing
 
@@ -215,6 +216,28 @@ async def test_storage_path(tmp_path: Path, path: str, file: str) -> None:
     async with SessionManager(str(tmp_path / path)) as manager:
         await manager.save_session("alice", BrowserSession("alice"))
     assert (tmp_path / file).is_file()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "redis://:hunter2@prod:6379/0",
+        Path("redis://:hunter2@prod:6379/0"),
+        "memory://",
+        "memory:",
+        ":memory:",
+        "sqlite:///s.db",
+        "postgres://me:hunter2@prod/x",
+    ],
+    ids=str,
+)
+def test_a_url_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | Path) -> None:
+    """A URL as storage_path is refused, without its password: it would be a folder of that name on this machine."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SessionConfigurationError, match=r"A URL isn't the path .* as store\.") as caught:
+        SessionManager(path)
+    assert "hunter2" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_store_by_url(tmp_path: Path) -> None:
