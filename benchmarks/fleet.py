@@ -233,7 +233,7 @@ async def make_rows(n: int) -> list[Row]:
     source = random.Random(0)
     settings = SessionsSettings(save_interval=3600, history_limit=ACTIONS, cache_size=0)
     rows = []
-    async with SessionManager("memory://", namespace=NAMESPACE, settings=settings) as manager:
+    async with SessionManager(store="memory://", namespace=NAMESPACE, settings=settings) as manager:
         for number in range(n):
             session = await registry_of(manager).get(f"s{number}")
             values = (f"{source.getrandbits(64):016x}" for _ in range(COOKIES))
