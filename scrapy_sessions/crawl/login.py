@@ -15,7 +15,8 @@ from scrapy.exceptions import CloseSpider
 
 from scrapy_sessions.analytics.redaction import describe_fault
 from scrapy_sessions.config import SessionConfig, Verdict
-from scrapy_sessions.crawl.rests import LoginPaused, Resting
+from scrapy_sessions.crawl.pauses import LoginPaused, LoginPauses
+from scrapy_sessions.crawl.rests import Resting
 from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, LoginImpossible, LoginRejected, StoreError
 from scrapy_sessions.sessions.attended import login_lease
 from scrapy_sessions.sessions.browser_session import view_of
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
-    from scrapy_sessions.crawl.pauses import LoginPauses
     from scrapy_sessions.crawl.shutdown import ShutdownGuard
     from scrapy_sessions.sessions.registry import SessionRegistry
 
@@ -122,7 +122,7 @@ class Logins:
         """Log *session* in, or wait for the login that runs.
 
         Raises :exc:`~scrapy_sessions.exceptions.LoginFailed` when it is given up,
-        :exc:`~scrapy_sessions.crawl.rests.LoginPaused` if it then waits for a person,
+        :exc:`~scrapy_sessions.crawl.pauses.LoginPaused` if it then waits for a person,
         :exc:`~scrapy_sessions.crawl.rests.Resting` where nobody waits for the end of a rest, and
         :exc:`~scrapy_sessions.exceptions.CrawlClosing`.
         """

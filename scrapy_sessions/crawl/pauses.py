@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scrapy.settings import SETTINGS_PRIORITIES
 
-from scrapy_sessions.exceptions import CrawlClosing, SessionError
+from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, SessionError
 from scrapy_sessions.pools.claim import FLOW
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL = 2.0  # seconds between two looks at the store: it has no signal
 _REMINDER = 3600.0  # seconds after which it is said again what is waited for
+
+
+class LoginPaused(LoginFailed):
+    """The login of a session was given up, and its requests wait until a person has logged it in."""
 
 
 class LoginPauses:

@@ -17,7 +17,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from scrapy_sessions.crawl.scrapy_internals import waiting_requests
 from scrapy_sessions.crawl.throttle import wait_pause, wait_rest, wait_turn
-from scrapy_sessions.exceptions import CrawlClosing, LoginFailed, RequestNotSent, SessionLost
+from scrapy_sessions.exceptions import CrawlClosing, RequestNotSent, SessionLost
 from scrapy_sessions.sessions.registry import retired
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ def is_movable(claim: Claim, meta: Mapping[str, Any]) -> bool:
     The target of a redirect belongs to the session that was redirected, which may have got a cookie for it.
     """
     return claim.picked and claim.pool is not None and "redirect_times" not in meta
-
-
-class LoginPaused(LoginFailed):
-    """The login of a session was given up, and its requests wait until a person has logged it in."""
 
 
 class Resting(RequestNotSent):

@@ -23,7 +23,7 @@ from scrapy_sessions.crawl.deferral import DEFERRED, PATIENCE, Deferral, Wanted
 from scrapy_sessions.crawl.facade import SpiderSessions
 from scrapy_sessions.crawl.in_flight import SLOT, InFlight, InFlightRequests
 from scrapy_sessions.crawl.outage import StoreOutage
-from scrapy_sessions.crawl.rests import LoginPaused, Resting, Rests, is_movable
+from scrapy_sessions.crawl.rests import Resting, Rests, is_movable
 from scrapy_sessions.crawl.scrapy_internals import engine_of, is_closing, is_robots_fetch, is_robots_refusal
 from scrapy_sessions.crawl.shutdown import ShutdownGuard
 from scrapy_sessions.crawl.throttle import is_ready, postpone, wait_turn
@@ -164,12 +164,12 @@ class SessionRouter:
     @cached_property
     def logins(self) -> Logins:
         """The logins in progress."""
-        from scrapy_sessions.crawl.login import Logins  # noqa: PLC0415  # for crawls that log in
+        # Here, as few crawls log in.
+        from scrapy_sessions.crawl.login import Logins  # noqa: PLC0415
+        from scrapy_sessions.crawl.pauses import LoginPauses  # noqa: PLC0415
 
         pauses = None
         if self.settings.on_login_failed == "pause":
-            from scrapy_sessions.crawl.pauses import LoginPauses  # noqa: PLC0415  # for few crawls
-
             pauses = LoginPauses(self.crawler, self.registry, self.guard, succeeded=self.verdicts.logged_in)
         return Logins(
             self.registry,
@@ -384,6 +384,8 @@ class SessionRouter:
                 claim = await self.rests.move_or_wait(registry, claim, request, session, movable=movable)
                 continue
             if not own and must_log_in(session, config):
+                from scrapy_sessions.crawl.pauses import LoginPaused  # noqa: PLC0415  # as in logins()
+
                 try:
                     await self.rests.logged_in(session, self.logins.ensure(session, config), movable=movable)
                 except LoginPaused:

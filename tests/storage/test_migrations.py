@@ -55,7 +55,7 @@ def test_steps_are_numbered_in_order() -> None:
 
 
 def test_the_digest_of_the_latest_schema(tmp_path: Path) -> None:
-    """A file of the latest schema is told by its digest, and not by another one with tables of the user."""
+    """A file of the latest schema is recognised by its digest; a file with a table of the user has another one."""
     make_old(tmp_path / "new.db", LATEST)
     with connect(tmp_path / "new.db") as connection:
         assert digest_of(definitions(connection)) == DIGEST, "write the new digest into sqlite/schema.py"
