@@ -14,7 +14,7 @@ from scrapy_sessions.exceptions import SessionConfigurationError
 
 _SETTLE = 10_000.0  # milliseconds for the page to load
 _QUIET = 5_000.0  # milliseconds for its scripts, which may find out that nobody is logged in, and leave it
-_INTERVAL = 0.5  # seconds between two looks at a page that is no proof
+_INTERVAL = 0.5  # seconds between two looks at a page
 _REFUSALS = frozenset({401, 403, 407, 429})
 # A form with two visible fields changes a password, or registers somebody.
 _HAS_FORM = "all => all.some(field => all.filter(other => other.form === field.form).length === 1)"
@@ -64,17 +64,22 @@ class Arrival:
         page.on("close", forget)
 
     async def wait(self, page: Page) -> None:
-        """Return when *page* is such a page. Raises Playwright's ``Error`` when it is closed."""
+        """Return when *page* is such a page. Raises Playwright's ``Error`` when it is closed.
+
+        What fails meanwhile is no end: a navigation that is broken off, by another one or a download, comes with most
+        logins. Playwright's ``wait_for_url()`` would raise it.
+        """
         while True:
-            if self._pattern is not None:
-                await page.wait_for_url(self._pattern.fits, wait_until="commit", timeout=0)
-            if self._selector is not None:
-                await page.wait_for_selector(self._selector, state="attached", timeout=0)
-            for state, timeout in (("load", _SETTLE), ("networkidle", _QUIET)):
-                with suppress(Error):
-                    await page.wait_for_load_state(state, timeout=timeout)  # type: ignore[arg-type]
-            if await self._is_reached(page):
-                return
+            try:
+                if await self._is_reached(page):
+                    for state, timeout in (("load", _SETTLE), ("networkidle", _QUIET)):
+                        with suppress(Error):
+                            await page.wait_for_load_state(state, timeout=timeout)  # type: ignore[arg-type]
+                    if await self._is_reached(page):
+                        return
+            except Error:
+                if page.is_closed():
+                    raise
             await asyncio.sleep(_INTERVAL)
 
     async def _is_reached(self, page: Page) -> bool:

@@ -13,13 +13,16 @@ from scrapy_sessions.analytics.redaction import without_secrets
 from scrapy_sessions.browser.arrival import Arrival
 from scrapy_sessions.browser.context import Session, SessionContext
 from scrapy_sessions.browser.launch import first
+from scrapy_sessions.browser.loss import PATIENCE
 from scrapy_sessions.cookies.hosts import canonical_host, site_of
 
-Ending: TypeAlias = Literal["closed", "entered", "reached", "timeout"]
-"""How the use of a window ended: it was closed, Enter was pressed, the page waited for came, or nothing of these."""
+Ending: TypeAlias = Literal["closed", "crashed", "entered", "reached", "timeout"]
+"""How the use of a window ended.
+
+It was closed, its page crashed where nobody sees it, Enter was pressed, the page waited for came, or nothing of these.
+"""
 
 _INTERVAL = 0.5  # seconds between two looks: the sessionStorage of a page is gone with it
-_PATIENCE = 30.0  # seconds for a look, which never ends when the browser was killed
 
 
 class Window:
@@ -37,6 +40,7 @@ class Window:
         self._own: set[Page] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._arrival: Arrival | None = None
+        self._visible = visible
         self.hosts: set[str] = set()
         """The hosts of the pages that were shown."""
         self._add(page)
@@ -81,12 +85,12 @@ class Window:
             tasks = [looking, *self._tasks]
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=_PATIENCE)
+            await asyncio.wait(tasks, timeout=PATIENCE)
 
     async def capture(self) -> bool:
         """Copy all that is in the browser. Returns False if it is gone: the session then has what was copied last."""
         try:
-            await asyncio.wait_for(self._capture.save(), _PATIENCE)
+            await asyncio.wait_for(self._capture.save(), PATIENCE)
         except (Error, asyncio.TimeoutError):
             return False
         return True
@@ -94,7 +98,7 @@ class Window:
     async def _look_again_and_again(self) -> None:
         while True:
             with suppress(Error, asyncio.TimeoutError):
-                await asyncio.wait_for(self._look(), _PATIENCE)
+                await asyncio.wait_for(self._look(), PATIENCE)
             await asyncio.sleep(_INTERVAL)
 
     async def _look(self) -> None:
@@ -107,6 +111,8 @@ class Window:
         self._own.add(page)
         self._shown(page.url)
         page.on("close", self._closed)
+        if not self._visible:  # a person sees it, and decides
+            page.on("crash", self._crashed)
         page.on("popup", self._opened)
         page.on("framenavigated", lambda frame: self._shown(frame.url) if frame == page.main_frame else None)
 
@@ -122,13 +128,16 @@ class Window:
         if host:
             self.hosts.add(host)
 
-    def _closed(self, page: Page) -> None:
+    def _closed(self, page: Page, ending: Ending = "closed") -> None:
         self._own.discard(page)
         if not self._own and not self._ended.done():
-            self._ended.set_result("closed")
+            self._ended.set_result(ending)
+
+    def _crashed(self, page: Page) -> None:
+        self._closed(page, "crashed")
 
     def _watch(self, page: Page) -> None:
-        if self._arrival is not None and page in self._own:
+        if self._arrival is not None and page in self._own and not self._ended.done():
             task = asyncio.ensure_future(self._reach(self._arrival, page))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

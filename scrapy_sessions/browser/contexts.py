@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from playwright.async_api import BrowserContext, Error, Page
 
-from scrapy_sessions.browser.loss import PATIENCE, Lost, until_lost, within
+from scrapy_sessions.browser.loss import PATIENCE, Lost, close_page, until_lost, within
 from scrapy_sessions.browser.open_context import LiveSession, OpenContext
 from scrapy_sessions.exceptions import PoolBusy, SessionRetired
 
@@ -276,8 +276,7 @@ class BrowserContexts:
         async def read_and_close(**options: Any) -> None:
             if page in opened.unread and not page.is_closed():
                 await self._read_page(opened, page)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(close(**options), PATIENCE)
+            await close_page(page, close(**options))
             if page.is_closed():
                 opened.unread.discard(page)
 

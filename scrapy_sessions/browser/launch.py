@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from playwright.async_api import Browser, BrowserContext, BrowserType, Error, Page, Playwright, Request
 
+from scrapy_sessions.browser.loss import PATIENCE, close_page, within
 from scrapy_sessions.exceptions import SessionConfigurationError, SessionError
 from scrapy_sessions.safe_repr import safe_repr
 
@@ -104,11 +105,11 @@ class Looks(NamedTuple):
 
 async def looks_of(browser: Browser) -> Looks:
     """Return what sites see of *browser*, without what it sends."""
-    page = await browser.new_page()
+    page = await within(PATIENCE, browser.new_page())
     try:
         return await Looker(page).looks()
     finally:
-        await page.close()
+        await close_page(page)
 
 
 class Looker:
@@ -123,7 +124,7 @@ class Looker:
 
     async def looks(self) -> Looks:
         """Return it. Headers, and the language with its weights, are those of the navigations so far."""
-        agent, languages, timezone, width, height = await self._page.evaluate(_SEEN)
+        agent, languages, timezone, width, height = await within(PATIENCE, self._page.evaluate(_SEEN))
         return Looks(without_headless(agent), _header(languages.split(",")), timezone, width, height, {})
 
     async def with_sent(self, looks: Looks) -> Looks:

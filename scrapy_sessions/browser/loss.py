@@ -1,4 +1,7 @@
-"""Notices that a page, its context or the browser is lost: it crashed, was killed, or doesn't answer any more."""
+"""Notices that a page, its context or the browser is lost: it crashed, was killed, or doesn't answer any more.
+
+And closes pages, which Chromium doesn't always do.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from playwright.async_api import Error
+from playwright.async_api import Error, Page
 
 _T = TypeVar("_T")
 
@@ -18,7 +21,7 @@ PATIENCE = 30.0
 _GRACE = 2.0
 """Seconds that work on something lost may take to end by itself, with the error that says more."""
 
-
+_AGAIN = 0.5  # seconds after which Chromium is asked once more to close a page
 _CRASH = re.compile(r"(\w+\.\w+: )?(Target|Page) crashed\s*")
 
 
@@ -73,3 +76,28 @@ def is_loss(error: Error) -> bool:
     # TargetClosedError is no public name of Playwright, and a crash has no class of its own. The messages of other
     # errors have text of the site in them: its URLs, and what its scripts throw.
     return type(error).__name__ == "TargetClosedError" or bool(_CRASH.fullmatch(error.message.partition("\n")[0]))
+
+
+async def close_page(page: Page, closing: Coroutine[Any, Any, None] | None = None) -> None:
+    """Close *page*. It is given up after :data:`PATIENCE`. Raises Playwright's ``Error``.
+
+    Chromium drops the request to close a page in the moment at which a script or a refresh navigates it. Playwright,
+    which asks once, waits without an end (microsoft/playwright#42366). So Chromium is asked again.
+
+    :param closing: what closes it, ``page.close()`` by default
+    """
+    task = asyncio.ensure_future(page.close() if closing is None else closing)
+    try:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_until_closed(page, task), PATIENCE)
+    finally:
+        task.cancel()
+
+
+async def _until_closed(page: Page, task: asyncio.Task[None]) -> None:
+    while not (await asyncio.wait({task}, timeout=_AGAIN))[0]:
+        with suppress(Error):  # it is no Chromium, or the page is closed
+            chromium = await page.context.new_cdp_session(page)
+            target = (await chromium.send("Target.getTargetInfo"))["targetInfo"]["targetId"]
+            await chromium.send("Target.closeTarget", {"targetId": target})
+    task.result()

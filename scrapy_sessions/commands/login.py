@@ -55,6 +55,7 @@ HELP = "log a session in by hand, in a browser window"
 _PROFILE = "browser"
 _FAILED = {
     "closed": "The window was closed before the page of --until-url or --until-selector came: nothing is saved",
+    "crashed": "The page has crashed: nothing is saved",
     "timeout": "Nobody has logged in within the time of --timeout: nothing is saved",
 }
 _UNATTENDED = 300.0  # seconds of --timeout where perhaps nobody is there to end it
@@ -202,6 +203,7 @@ async def _log_in(
     from scrapy_sessions.browser.arrival import Arrival  # noqa: PLC0415  # an extra
     from scrapy_sessions.browser.attended import Window, of_running_browser  # noqa: PLC0415  # an extra
     from scrapy_sessions.browser.launch import Looker, connect, looks_of  # noqa: PLC0415  # an extra
+    from scrapy_sessions.browser.loss import PATIENCE, within  # noqa: PLC0415  # an extra
 
     options, is_new = context.options, not session.revision
     arrival = None
@@ -214,14 +216,14 @@ async def _log_in(
         chrome = await connect(started, options.cdp)
         site = None if task.url is None else windows.site_of_url(task.url)
         capture = of_running_browser(session, chrome, site, all_sites=options.all_sites, limit=limit)
-        page = await chrome.new_page()
+        page = await within(PATIENCE, chrome.new_page())
     else:
         browser = await stack.enter_async_context(windows.launched(context, started, headless=options.headless))
         size = {} if options.headless or session.viewport_width else {"no_viewport": True}
         if is_new and options.headless:
             session.user_agent = (await looks_of(browser)).user_agent
         capture = await windows.opened(session, browser, limit=limit, **size)
-        page = await capture.context.new_page()
+        page = await within(PATIENCE, capture.context.new_page())
     looker = Looker(page)
     looks = await looker.looks()
     window = Window(page, capture, all_pages=options.cdp is None, visible=not options.headless)
@@ -233,7 +235,7 @@ async def _log_in(
     ending, is_whole = await windows.use(
         context, window, task.url, f"Log {session.id} in", timeout=timeout, visible=not options.headless
     )
-    if ending == "timeout" or (ending == "closed" and arrival is not None):
+    if ending in {"crashed", "timeout"} or (ending == "closed" and arrival is not None):
         raise CommandError(_FAILED[ending], 1)
     if is_new:
         _set_identity(session, await looker.with_sent(looks))
@@ -251,6 +253,7 @@ async def _prove(
     :param window: ``None``: its browser has ended, by a fault or by the person's hand; it looks the same
     """
     if task.config is not None and task.config.probe_url:
+        from scrapy_sessions.browser.loss import PATIENCE, Lost, within  # noqa: PLC0415  # an extra
         from scrapy_sessions.commands.support.proof import ask  # noqa: PLC0415  # an extra
         from scrapy_sessions.crawl.blame import Answer  # noqa: PLC0415  # not without need
 
@@ -259,12 +262,12 @@ async def _prove(
             answer, what = await ask(window.context, session, task.config)
             await window.capture()  # what the site has changed with its answer
         else:
-            with suppress(SessionError):  # there is no other browser
+            with suppress(SessionError, Lost):  # there is no other browser
                 async with windows.launched(context, started, headless=True) as browser:
                     limit = context.session_settings.browser_max_storage
                     opened = await windows.opened(session, browser, limit=limit)
                     answer, what = await ask(opened.context, session, task.config)
-                    await opened.save()
+                    await within(PATIENCE, opened.save())
         if answer is Answer.REFUSED:
             raise CommandError(f"The site doesn't recognise the login ({what}): nothing is saved", 1)
         if answer is Answer.GOOD:

@@ -72,9 +72,11 @@ async def run(context: Context) -> int:
 
 async def _visit(context: Context, browser: Browser, session: SessionRuntime, url: str | None) -> None:
     from scrapy_sessions.browser.attended import Window  # noqa: PLC0415  # an extra
+    from scrapy_sessions.browser.loss import PATIENCE, within  # noqa: PLC0415  # an extra
 
     limit = context.session_settings.browser_max_storage
     size = {} if session.viewport_width else {"no_viewport": True}
     opened = await windows.opened(session, browser, limit=limit, **size)
-    window = Window(await opened.context.new_page(), opened, all_pages=True, visible=True)
+    page = await within(PATIENCE, opened.context.new_page())
+    window = Window(page, opened, all_pages=True, visible=True)
     await windows.use(context, window, url, f"Use the browser as {session.id}")

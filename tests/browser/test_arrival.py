@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -93,3 +94,35 @@ def test_pages(site: Site) -> None:
             return dict(zip(pages, found, strict=True))
 
     assert asyncio.run(ask_all()) == {name: expected for name, (expected, _, _) in pages.items()}
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed")
+def test_a_navigation_that_fails_is_no_end(site: Site) -> None:
+    """One that is broken off, by another one, by a download or by the site, is followed by the page waited for."""
+    failing: dict[str, dict[str, Any]] = {
+        "no page": {"status": 204},
+        "download": {"header": "Content-Disposition: attachment"},
+        "interrupted": {"ms": 60_000},
+    }
+
+    async def ask(context: Any, arguments: dict[str, Any]) -> None:
+        from playwright.async_api import Error  # noqa: PLC0415  # not everybody has it
+
+        from scrapy_sessions.browser.arrival import Arrival  # noqa: PLC0415  # as above
+
+        arrival = Arrival("**/account", None, lambda _: False)
+        page = await context.new_page()
+        waiting = asyncio.ensure_future(arrival.wait(page))
+        await page.goto(site.url("/login"))
+        with suppress(Error):
+            await page.goto(site.url("/page/1", **arguments), timeout=2000)
+        await page.goto(site.url("/account", body="<p>Hello</p>"))
+        await asyncio.wait_for(waiting, HANG)
+
+    async def ask_all() -> None:
+        async with chromium() as started:
+            context = await started.new_context()
+            await asyncio.gather(*(ask(context, each) for each in failing.values()))
+
+    asyncio.run(ask_all())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.support.browser import MISSING, chromium
+from tests.support.site import Site
+from tests.support.waiting import HANG
 
 loss = pytest.importorskip("scrapy_sessions.browser.loss", reason="the package playwright is not installed")
 
@@ -103,3 +106,33 @@ async def test_a_crash_is_told_by_an_error() -> None:
             await loss.within(30.0, waiting)
         crashing.cancel()
         await asyncio.wait([crashing])
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(MISSING, reason="there is no Chromium")
+async def test_a_page_that_just_goes_on_is_closed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chromium drops the request to close a page in the moment at which that goes on to another one."""
+    from playwright.async_api import Error  # noqa: PLC0415  # not everybody has Playwright
+
+    monkeypatch.setattr(loss, "PATIENCE", HANG)
+    url = site.url("/page/1", body=f'<meta http-equiv="refresh" content="0; url={site.url("/page/2")}">')
+    async with chromium() as browser:
+        context = await browser.new_context()
+        for _ in range(8):
+            page = await context.new_page()
+            await page.goto(url)
+            with suppress(Error):  # it has gone on
+                await page.evaluate("0")
+            await loss.close_page(page)
+            assert page.is_closed()
+
+
+async def test_who_doesnt_close_is_given_up() -> None:
+    """A page that is never closed keeps nobody waiting; what it raises is raised."""
+    from playwright.async_api import Error  # noqa: PLC0415  # not everybody has Playwright
+
+    before = asyncio.all_tasks()
+    await loss.close_page(object(), for_ever())
+    with pytest.raises(Error, match="no page"):
+        await loss.close_page(object(), raising(Error("no page")))
+    assert asyncio.all_tasks() <= before

@@ -24,6 +24,7 @@ from scrapy_sessions.commands import login
 from tests.support.browser import ARGUMENTS, CHROMIUM, MISSING
 from tests.support.command_line import environment, fill, run, sessions
 from tests.support.in_process import called
+from tests.support.processes import descendants
 from tests.support.redis_server import free_port
 from tests.support.site import Site
 from tests.support.waiting import HANG, wait_until
@@ -311,6 +312,23 @@ def test_a_browser_that_is_killed(
     assert (record is None) is bool(code)
     if record is not None:
         assert numbers(out)[:3] == ["1", "1", "1"]
+
+
+def test_a_page_that_crashes_without_a_window(tmp_path: Path, site: Site) -> None:
+    """Nobody could load it again: the command doesn't wait until its time is over."""
+    never = ("--until-url", "**/never", "--timeout", "1000")
+    with window(
+        project(tmp_path), "login", "alice", site.url("/browser/login"), "--headless", *never, "--namespace", "shop"
+    ) as process:
+        wait_until_shown(process)
+        wait_until(lambda: site.journal("/browser/home"))
+        for each in descendants(process.pid):
+            if "--type=renderer" in each.command:
+                each.kill()
+        _, errors = process.communicate(timeout=HANG)
+    assert process.returncode == 1
+    assert "The page has crashed: nothing is saved" in errors
+    assert stored(tmp_path) is None
 
 
 def test_the_site_is_asked(tmp_path: Path, site: Site) -> None:

@@ -13,6 +13,7 @@ from scrapy.http import Headers, Response
 from scrapy.responsetypes import responsetypes
 
 from scrapy_sessions.analytics.redaction import describe_fault, safe_url
+from scrapy_sessions.browser.loss import PATIENCE, Lost, close_page, within
 from scrapy_sessions.config import SessionConfig, Verdict
 from scrapy_sessions.crawl.asking import probe_of
 from scrapy_sessions.crawl.blame import Answer
@@ -20,7 +21,6 @@ from scrapy_sessions.crawl.blame import Answer
 if TYPE_CHECKING:
     from scrapy_sessions.sessions.runtime import SessionRuntime
 
-_PATIENCE = 30_000.0  # milliseconds for the page
 _DECODED = ("content-encoding", "content-length", "transfer-encoding")  # of a body that the browser has decoded
 
 
@@ -32,20 +32,19 @@ async def ask(context: BrowserContext, session: SessionRuntime, config: SessionC
     url = probe_of(config)
     if url is None:
         return Answer.NOTHING, "there is no probe_url"
-    page = None
     try:
-        page = await context.new_page()
-        answered = await page.goto(url, timeout=_PATIENCE)
-        if answered is None:
-            return Answer.NOTHING, f"{safe_url(url)} has no answer"
-        response = await _as_scrapys(answered)
-        place = page.url
-    except Error:
-        return Answer.NOTHING, f"{safe_url(url)} has no answer"
-    finally:
-        if page is not None:
+        page = await within(PATIENCE, context.new_page())
+        try:
+            answered = await page.goto(url, timeout=PATIENCE * 1000)
+            response = None if answered is None else await within(PATIENCE, _as_scrapys(answered))
+            place = page.url
+        finally:
             with suppress(Error):
-                await page.close()
+                await close_page(page)
+    except (Error, Lost):
+        response = None
+    if response is None:
+        return Answer.NOTHING, f"{safe_url(url)} has no answer"
     what = f"{safe_url(url)} has status {response.status}"
     meta: dict[str, Any] = {"session_id": session.id, "playwright": True}
     if session.pool is not None:

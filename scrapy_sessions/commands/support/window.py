@@ -139,15 +139,17 @@ class _Notes(logging.Handler):
 
 @contextmanager
 def reporting_faults() -> Iterator[None]:
-    """Raise :exc:`~scrapy_sessions.exceptions.SessionError` in place of Playwright's ``Error`` in the block.
+    """Raise :exc:`~scrapy_sessions.exceptions.SessionError` in place of Playwright's ``Error`` and of ``Lost``.
 
-    Its message is the first line of the other, without secrets.
+    Its message is the first line of theirs, without secrets.
     """
     from playwright.async_api import Error  # noqa: PLC0415  # an extra
 
+    from scrapy_sessions.browser.loss import Lost  # noqa: PLC0415  # as above
+
     try:
         yield
-    except Error as e:
+    except (Error, Lost) as e:
         reason = without_secrets(str(e).strip().partition("\n")[0])
     else:
         return
@@ -183,9 +185,10 @@ async def opened(session: SessionRuntime, browser: Browser, **options: Any) -> S
     Raises as :func:`reporting_faults`.
     """
     from scrapy_sessions.browser.context import SessionContext  # noqa: PLC0415  # an extra
+    from scrapy_sessions.browser.loss import PATIENCE, within  # noqa: PLC0415  # as above
 
     with reporting_faults():
-        return await SessionContext.open(session, browser, **options)
+        return await within(PATIENCE, SessionContext.open(session, browser, **options))
 
 
 async def use(
@@ -206,7 +209,7 @@ async def use(
         keys = " or press Enter here" if has_keys else ""
         context.note(f"{what}, then close the window{keys}{limit}" if visible else f"Waiting for the page{limit}")
         ending = await window.wait(timeout)
-    if ending == "timeout" or await window.capture():
+    if ending in {"crashed", "timeout"} or await window.capture():
         return ending, True
     context.note("The browser has ended: what it had is known as of the second before, without IndexedDB")
     return ending, False
