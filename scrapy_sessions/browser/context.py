@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from playwright.async_api import Browser, BrowserContext, Error, Page, Request, Route
 
 from scrapy_sessions.browser.cookie_sync import CookieSync
+from scrapy_sessions.browser.loss import PATIENCE, Lost, within
 from scrapy_sessions.browser.options import Identity, context_options, send_languages
 from scrapy_sessions.browser.secret_headers import BoundHeaders, SecretHeaders
 from scrapy_sessions.browser.state import Databases, Storages, from_origins, to_origins
@@ -71,7 +72,8 @@ class SessionContext:
             if opened.secrets is not None:
                 await context.route("**/*", opened.secrets.marking(opened, _fallback))
         except BaseException:
-            await context.close()
+            with suppress(Error, Lost):
+                await within(PATIENCE, context.close())
             raise
         return opened
 
