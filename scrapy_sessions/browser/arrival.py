@@ -66,8 +66,8 @@ class Arrival:
     async def wait(self, page: Page) -> None:
         """Return when *page* is such a page. Raises Playwright's ``Error`` when it is closed.
 
-        What fails meanwhile is no end: a navigation that is broken off, by another one or a download, comes with most
-        logins. Playwright's ``wait_for_url()`` would raise it.
+        A navigation that fails meanwhile, because another one or a download takes its place, doesn't end the wait.
+        With Playwright's ``wait_for_url()`` it would.
         """
         while True:
             try:

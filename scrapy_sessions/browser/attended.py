@@ -19,7 +19,7 @@ from scrapy_sessions.cookies.hosts import canonical_host, site_of
 Ending: TypeAlias = Literal["closed", "crashed", "entered", "reached", "timeout"]
 """How the use of a window ended.
 
-It was closed, its page crashed where nobody sees it, Enter was pressed, the page waited for came, or nothing of these.
+It was closed, its page crashed without a window, Enter was pressed, the page waited for came, or none of these in time.
 """
 
 _INTERVAL = 0.5  # seconds between two looks: the sessionStorage of a page is gone with it
@@ -111,7 +111,7 @@ class Window:
         self._own.add(page)
         self._shown(page.url)
         page.on("close", self._closed)
-        if not self._visible:  # a person sees it, and decides
+        if not self._visible:  # with a window, the person decides
             page.on("crash", self._crashed)
         page.on("popup", self._opened)
         page.on("framenavigated", lambda frame: self._shown(frame.url) if frame == page.main_frame else None)

@@ -1,6 +1,6 @@
 """Notices that a page, its context or the browser is lost: it crashed, was killed, or doesn't answer any more.
 
-And closes pages, which Chromium doesn't always do.
+It also closes pages: Chromium sometimes has to be asked twice.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def is_loss(error: Error) -> bool:
 
 
 async def close_page(page: Page, closing: Coroutine[Any, Any, None] | None = None) -> None:
-    """Close *page*. It is given up after :data:`PATIENCE`. Raises Playwright's ``Error``.
+    """Close *page*, or give up after :data:`PATIENCE`. Raises Playwright's ``Error``.
 
-    Chromium drops the request to close a page in the moment at which a script or a refresh navigates it. Playwright,
-    which asks once, waits without an end (microsoft/playwright#42366). So Chromium is asked again.
+    Chromium drops the request to close a page at the moment when a script or a refresh navigates it. Playwright asks
+    once, and then waits for ever (microsoft/playwright#42366). So Chromium is asked again.
 
     :param closing: what closes it, ``page.close()`` by default
     """

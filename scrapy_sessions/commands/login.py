@@ -262,7 +262,7 @@ async def _prove(
             answer, what = await ask(window.context, session, task.config)
             await window.capture()  # what the site has changed with its answer
         else:
-            with suppress(SessionError, Lost):  # there is no other browser
+            with suppress(SessionError, Lost):  # there is no other browser, or it is lost
                 async with windows.launched(context, started, headless=True) as browser:
                     limit = context.session_settings.browser_max_storage
                     opened = await windows.opened(session, browser, limit=limit)

@@ -99,7 +99,7 @@ def test_pages(site: Site) -> None:
 @pytest.mark.heavy
 @pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed")
 def test_a_navigation_that_fails_is_no_end(site: Site) -> None:
-    """One that is broken off, by another one, by a download or by the site, is followed by the page waited for."""
+    """One without a page, with a download, or interrupted by another one: the page waited for still ends the login."""
     failing: dict[str, dict[str, Any]] = {
         "no page": {"status": 204},
         "download": {"header": "Content-Disposition: attachment"},

@@ -111,7 +111,7 @@ async def test_a_crash_is_told_by_an_error() -> None:
 @pytest.mark.heavy
 @pytest.mark.skipif(MISSING, reason="there is no Chromium")
 async def test_a_page_that_just_goes_on_is_closed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chromium drops the request to close a page in the moment at which that goes on to another one."""
+    """A page is closed even at the moment when it goes on to another one, and Chromium drops the request."""
     from playwright.async_api import Error  # noqa: PLC0415  # not everybody has Playwright
 
     monkeypatch.setattr(loss, "PATIENCE", HANG)
@@ -128,7 +128,7 @@ async def test_a_page_that_just_goes_on_is_closed(site: Site, monkeypatch: pytes
 
 
 async def test_who_doesnt_close_is_given_up() -> None:
-    """A page that is never closed keeps nobody waiting; what it raises is raised."""
+    """A page that never closes keeps nobody waiting; an error of its closing is raised."""
     from playwright.async_api import Error  # noqa: PLC0415  # not everybody has Playwright
 
     before = asyncio.all_tasks()

@@ -141,7 +141,7 @@ class _Notes(logging.Handler):
 def reporting_faults() -> Iterator[None]:
     """Raise :exc:`~scrapy_sessions.exceptions.SessionError` in place of Playwright's ``Error`` and of ``Lost``.
 
-    Its message is the first line of theirs, without secrets.
+    Its message is their first line, without secrets.
     """
     from playwright.async_api import Error  # noqa: PLC0415  # an extra
 
