@@ -64,7 +64,7 @@ class Size(NamedTuple):
 FULL = Size(
     sets=3,
     rounds=5,
-    starts=40,
+    starts=100,
     requests=2000,
     sessions=50,
     stored=1_000_000,
