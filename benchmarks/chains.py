@@ -36,7 +36,7 @@ SAVER = "scrapy_sessions.extension.SessionsExtension"
 _STOCK = "scrapy.downloadermiddlewares.cookies.CookiesMiddleware"
 
 Times = dict[tuple[str, int], list[float]]
-"""Microseconds per request, one a round, by the name of a side and how many responses come for one ``Set-Cookie``."""
+"""Microseconds per request, one a turn, by the name of a side and how many responses come for one ``Set-Cookie``."""
 
 
 class Side(NamedTuple):
@@ -173,12 +173,12 @@ def _measure(sides: Mapping[str, Side], workers: Mapping[str, Worker], size: Siz
             n = min(ACTIONS, size.requests) * sessions // sides[name].share
             worker.ask("round", n=max(n, 1), every=job.every[0])
         order = list(workers)
-        for _ in range(size.rounds):
+        for _ in range(size.rounds * size.turns):
             for every in job.every:
                 for name in order:
-                    n = max(size.requests // sides[name].share, 1)
+                    n = max(min(size.requests, size.turn) // sides[name].share, 1)
                     took[name, every].append(workers[name].ask("round", n=n, every=every))
-            order.append(order.pop(0))  # each is the first of a round in its turn
+            order.append(order.pop(0))  # each is the first in its turn
         for worker in workers.values():
             worker.ask("close")
 

@@ -1,7 +1,7 @@
 """CPU per request of all session middlewares, saving to SQLite included, against Scrapy's ``CookiesMiddleware`` alone.
 
 Chains of all downloader middlewares, each in its own process, in turns: with cookies off, with Scrapy's cookies, with
-sessions, with what others made. What cookies cost is a chain less the one with cookies off in the same round.
+sessions, with what others made. What cookies cost is a chain less the one with cookies off beside it.
 """
 
 from __future__ import annotations
@@ -64,4 +64,4 @@ def times_of(
 ) -> Figure:
     """Return the row of ours and *other* in *took*, both less what the chain without cookies took."""
     sides: list[Sequence[float]] = [took[side, every] for side in ("ours", other, "off")]
-    return compare(name, sides[0], sides[1], "us", against, less=sides[2], bound=bound)
+    return compare(name, sides[0], sides[1], "us", against, less=sides[2], bound=bound, paired=True)

@@ -23,6 +23,7 @@ class Size(NamedTuple):
     :param rounds: how often each set of them alternates between its sides
     :param starts: how often a process is started whose start and end are measured
     :param requests: sent a round and side
+    :param turn: of them, those that a side sends before another has its turn
     :param sessions: that requests go out in
     :param stored: sessions in the large store: the last of the powers of ten up from 10
     :param changed: sessions in one save, and in a pool
@@ -44,6 +45,7 @@ class Size(NamedTuple):
     rounds: int
     starts: int
     requests: int
+    turn: int
     sessions: int
     stored: int
     changed: int
@@ -60,12 +62,18 @@ class Size(NamedTuple):
     peers: bool = True
     counts: bool = True
 
+    @property
+    def turns(self) -> int:
+        """How many turns a side has in a round."""
+        return max(self.requests // self.turn, 1)
+
 
 FULL = Size(
     sets=3,
     rounds=5,
     starts=100,
     requests=2000,
+    turn=400,
     sessions=50,
     stored=1_000_000,
     changed=10_000,
@@ -85,6 +93,7 @@ TINY = Size(
     rounds=1,
     starts=1,
     requests=20,
+    turn=20,
     sessions=5,
     stored=100,
     changed=30,

@@ -11,6 +11,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.chains import OFF, OURS, SCRAPY, Side, session_settings
@@ -39,17 +40,31 @@ def measure(size: Size) -> list[Row | Curve]:
         requests: dict[int | str, list[float]] = {each: [] for each in sides}
         order = list(sides)
         for _ in range(2 * size.rounds - 1):  # more than others have: each process has its luck with memory
-            for each in order:
-                start, request = _start(sides[each], size.requests)
-                started[each].append(start)
-                requests[each].append(request)
+            with ExitStack() as stack:
+                workers: dict[int | str, Worker] = {}
+                for each in order:
+                    workers[each], start = _start(stack, sides[each], size.requests)
+                    started[each].append(start)
+                for _ in range(size.turns):
+                    for each, worker in workers.items():
+                        requests[each].append(worker.ask("round", n=min(size.requests, size.turn), every=10))
+                for worker in workers.values():
+                    worker.ask("close")
             order.append(order.pop(0))
     for n in sizes:
         requests[n] = [took - off for took, off in zip(requests[n], requests["off"], strict=True)]
     stock = statistics.median(took - off for took, off in zip(requests["scrapy"], requests["off"], strict=True))
     most, against = sizes[-1], f"{_FEW} stored sessions"
     return [
-        compare(f"CPU per request, {most} stored sessions", requests[most], requests[_FEW], "us", against, bound=1.1),
+        compare(
+            f"CPU per request, {most} stored sessions",
+            requests[most],
+            requests[_FEW],
+            "us",
+            against,
+            bound=1.1,
+            paired=True,
+        ),
         compare(f"start-up to first request, {most} stored", started[most], started[_FEW], "ms", against, bound=1.2),
         Curve("CPU per request", "us", _medians(requests, sizes), ("CookiesMiddleware", stock)),
         Curve(
@@ -65,14 +80,12 @@ def _medians(took: dict[int | str, list[float]], sizes: list[int]) -> tuple[tupl
     return tuple((n, statistics.median(took[n])) for n in sizes)
 
 
-def _start(side: Side, n: int) -> tuple[float, float]:
-    """Return the milliseconds that *side* takes to start, and then the microseconds per request."""
-    with Worker("chain.py") as worker, tempfile.TemporaryDirectory() as folder:
-        empty = {**side.settings, "SESSIONS_STORE": "memory://"} if side.saver else dict(side.settings)
-        worker.ask("start", settings=empty, key=side.key)
-        start = worker.ask("start", settings=dict(side.settings), key=side.key)
-        side.open(worker, folder, sessions=_FEW)
-        worker.ask("round", n=max(n // 4, 1), every=10)
-        took = worker.ask("round", n=n, every=10)
-        worker.ask("close")
-        return start, took
+def _start(stack: ExitStack, side: Side, n: int) -> tuple[Worker, float]:
+    """Return a worker that goes on as *side*, warm after *n* requests, and the milliseconds that its start took."""
+    worker = stack.enter_context(Worker("chain.py"))
+    empty = {**side.settings, "SESSIONS_STORE": "memory://"} if side.saver else dict(side.settings)
+    worker.ask("start", settings=empty, key=side.key)
+    start = worker.ask("start", settings=dict(side.settings), key=side.key)
+    side.open(worker, stack.enter_context(tempfile.TemporaryDirectory()), sessions=_FEW)
+    worker.ask("round", n=n, every=10)
+    return worker, start

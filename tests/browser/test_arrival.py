@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from scrapy_sessions import SessionManager
 from scrapy_sessions.browser.url_pattern import URLPattern
 from scrapy_sessions.exceptions import SessionConfigurationError
+from scrapy_sessions.sessions.browser_session import runtime_of
+from scrapy_sessions.storage import MemoryStore
 from tests.support.browser import MISSING, chromium
 from tests.support.site import Site
 from tests.support.waiting import HANG
@@ -126,3 +129,30 @@ def test_a_navigation_that_fails_is_no_end(site: Site) -> None:
             await asyncio.gather(*(ask(context, each) for each in failing.values()))
 
     asyncio.run(ask_all())
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(MISSING, reason="there is no Chromium, or the package playwright is not installed")
+async def test_after_the_end_no_page_is_waited_for(site: Site) -> None:
+    """What is opened after a login has ended, to ask the site whether it is one, is no part of the login."""
+    from scrapy_sessions.browser.arrival import Arrival  # noqa: PLC0415  # not everybody has Playwright
+    from scrapy_sessions.browser.attended import Window  # noqa: PLC0415  # as above
+    from scrapy_sessions.browser.context import SessionContext  # noqa: PLC0415  # as above
+
+    class Watched(Arrival):
+        async def wait(self, page: Any) -> None:
+            waited_for.append(page)
+            await super().wait(page)
+
+    waited_for: list[Any] = []
+    async with chromium() as started, SessionManager(store=MemoryStore(), namespace="shop") as manager:
+        alice = runtime_of(await manager.get("alice"))
+        context = await SessionContext.open(alice, started)
+        page = await context.context.new_page()
+        window = Window(page, context, all_pages=True, visible=False)
+        await window.expect(Watched("**/account", None, lambda _: False))
+        assert await window.show(site.url("/account", body="<p>Hello</p>")) is None
+        assert await window.wait(HANG) == "reached"
+        later = await context.context.new_page()
+        await later.goto(site.url("/login"))
+        assert waited_for == [page]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.crawl import Job, crawl_jobs
 from tests.support.proxy import Proxy
 from tests.support.site import Site
 from tests.support.tls_site import tls_site
+from tests.support.waiting import HANG
 
 pytestmark = [
     pytest.mark.heavy,
@@ -339,6 +341,26 @@ async def test_a_page_that_hangs_doesnt_hold_up_the_save(site: Site, monkeypatch
         await log_in(context, site, "alice")
         assert await manager.save_browser("alice", context)
         assert (await manager.get("alice")).session_storage != {}
+
+
+async def test_a_context_that_cant_be_filled_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context that a session can't be put into is closed; if it doesn't close, nobody waits for it."""
+    from playwright.async_api import BrowserContext  # noqa: PLC0415  # not everybody has Playwright
+
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("not filled")
+
+    async def hang(*args: Any, **kwargs: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("scrapy_sessions.browser.context.SessionContext.fill", fail)
+    async with chromium() as browser, SessionManager(store=MemoryStore(), namespace="shop") as manager:
+        with pytest.raises(RuntimeError, match="not filled"):
+            await manager.open_browser("alice", browser)
+        assert not browser.contexts
+        monkeypatch.setattr("scrapy_sessions.browser.context.PATIENCE", 0.2)
+        with patch.object(BrowserContext, "close", hang), pytest.raises(RuntimeError, match="not filled"):
+            await asyncio.wait_for(manager.open_browser("alice", browser), HANG)
 
 
 async def test_a_deleted_session_stays_deleted(site: Site) -> None:
