@@ -178,7 +178,7 @@ def _measure(sides: Mapping[str, Side], workers: Mapping[str, Worker], size: Siz
                 for name in order:
                     n = max(min(size.requests, size.turn) // sides[name].share, 1)
                     took[name, every].append(workers[name].ask("round", n=n, every=every))
-            order.append(order.pop(0))  # each is the first in its turn
+            order.append(order.pop(0))  # each is the first once
         for worker in workers.values():
             worker.ask("close")
 

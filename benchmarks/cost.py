@@ -1,7 +1,7 @@
 """CPU per request of all session middlewares, saving to SQLite included, against Scrapy's ``CookiesMiddleware`` alone.
 
 Chains of all downloader middlewares, each in its own process, in turns: with cookies off, with Scrapy's cookies, with
-sessions, with what others made. What cookies cost is a chain less the one with cookies off beside it.
+sessions, with what others made. What cookies cost is a chain less the one with cookies off, of the same turn.
 """
 
 from __future__ import annotations
